@@ -1,0 +1,49 @@
+# Every target sets up what it needs. All paths are relative, so that the folder's own name may contain spaces.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo avatars check test test-full clean
+
+help:
+	@echo "make setup      create .venv with pinned dependencies (every other target does this first)"
+	@echo "make demo       a labelled, attribute-controlled image set in ./demo"
+	@echo "make test       the everyday tests"
+	@echo "make test-full  the slow tests"
+	@echo "make check      format, lint, types, import rules"
+	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
+	@echo "make clean      remove caches, build products and ./demo (.venv stays)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "==> Setting up .venv. The first time downloads about 3 GB and takes some minutes."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e '.[test]'
+	@touch $(STAMP)
+	@echo "==> .venv is ready."
+
+demo: $(STAMP)
+	@$(BIN)/editvec --home demo/home demo demo
+
+avatars: $(STAMP)
+	@$(BIN)/python -m avatars.build
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-full: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or gpu"
+
+clean:
+	rm -rf demo build dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
