@@ -1,0 +1,1 @@
+"""Runs over image folders: plan, lease, process, write, report; in process or on Celery workers."""
