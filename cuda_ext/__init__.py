@@ -1,0 +1,1 @@
+"""CUDA operations, each beside the PyTorch reference that defines it."""
