@@ -1,0 +1,190 @@
+"""Architectures of the networks of a bundle, as they stand in bundle.json."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from engine.errors import SettingsError
+from engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
+
+
+class JsonConfig:
+    """Conversion between a frozen dataclass and the JSON object that describes it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON types (tuples become lists)."""
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Build the settings from a JSON object.
+
+        Raises:
+            SettingsError: A name is unknown or missing, or a value is out of range.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise SettingsError(f"{cls.__name__}: unknown setting {unknown[0]!r}")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as exc:
+            raise SettingsError(f"{cls.__name__}: {exc}") from exc
+
+
+def check_positive(config: object, *names: str) -> None:
+    """Check that the named integer settings are at least 1.
+
+    Raises:
+        SettingsError: One is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 1:
+            raise SettingsError(
+                f"{type(config).__name__}.{name}: expected a positive integer, got {value!r}"
+            )
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(JsonConfig):
+    """StyleGAN2 with the skip architecture.
+
+    Attributes:
+        resolution: Output size in pixels, a power of two from 16 to 1024.
+        z_dim: Size of the Z latent.
+        w_dim: Size of the W latent.
+        channel_base: Channels times resolution, before the cap; 32768 is config-f.
+        channel_max: Cap of the channels of a block.
+        mapping_layers: Fully connected layers of the mapping network.
+        conv_clamp: Clamp of the activations, None for none.
+    """
+
+    resolution: int
+    z_dim: int = 512
+    w_dim: int = 512
+    channel_base: int = 32768
+    channel_max: int = 512
+    mapping_layers: int = 8
+    conv_clamp: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_resolution(self.resolution)
+        check_positive(
+            self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers"
+        )
+
+    @property
+    def num_ws(self) -> int:
+        """Rows of `ws`."""
+        return num_ws_for(self.resolution)
+
+    def channels(self, resolution: int) -> int:
+        """Feature channels of the block at `resolution`."""
+        return channels_at(
+            resolution, channel_base=self.channel_base, channel_max=self.channel_max
+        )
+
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """Channels of each feature map, coarse to fine, the constant input first."""
+        return tuple(
+            self.channels(res) for res in block_resolutions(self.resolution) for _ in range(2)
+        )
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(JsonConfig):
+    """Pixel classifiers on the generator's features (DatasetGAN's interpreter).
+
+    Attributes:
+        num_labels: Labels of the class's scheme.
+        feature_channels: Channels of each feature map, coarse to fine.
+        members: Independently initialised classifiers whose logits are averaged.
+        hidden: Sizes of the two hidden layers: (256, 128) for 32 or more labels, else (128, 32).
+        constant_input: Whether the first feature map is the generator's constant, the same for
+            every image, so that its part of the first layer can be folded into a bias map.
+    """
+
+    num_labels: int
+    feature_channels: tuple[int, ...]
+    members: int = 10
+    hidden: tuple[int, int] = (128, 32)
+    constant_input: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_positive(self, "num_labels", "members")
+        if len(self.hidden) != 2 or min(self.hidden) < 1:
+            raise SettingsError(f"SegmentationConfig.hidden: expected two sizes, got {self.hidden}")
+        if not self.feature_channels or min(self.feature_channels) < 1:
+            raise SettingsError(
+                f"SegmentationConfig.feature_channels: expected positive numbers, "
+                f"got {self.feature_channels}"
+            )
+
+
+@dataclass(frozen=True)
+class EncoderConfig(JsonConfig):
+    """Residual pyramid from images to W+.
+
+    Attributes:
+        resolution: Input size in pixels.
+        num_ws: Rows of the output.
+        w_dim: Columns of the output.
+        channels: Channels of the pyramid's stages, fine to coarse; each stage halves the size.
+        head_channels: Width of the heads that produce the rows.
+    """
+
+    resolution: int
+    num_ws: int
+    w_dim: int
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    head_channels: int = 128
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_resolution(self.resolution)
+        check_positive(self, "num_ws", "w_dim", "head_channels")
+        if not self.channels or self.resolution >> len(self.channels) < 2:
+            raise SettingsError(
+                f"EncoderConfig.channels: expected stages that leave at least 2x2 pixels of "
+                f"{self.resolution}, got {len(self.channels)} stages"
+            )
+
+
+@dataclass(frozen=True)
+class PerceptualConfig(JsonConfig):
+    """A bundle's own small trunk for perceptual distances.
+
+    Attributes:
+        trunk: Name of the trunk; values are named `perceptual/<trunk>`.
+        channels: Channels of the stages whose activations are compared.
+    """
+
+    trunk: str
+    channels: tuple[int, ...] = (24, 48, 96, 96)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(JsonConfig):
+    """A small convolutional classifier or embedding network.
+
+    Attributes:
+        resolution: Input size in pixels.
+        outputs: Names of the attributes, one logit each, or of the embedding's dimensions.
+        channels: Channels of the stages, each of which halves the size.
+    """
+
+    resolution: int
+    outputs: tuple[str, ...]
+    channels: tuple[int, ...] = (24, 48, 96, 96)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_resolution(self.resolution)
+        if not self.outputs or not self.channels:
+            raise SettingsError("ClassifierConfig: expected at least one output and one stage")

@@ -1,0 +1,51 @@
+"""Errors of the engine.
+
+    EngineError
+    ├── ShapeError               a tensor with the wrong shape, dtype or range of labels
+    ├── SettingsError            a setting outside its range
+    ├── BundleError              a bundle that is incomplete, altered or of an unknown format
+    ├── ImageError               an image file that cannot be used
+    ├── MaskError                a mask that does not fit its image or its label scheme
+    ├── WeightsUnavailableError  published weights that are neither cached nor given
+    ├── CompatibilityError       a delta for another generator or latent space
+    └── NonFiniteError           NaN or infinity in a latent, loss or image
+
+Each class also inherits the builtin error that it specialises. The single argument is one
+line for the user: which argument, what was expected, what came.
+"""
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on purpose."""
+
+
+class ShapeError(EngineError, ValueError):
+    """A tensor has the wrong shape, dtype or range."""
+
+
+class SettingsError(EngineError, ValueError):
+    """A setting is outside its range."""
+
+
+class BundleError(EngineError, ValueError):
+    """A class bundle is incomplete, altered or of an unknown format."""
+
+
+class ImageError(EngineError, ValueError):
+    """An image file cannot be read or cannot be used."""
+
+
+class MaskError(EngineError, ValueError):
+    """A mask does not fit its image or its label scheme."""
+
+
+class WeightsUnavailableError(EngineError, FileNotFoundError):
+    """Published weights are neither in the cache nor given as a file."""
+
+
+class CompatibilityError(EngineError, ValueError):
+    """A delta belongs to another generator or another latent space."""
+
+
+class NonFiniteError(EngineError, ArithmeticError):
+    """A latent, a loss or an image holds NaN or infinity."""

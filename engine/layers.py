@@ -1,0 +1,164 @@
+"""Layers of StyleGAN2 (Karras et al. 2020), with the modulated convolution in its un-fused form.
+
+    FullyConnected   affine map with equalised learning rate
+    blur             [1, 3, 3, 1] low-pass filter after a transposed convolution
+    upsample_rgb     up-sampling of the skip images with the same filter
+    SynthesisLayer   modulated 3x3 convolution, noise, bias, leaky ReLU
+    ToRGB            modulated 1x1 convolution to colours
+
+Un-fused: x * s -> one ordinary convolution with the shared weight -> * d. It equals the fused
+form, lets a whole batch share one convolution, and optimising latents then needs no
+weight-gradient convolutions per sample.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cuda_ext.bias_act import bias_act
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+class FullyConnected(nn.Module):
+    """y = act(x (gain W)^T + lr b), gain = lr / sqrt(in_features)."""
+
+    def __init__(
+        self,
+        in_features: int,  # Size of the input.
+        out_features: int,  # Size of the output.
+        *,
+        activation: Literal["linear", "lrelu"] = "linear",
+        lr_multiplier: float = 1.0,  # Equalised learning rate.
+        bias_init: float = 0.0,  # Initial value of the bias.
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, in_features] to [N, out_features]."""
+        weight = self.weight * self.weight_gain
+        bias = self.bias * self.bias_gain if self.bias_gain != 1 else self.bias
+        if self.activation == "linear":
+            return F.linear(x, weight, bias)
+        return bias_act(F.linear(x, weight), bias, act="lrelu")
+
+
+# ---------------------------------------------------------------------------------------------
+# Resampling with the separable filter [1, 3, 3, 1] / 8.
+
+
+def filter_kernel(gain: float = 1.0) -> Tensor:
+    """The two-dimensional [1, 3, 3, 1] filter with sum `gain`: [4, 4]."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    kernel = torch.outer(taps, taps)
+    return kernel * (gain / kernel.sum())
+
+
+def blur(x: Tensor, kernel: Tensor) -> Tensor:
+    """Filter the [N, C, 2H+1, 2W+1] output of a stride-2 transposed convolution to 2H x 2W."""
+    channels = x.shape[1]
+    return F.conv2d(x, kernel.to(x.dtype).expand(channels, 1, 4, 4), padding=1, groups=channels)
+
+
+def upsample_rgb(images: Tensor, kernel: Tensor) -> Tensor:
+    """Double the size of skip images [N, 3, H, W]."""
+    channels = images.shape[1]
+    weight = kernel.to(images.dtype).expand(channels, 1, 4, 4)
+    return F.conv_transpose2d(images, weight, stride=2, padding=1, groups=channels)
+
+
+# ---------------------------------------------------------------------------------------------
+# Modulated convolutions.
+
+
+def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """d = rsqrt(s^2 (sum_k W^2)^T + 1e-8): [N, C_out]."""
+    squared = weight.square().sum(dim=(2, 3))  # [C_out, C_in]
+    return (styles.square() @ squared.t() + 1e-8).rsqrt()
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, optionally up-sampling by 2, with noise, bias and leaky ReLU."""
+
+    kernel: Tensor
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,  # Channels of the input.
+        out_channels: int,  # Channels of the output.
+        *,
+        w_dim: int,  # Size of the W latent.
+        resolution: int,  # Size of the output in pixels.
+        up: bool = False,  # Double the size?
+        clamp: float | None = None,  # Clamp of the activations.
+    ) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.up = up
+        self.clamp = clamp
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("kernel", filter_kernel(4.0), persistent=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        *,
+        noise_mode: NoiseMode = "const",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Map x [N, C_in, h, h] under w [N, w_dim] to [N, C_out, resolution, resolution]."""
+        styles = self.affine(w)
+        x = x * styles[:, :, None, None]
+        if self.up:
+            x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), self.kernel)
+        else:
+            x = F.conv2d(x, self.weight, padding=1)
+        x = x * demodulation(self.weight, styles)[:, :, None, None]
+        noise = self._noise(x, noise_mode, generator)
+        if noise is not None:
+            x = x + noise
+        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
+
+    def _noise(
+        self, x: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None
+    ) -> Tensor | None:
+        """The scaled noise map that is added, or None."""
+        if noise_mode == "none":
+            return None
+        if noise_mode == "const":
+            return self.noise_const * self.noise_strength
+        size = (x.shape[0], 1, self.resolution, self.resolution)
+        noise = torch.randn(size, generator=generator, device=x.device, dtype=x.dtype)
+        return noise * self.noise_strength
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to three channels, without demodulation."""
+
+    def __init__(self, in_channels: int, *, w_dim: int, clamp: float | None = None) -> None:
+        super().__init__()
+        self.clamp = clamp
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Map x [N, C_in, h, h] under w [N, w_dim] to colours [N, 3, h, h]."""
+        styles = self.affine(w) * self.weight_gain
+        x = F.conv2d(x * styles[:, :, None, None], self.weight)
+        return bias_act(x, self.bias, act="linear", clamp=self.clamp)
