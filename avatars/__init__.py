@@ -1,0 +1,1 @@
+"""Cartoon faces drawn from parameters, with the exact part mask of every picture."""
