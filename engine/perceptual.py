@@ -1,0 +1,226 @@
+"""Perceptual distances: published LPIPS, and the same computation on a bundle's own trunk."""
+
+import pickle
+import urllib.error
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+import lpips
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from engine.config import PerceptualConfig
+from engine.errors import SettingsError, ShapeError, WeightsUnavailableError
+from engine.shapes import check_images
+
+PublishedTrunk = Literal["vgg", "alex", "squeeze"]
+
+# lpips names the trunks, torchvision publishes their weights
+PUBLISHED_URLS: Mapping[str, str] = {
+    "vgg": torchvision.models.VGG16_Weights.IMAGENET1K_V1.url,
+    "alex": torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url,
+    "squeeze": torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1.url,
+}
+
+
+class PerceptualDistance(nn.Module):
+    """Zhang et al. 2018, eq. 1: unit-normalised features, squared difference, weighted sum.
+
+    Images are in [0, 1] here (lpips' `normalize=True`), because they are masked in [0, 1]. The
+    features of a target can be computed once and compared many times.
+
+    Args:
+        name: Name that travels with every value, `lpips/<trunk>` or `perceptual/<trunk>`.
+        trunk: [N, 3, H, W] -> activations, one map for each head.
+        heads: One `lpips.NetLinLayer` per activation; its weights are non-negative.
+    """
+
+    def __init__(self, name: str, *, trunk: nn.Module, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.name = name
+        self.scaling = lpips.ScalingLayer()
+        self.trunk = trunk
+        self.heads = nn.ModuleList(heads)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Activations, each scaled to unit length over its channels.
+
+        Args:
+            images: [N, 3, H, W] in [0, 1].
+
+        Returns:
+            One [N, C, h, w] per layer.
+        """
+        check_images(images)
+        activations = self.trunk(self.scaling(2 * images - 1))
+        return [lpips.normalize_tensor(activation) for activation in activations]
+
+    def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:
+        """Distance between two results of `features`.
+
+        Returns:
+            [N], 0 for equal images.
+
+        Raises:
+            ShapeError: The features belong to other sizes or another trunk.
+        """
+        shapes = [list(feature.shape) for feature in features_a]
+        if len(shapes) != len(self.heads) or shapes != [list(f.shape) for f in features_b]:
+            raise ShapeError(
+                f"features_a, features_b: expected {len(self.heads)} pairs of equal shapes, "
+                f"got {shapes} and {[list(f.shape) for f in features_b]}"
+            )
+        total = features_a[0].new_zeros(len(features_a[0]))  # [N]
+        for head, a, b in zip(self.heads, features_a, features_b, strict=True):
+            total = total + lpips.spatial_average(head((a - b) ** 2), keepdim=False)[:, 0]
+        return total
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distance between two batches of images in [0, 1], [N]."""
+        return self.distance(self.features(a), self.features(b))
+
+
+# ----------------------------------------------------------------------------------------------
+# A bundle's own trunk
+
+
+class SmallTrunk(nn.Module):
+    """Convolutional stages of 3x3 kernels; each activation is taken after its stage's ReLU.
+
+    Every stage after the first halves the size by average pooling, and the last one has two
+    convolutions, so that the default sees 62 pixels with 0.22 million parameters.
+
+    Args:
+        channels: Channels of the stages, fine to coarse.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        width = 3
+        for index, out in enumerate(channels):
+            layers: list[nn.Module] = [nn.AvgPool2d(2)] if index else []
+            layers += [nn.Conv2d(width, out, 3, padding=1), nn.ReLU()]
+            if index == len(channels) - 1:
+                layers += [nn.Conv2d(out, out, 3, padding=1), nn.ReLU()]
+            stages.append(nn.Sequential(*layers))
+            width = out
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Activations of the stages, fine to coarse.
+
+        Raises:
+            ShapeError: The images are too small for the pooling.
+        """
+        minimum = 2 ** (len(self.stages) - 1)
+        if min(images.shape[2:]) < minimum:
+            raise ShapeError(
+                f"images: expected at least {minimum}x{minimum} pixels, got {list(images.shape)}"
+            )
+        activations = []
+        for stage in self.stages:
+            images = stage(images)
+            activations.append(images)
+        return activations
+
+
+def build_perceptual(config: PerceptualConfig) -> PerceptualDistance:
+    """A distance on an untrained small trunk; its heads weigh every channel and layer alike.
+
+    The name is `perceptual/<trunk>`: LPIPS means the published trunks and nothing else.
+    """
+    heads = []
+    for channels in config.channels:
+        head = lpips.NetLinLayer(channels, use_dropout=False)
+        nn.init.constant_(head.model[0].weight, 1 / len(config.channels))
+        heads.append(head)
+    trunk = SmallTrunk(config.channels)
+    return PerceptualDistance(f"perceptual/{config.trunk}", trunk=trunk, heads=heads)
+
+
+# ----------------------------------------------------------------------------------------------
+# The published trunks
+
+
+def load_lpips(trunk: PublishedTrunk = "vgg", *, weights: Path | None = None) -> PerceptualDistance:
+    """LPIPS 0.1 with a published trunk, frozen, in eval mode.
+
+    Args:
+        trunk: "vgg", "alex" or "squeeze". The linear heads are part of the lpips package.
+        weights: torchvision's weight file of the trunk; None takes torch hub's cache folder, and
+            downloads the file to it when it is not there.
+
+    Raises:
+        SettingsError: Unknown trunk.
+        WeightsUnavailableError: The trunk's weights are neither cached, given nor downloadable.
+    """
+    if trunk not in PUBLISHED_URLS:
+        raise SettingsError(f"trunk: expected one of {list(PUBLISHED_URLS)}, got {trunk!r}")
+    state = _trunk_state(PUBLISHED_URLS[trunk], weights)
+    # building draws initial weights that are overwritten: keep the caller's random state
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.filterwarnings(
+            "ignore", message="The parameter 'pretrained'", module="torchvision"
+        )
+        warnings.filterwarnings("ignore", message="Arguments other than", module="torchvision")
+        metric = lpips.LPIPS(net=trunk, version="0.1", pnet_rand=True, verbose=False)
+    wanted = {key: f"features.{key.partition('.')[2]}" for key in metric.net.state_dict()}
+    missing = [name for name in wanted.values() if name not in state]
+    if missing:
+        raise WeightsUnavailableError(
+            f"weights: expected torchvision's {_file_name(trunk)}, but {missing[0]} is missing"
+        )
+    try:
+        metric.net.load_state_dict({key: state[name] for key, name in wanted.items()})
+    except RuntimeError as exc:
+        raise WeightsUnavailableError(
+            f"weights: expected torchvision's {_file_name(trunk)}, but its shapes differ"
+        ) from exc
+    distance = PerceptualDistance(f"lpips/{trunk}", trunk=metric.net, heads=list(metric.lins))
+    return distance.eval().requires_grad_(False)
+
+
+def _trunk_state(url: str, weights: Path | None) -> dict[str, Tensor]:
+    """The state dict of a published trunk: given file, cached file, else download."""
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    path = weights if weights is not None else cached
+    if weights is not None and not weights.is_file():
+        raise WeightsUnavailableError(f"weights: {weights} does not exist; get it from {url}")
+    if not path.is_file():
+        try:
+            torch.hub.download_url_to_file(url, str(_made(cached)), _digest_prefix(url), False)
+        except (OSError, urllib.error.URLError, RuntimeError) as exc:
+            raise WeightsUnavailableError(
+                f"the weights of the perceptual trunk could not be downloaded "
+                f"({_first_line(exc)}): get {url} and put it in {cached.parent}, or give the file"
+            ) from exc
+    try:
+        return cast(dict[str, Tensor], torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as exc:
+        raise WeightsUnavailableError(
+            f"weights: {path} cannot be read as a weight file ({_first_line(exc)}); get {url}"
+        ) from exc
+
+
+def _made(path: Path) -> Path:
+    """`path`, after its folder was made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _digest_prefix(url: str) -> str:
+    """torchvision ends a file's name with the first digits of its SHA-256."""
+    return Path(url).stem.rpartition("-")[2]
+
+
+def _file_name(trunk: str) -> str:
+    return Path(PUBLISHED_URLS[trunk]).name
+
+
+def _first_line(exc: BaseException) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0] if lines else type(exc).__name__
