@@ -1,9 +1,10 @@
 """The tables of the runs: what is to be done, who is doing it, what came out.
 
-Times are seconds since 1970 UTC. Paths are kept twice: as bytes, which is what the file system
-knows, and as text for people, with bytes that are not UTF-8 written as ``\\xNN``.
+Paths are kept twice: as bytes, which is what the file system knows, and as text for people, with
+bytes that are not UTF-8 written as ``\\xNN``.
 """
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -11,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    Float,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import conv
 
-from registry.database import Base
+from registry.database import Base, UtcDateTime
 
 RUN_KINDS = ("batch", "generate")
 RUN_STATES = ("planned", "running", "paused", "completed", "completed_with_failures", "cancelled")
@@ -80,9 +80,9 @@ class Run(Base):
     counts: Mapped[dict[str, int] | None] = mapped_column(JSON)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     engine_version: Mapped[str] = mapped_column(String(64))
-    created_at: Mapped[float] = mapped_column(Float)
-    started_at: Mapped[float | None] = mapped_column(Float)
-    finished_at: Mapped[float | None] = mapped_column(Float)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class RunInput(Base):
@@ -136,13 +136,13 @@ class Chunk(Base):
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     lease_token: Mapped[str | None] = mapped_column(String(32))
-    lease_expires_at: Mapped[float | None] = mapped_column(Float)
-    processing_began_at: Mapped[float | None] = mapped_column(Float)
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    processing_began_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     owner_host: Mapped[str | None] = mapped_column(String(255))
     owner_pid: Mapped[int | None] = mapped_column(Integer)
     owner_started: Mapped[str | None] = mapped_column(String(64))
-    published_at: Mapped[float | None] = mapped_column(Float)
-    finished_at: Mapped[float | None] = mapped_column(Float)
+    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class RunItem(Base):
@@ -171,4 +171,4 @@ class RunItem(Base):
     file_name: Mapped[str | None] = mapped_column(Text)
     mask_file_name: Mapped[str | None] = mapped_column(Text)
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    finished_at: Mapped[float] = mapped_column(Float)
+    finished_at: Mapped[datetime] = mapped_column(UtcDateTime)
