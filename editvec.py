@@ -1,0 +1,144 @@
+"""The root command: composes the packages' click groups; the one place where errors become text.
+
+Exit status: 0 done, 1 known error (or a bug), 2 usage, 3 finished with failed or quarantined
+items, 130 interrupted.
+"""
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batch.errors import BatchError
+from cuda_ext.errors import CudaExtError
+from engine.errors import EngineError
+from registry.errors import RegistryError
+
+KNOWN_ERRORS = (RegistryError, EngineError, BatchError, CudaExtError)
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+class RootGroup(click.Group):
+    """The root group: lists its commands in the order of a user's day, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which they were attached."""
+        return list(self.commands)
+
+
+@click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the library: database, blobs, bundles. [default: $EDITVEC_HOME or ~/.editvec]",
+)
+@click.option("--traceback", is_flag=True, help="Show where an error came from.")
+@click.version_option(package_name="editvec", message="%(prog)s %(version)s")
+@click.pass_obj
+def cli(obj: dict[str, Any], *, home: Path | None, traceback: bool) -> None:
+    """Learned editing vectors for GAN latent spaces: learn, store, compose, and apply to folders.
+
+    Start with `editvec demo`.
+    """
+    obj["home"] = home
+    obj["traceback"] = traceback
+
+
+@cli.result_callback()
+def _ignore_result(result: object, **options: object) -> None:
+    """Only ctx.exit() sets the exit status: what a command's function returns does not."""
+
+
+for _package in ("batch", "registry", "engine"):
+    with contextlib.suppress(ModuleNotFoundError):
+        for _command in importlib.import_module(f"{_package}.cli").COMMANDS:
+            cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and turn every error into text.
+
+    Args:
+        arguments: Words after `editvec`; None takes them from `sys.argv`.
+
+    Returns:
+        The exit status, as the module's docstring lists it.
+    """
+    obj: dict[str, Any] = {"home": None, "traceback": False}
+    try:
+        status = _invoke(arguments, obj)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _report("interrupted", status=EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        return _leave_quietly()
+    except Exception as error:  # noqa: BLE001 (the one door: whatever arrives here becomes one line)
+        if obj["traceback"]:
+            traceback.print_exc()
+        return _report(_describe(error), status=EXIT_ERROR)
+    return status
+
+
+def _invoke(arguments: Sequence[str] | None, obj: dict[str, Any]) -> int:
+    """Run click without its standalone mode, which would exit with 1 on an interrupt."""
+    status = cli.main(arguments, prog_name="editvec", standalone_mode=False, obj=obj)
+    return status if isinstance(status, int) else 0
+
+
+def _describe(error: Exception) -> str:
+    """One sentence for one error; what we did not foresee is called a bug."""
+    if isinstance(error, KNOWN_ERRORS):
+        return str(error) or type(error).__name__
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if _is_out_of_memory(error):
+        return f"out of memory: {error}" if str(error) else "out of memory"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the device: {error.filename or 'make room and run it again'}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {os.fsdecode(error.filename)}"
+    return (
+        f"this is a bug: {type(error).__name__}: {error} "
+        "(run `editvec --traceback ...` to see where, and report it)"
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, in Python or (if anything loaded it) in torch."""
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    )
+
+
+def _report(message: str, *, status: int) -> int:
+    """Print one line on stderr, without control characters, and pass the status through."""
+    line = " ".join(message.split())
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    with contextlib.suppress(BrokenPipeError):
+        print(f"editvec: error: {printable}", file=sys.stderr, flush=True)  # noqa: T201
+    return status
+
+
+def _leave_quietly() -> int:
+    """The reader of our output went away (`editvec ... | head`): nobody is left to tell."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())
