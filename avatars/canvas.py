@@ -45,7 +45,9 @@ class Canvas:
         self.mask = np.zeros((count, resolution, resolution), np.uint8)
         self.style = style
 
-    def fill(self, frame: Frame, distance: Field, color: Field, *, label: str, outlined: bool = True) -> None:
+    def fill(
+        self, frame: Frame, distance: Field, color: Field, *, label: str, max_line: float = 1.0
+    ) -> None:
         """Paint a shape and give its pixels a label.
 
         Args:
@@ -53,11 +55,12 @@ class Canvas:
             distance: Signed distance, [N, H, W].
             color: RGB, [3, N, 1, 1] or [3, N, H, W].
             label: The part that the shape belongs to.
-            outlined: Whether a line is drawn inside the edge.
+            max_line: Largest width of the line inside the edge; 0 draws none.
         """
         style = self.style
-        if outlined and style.outline_width > 0 and style.outline_opacity > 0:
-            line = np.clip(0.5 + (distance + style.outline_width) / frame.pixel, 0.0, style.outline_opacity)
+        width = min(style.outline_width, max_line)
+        if width > 0 and style.outline_opacity > 0:
+            line = np.clip(0.5 + (distance + width) / frame.pixel, 0.0, style.outline_opacity)
             shade = color * np.float32(0.55 * (1.0 - style.outline_ink))
             ink = shade + (np.array(style.ink, np.float32) * style.outline_ink).reshape(3, 1, 1, 1)
             color = color + line * (ink - color)
@@ -91,4 +94,6 @@ class Canvas:
             rgb = grey + np.float32(style.saturation) * (rgb - grey)
             rgb = 0.5 + np.float32(style.contrast) * (rgb - 0.5)
             rgb = rgb * np.array(style.paper, np.float32).reshape(3, 1, 1, 1)
-        return np.ascontiguousarray((np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8).transpose(1, 2, 3, 0))
+        return np.ascontiguousarray(
+            (np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8).transpose(1, 2, 3, 0)
+        )

@@ -32,10 +32,14 @@ def along(path: tuple[str, ...], position: Colors) -> Colors:
 
     The colours are mixed with normalised Gaussian weights, which is smooth everywhere.
     """
-    stops = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in path], np.float32) / 255.0
+    stops = (
+        np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in path], np.float32)
+        / 255.0
+    )
     offset = position[:, None] * (len(path) - 1) - np.arange(len(path), dtype=np.float32)
     weights = np.exp(-3.2 * offset * offset)
-    mixed: Colors = (weights / weights.sum(1, keepdims=True)) @ stops
+    weights = weights / weights.sum(1, keepdims=True)
+    mixed: Colors = (weights[:, :, None] * stops).sum(1)  # a matmul would round by the batch size
     return mixed
 
 

@@ -39,7 +39,9 @@ def shaded(color: Field, amount: Field) -> Field:
 def draw_background(canvas: Canvas, frame: Frame, color: Field) -> None:
     """A soft vertical gradient with a lighter middle."""
     glow = np.exp(-1.6 * (frame.x * frame.x + (frame.y + 0.1) ** 2))
-    light = (0.28 * glow + 0.1 * (0.2 - frame.y)) * np.float32(min(canvas.style.shading_strength, 1.0))
+    light = (0.28 * glow + 0.1 * (0.2 - frame.y)) * np.float32(
+        min(canvas.style.shading_strength, 1.0)
+    )
     canvas.rgb[:] = color + light * (1.0 - color)
 
 
@@ -48,14 +50,20 @@ def head_outline(x: Field, y: Field, v: Values) -> Field:
     low = np.maximum(y, 0.0)
     narrowing = 1.0 + (0.30 - 0.17 * v["jaw"]) * low * low / np.float32(0.43)
     radius_y = np.where(y > 0.0, np.float32(0.66), np.float32(0.62))
-    return distances.superellipse(x * narrowing, y, radius_x=v["head_width"], radius_y=radius_y, exponent=2.3)
+    return distances.superellipse(
+        x * narrowing, y, radius_x=v["head_width"], radius_y=radius_y, exponent=2.3
+    )
 
 
 def hair_cap(x: Field, y: Field, v: Values) -> Field:
     """The silhouette of the hair around the head."""
     grown = 0.075 + 0.09 * v["hair_volume"]
     return distances.superellipse(
-        x, y + 0.03, radius_x=v["head_width"] + grown, radius_y=np.float32(0.63) + grown, exponent=2.2
+        x,
+        y + 0.03,
+        radius_x=v["head_width"] + grown,
+        radius_y=np.float32(0.63) + grown,
+        exponent=2.2,
     )
 
 
@@ -74,10 +82,17 @@ def draw_back_hair(canvas: Canvas, frame: Frame, v: Values, color: Field) -> Non
     )
     cap = distances.smooth_intersection(hair_cap(x, y, v), y - 0.12, blend=0.15)
     dark = canvas.shadow(smoothstep(0.62 - np.abs(x), 0.0, 0.3) * smoothstep(y, -0.2, 0.3))
-    canvas.fill(frame, distances.smooth_union(fall, cap, blend=0.12), shaded(color * 0.9, dark), label="hair")
+    canvas.fill(
+        frame,
+        distances.smooth_union(fall, cap, blend=0.12),
+        shaded(color * 0.9, dark),
+        label="hair",
+    )
 
 
-def draw_neck_and_clothes(canvas: Canvas, frame: Frame, v: Values, skin: Field, clothes: Field) -> None:
+def draw_neck_and_clothes(
+    canvas: Canvas, frame: Frame, v: Values, skin: Field, clothes: Field
+) -> None:
     """A neck that follows the head, shoulders, and a round collar. The frame is the picture's."""
     x = frame.x - 0.6 * v["head_x"]
     y = frame.y - 0.3 * v["head_y"]
@@ -87,9 +102,11 @@ def draw_neck_and_clothes(canvas: Canvas, frame: Frame, v: Values, skin: Field, 
     shoulders = distances.superellipse(x, y - 1.22, radius_x=0.80, radius_y=0.55, exponent=2.4)
     neckline = distances.ellipse(x, y - 0.66, radius_x=0.27, radius_y=0.17)
     body = np.maximum(shoulders, -neckline)
-    canvas.fill(frame, body, shaded(clothes, canvas.shadow(smoothstep(x, 0.0, 0.8))), label="clothes")
+    canvas.fill(
+        frame, body, shaded(clothes, canvas.shadow(smoothstep(x, 0.0, 0.8))), label="clothes"
+    )
     collar = np.maximum(body, neckline - 0.07)
-    canvas.fill(frame, collar, clothes + 0.5 * (1.0 - clothes), label="clothes")
+    canvas.fill(frame, collar, clothes + 0.5 * (1.0 - clothes), label="clothes", max_line=0.02)
 
 
 def draw_ears(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
@@ -101,7 +118,9 @@ def draw_ears(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
         ear = distances.ellipse(x, y, radius_x=0.8 * size, radius_y=size)
         canvas.fill(frame, ear, skin * np.float32(0.97), label="ear")
         hollow = distances.ellipse(x - 0.01, y, radius_x=0.42 * size, radius_y=0.58 * size)
-        canvas.tint(shaded(skin, 1.0 + 0.0 * size), 0.7 * np.clip(0.5 - hollow / frame.pixel, 0.0, 1.0))
+        canvas.tint(
+            shaded(skin, 1.0 + 0.0 * size), 0.7 * np.clip(0.5 - hollow / frame.pixel, 0.0, 1.0)
+        )
 
 
 def draw_face(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
@@ -120,13 +139,17 @@ def draw_face(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
     canvas.fill(frame, face, color, label="skin")
 
 
-def draw_eye(canvas: Canvas, frame: Frame, v: Values, iris: Field, lash: Field, *, side: float) -> None:
+def draw_eye(
+    canvas: Canvas, frame: Frame, v: Values, iris: Field, lash: Field, *, side: float
+) -> None:
     """One eye: white, iris, pupil, highlights and the upper lid line, which alone is left when the eye is closed."""
     half_width = v["eye_size"]
     x, y = frame.x - side * v["eye_spacing"], frame.y - EYE_Y
-    openness = 1.0 - (1.0 - v["eye_opening"]) ** np.float32(2.4)
+    openness = 1.0 - np.maximum(1.0 - v["eye_opening"], 0.0) ** np.float32(2.4)
     low = 0.78 * half_width
-    high = 1.76 * half_width * openness - low  # height of the upper lid's middle over the eye's corners
+    high = (
+        1.76 * half_width * openness - low
+    )  # height of the upper lid's middle over the eye's corners
     # the two lids meet in the corners; 1 - t^2/2 - t^4/2 is rounder than a parabola
     t = x / half_width
     profile, profile_slope = 1.0 - 0.4 * t * t - 0.6 * t**4, -(0.8 * t + 2.4 * t**3) / half_width
@@ -137,16 +160,25 @@ def draw_eye(canvas: Canvas, frame: Frame, v: Values, iris: Field, lash: Field, 
     opening = np.maximum(opening, np.abs(x) - half_width)
     white = np.array([1.0, 0.99, 0.98], np.float32).reshape(3, 1, 1, 1) + 0.0 * iris
     lid_shadow = canvas.shadow(0.8 * (1.0 - smoothstep(y + high * profile, 0.02, 0.11)))
-    canvas.fill(frame, opening, shaded(white, lid_shadow), label="eye", outlined=False)
+    canvas.fill(frame, opening, shaded(white, lid_shadow), label="eye", max_line=0.0)
     _draw_iris(canvas, frame, v, iris, x, y, opening)
     radius = np.float32(0.032)
     lid = distances.stroke(
-        x, y + high, half_width=half_width, rise=0.0, bow=0.4 * high, round_bow=0.6 * high, radius=radius, taper=0.25
+        x,
+        y + high,
+        half_width=half_width,
+        rise=0.0,
+        bow=0.4 * high,
+        round_bow=0.6 * high,
+        radius=radius,
+        taper=0.25,
     )
-    canvas.fill(frame, lid, canvas.line_color(lash), label="eye", outlined=False)
+    canvas.fill(frame, lid, canvas.line_color(lash), label="eye", max_line=0.0)
 
 
-def _draw_iris(canvas: Canvas, frame: Frame, v: Values, iris: Field, x: Field, y: Field, opening: Field) -> None:
+def _draw_iris(
+    canvas: Canvas, frame: Frame, v: Values, iris: Field, x: Field, y: Field, opening: Field
+) -> None:
     size = v["eye_size"]
     x = x - 0.36 * size * v["gaze_x"]
     y = y + 0.10 * size - 0.26 * size * v["gaze_y"]
@@ -154,11 +186,16 @@ def _draw_iris(canvas: Canvas, frame: Frame, v: Values, iris: Field, x: Field, y
     rim = smoothstep(np.hypot(x / 0.64, y / 0.75) / size, 0.6, 1.0)
     glow = smoothstep(y / size, -0.3, 0.7) * np.float32(min(canvas.style.shading_strength, 1.0))
     color = iris * (1.0 - 0.45 * rim) + 0.35 * glow * (1.0 - rim) * (1.0 - iris)
-    canvas.fill(frame, disc, color, label="iris", outlined=False)
+    canvas.fill(frame, disc, color, label="iris", max_line=0.0)
     pupil = np.maximum(distances.ellipse(x, y, radius_x=0.30 * size, radius_y=0.37 * size), opening)
-    canvas.fill(frame, pupil, 0.18 * iris, label="iris", outlined=False)
-    shine = np.maximum(distances.ellipse(x + 0.22 * size, y + 0.28 * size, radius_x=0.2 * size, radius_y=0.2 * size), opening)
-    canvas.fill(frame, shine, 1.0 + 0.0 * iris, label="iris", outlined=False)
+    canvas.fill(frame, pupil, 0.18 * iris, label="iris", max_line=0.0)
+    shine = np.maximum(
+        distances.ellipse(
+            x + 0.22 * size, y + 0.28 * size, radius_x=0.2 * size, radius_y=0.2 * size
+        ),
+        opening,
+    )
+    canvas.fill(frame, shine, 1.0 + 0.0 * iris, label="iris", max_line=0.0)
 
 
 def draw_brow(canvas: Canvas, frame: Frame, v: Values, color: Field, *, side: float) -> None:
@@ -166,9 +203,15 @@ def draw_brow(canvas: Canvas, frame: Frame, v: Values, color: Field, *, side: fl
     x = (frame.x * side - v["eye_spacing"]) - 0.01
     y = frame.y - (EYE_Y - 0.335 - 0.075 * v["brow_height"])
     brow = distances.stroke(
-        x, y, half_width=np.float32(0.17), rise=0.018 + 0.075 * v["brow_angle"], bow=np.float32(0.045), radius=np.float32(0.046), taper=0.35
+        x,
+        y,
+        half_width=np.float32(0.17),
+        rise=0.018 + 0.075 * v["brow_angle"],
+        bow=np.float32(0.045),
+        radius=np.float32(0.046),
+        taper=0.35,
     )
-    canvas.fill(frame, brow, canvas.line_color(color), label="brow", outlined=False)
+    canvas.fill(frame, brow, canvas.line_color(color), label="brow", max_line=0.0)
 
 
 def draw_nose(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
@@ -180,7 +223,13 @@ def draw_nose(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
     top = skin + 0.25 * (1.0 - skin)
     light = np.exp(-((x / size + 0.25) ** 2 + (y / size + 0.35) ** 2) * np.float32(2.5))
     light = light * np.float32(min(canvas.style.shading_strength, 1.0))
-    canvas.fill(frame, nose, base + 0.7 * light * (top - base), label="nose", outlined=canvas.style.outline_ink > 0)
+    canvas.fill(
+        frame,
+        nose,
+        base + 0.7 * light * (top - base),
+        label="nose",
+        max_line=0.012 * canvas.style.outline_ink,
+    )
 
 
 def draw_mouth(canvas: Canvas, frame: Frame, v: Values, lips: Field) -> None:
@@ -194,9 +243,15 @@ def draw_mouth(canvas: Canvas, frame: Frame, v: Values, lips: Field) -> None:
     lower = bend + 0.23 * opening
     for bow in (upper, lower):
         lip = distances.stroke(
-            x, y - corner - bow, half_width=half_width, rise=0.0, bow=-bow, radius=np.float32(0.058), taper=0.4
+            x,
+            y - corner - bow,
+            half_width=half_width,
+            rise=0.0,
+            bow=-bow,
+            radius=np.float32(0.058),
+            taper=0.4,
         )
-        canvas.fill(frame, lip, canvas.line_color(lips), label="mouth", outlined=False)
+        canvas.fill(frame, lip, canvas.line_color(lips), label="mouth", max_line=0.0)
     t = x / half_width
     profile, profile_slope = 1.0 - t * t, -2.0 * t / half_width
     inside = np.maximum(
@@ -205,16 +260,28 @@ def draw_mouth(canvas: Canvas, frame: Frame, v: Values, lips: Field) -> None:
     )
     inside = np.maximum(inside, np.abs(x) - half_width)
     dark = lips * np.array([0.42, 0.25, 0.3], np.float32).reshape(3, 1, 1, 1)
-    canvas.fill(frame, inside, dark, label="mouth", outlined=False)
-    tongue = distances.ellipse(x, y - corner - lower - 0.02, radius_x=0.55 * half_width, radius_y=np.float32(0.11))
-    canvas.fill(frame, np.maximum(tongue, inside), _TONGUE + 0.0 * lips, label="mouth", outlined=False)
-    height = 0.05 + opening * (0.04 + 0.03 * v["smile"])
-    teeth = np.maximum(inside + 0.016, -distances.below(y, corner + upper * profile + height, upper * profile_slope))
-    canvas.fill(frame, teeth, _IVORY + 0.0 * lips, label="teeth", outlined=False)
-    seam = distances.stroke(
-        x, y - corner - upper, half_width=0.96 * half_width, rise=0.0, bow=-upper, radius=np.float32(0.013)
+    canvas.fill(frame, inside, dark, label="mouth", max_line=0.0)
+    tongue = distances.ellipse(
+        x, y - corner - lower - 0.02, radius_x=0.55 * half_width, radius_y=np.float32(0.11)
     )
-    canvas.fill(frame, seam, dark, label="mouth", outlined=False)
+    canvas.fill(
+        frame, np.maximum(tongue, inside), _TONGUE + 0.0 * lips, label="mouth", max_line=0.0
+    )
+    height = 0.05 + opening * (0.04 + 0.03 * v["smile"])
+    teeth = np.maximum(
+        inside + 0.016,
+        -distances.below(y, corner + upper * profile + height, upper * profile_slope),
+    )
+    canvas.fill(frame, teeth, _IVORY + 0.0 * lips, label="teeth", max_line=0.0)
+    seam = distances.stroke(
+        x,
+        y - corner - upper,
+        half_width=0.96 * half_width,
+        rise=0.0,
+        bow=-upper,
+        radius=np.float32(0.013),
+    )
+    canvas.fill(frame, seam, dark, label="mouth", max_line=0.0)
 
 
 def draw_front_hair(canvas: Canvas, frame: Frame, v: Values, color: Field) -> None:

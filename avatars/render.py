@@ -146,7 +146,9 @@ def _planar(colors: Colors) -> Field:
 
 def _frames(v: parts.Values, resolution: int) -> tuple[Frame, Frame]:
     """The picture's frame and the head's, which is shifted, turned and scaled."""
-    axis = ((np.arange(resolution, dtype=np.float32) + 0.5) * (2.0 / resolution) - 1.0).astype(np.float32)
+    axis = ((np.arange(resolution, dtype=np.float32) + 0.5) * (2.0 / resolution) - 1.0).astype(
+        np.float32
+    )
     pixel = np.full((1, 1, 1), 2.0 / resolution, np.float32)
     picture = Frame(axis[None, None, :], axis[None, :, None], pixel)
     x = picture.x - v["head_x"]
