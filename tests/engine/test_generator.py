@@ -62,9 +62,7 @@ def test_images_equal_the_reference(name: str) -> None:
         (expected["ws"], "none", expected["img_none"]),
         (expected["ws_plus"], "const", expected["img_plus_const"]),
     ):
-        torch.testing.assert_close(
-            synthesis(ws, noise_mode=noise_mode), images, atol=1e-4, rtol=0
-        )
+        torch.testing.assert_close(synthesis(ws, noise_mode=noise_mode), images, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,9 +96,7 @@ def test_unfused_convolution_equals_the_fused_one() -> None:
     weight = layer.weight * styles[0][None, :, None, None]
     weight = weight * (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).rsqrt()
     fused = torch.nn.functional.conv2d(x, weight, padding=1)
-    modulated = torch.nn.functional.conv2d(
-        x * styles[:, :, None, None], layer.weight, padding=1
-    )
+    modulated = torch.nn.functional.conv2d(x * styles[:, :, None, None], layer.weight, padding=1)
     unfused = modulated * demodulation(layer.weight, styles)[:, :, None, None]
 
     torch.testing.assert_close(unfused, fused, atol=4e-5, rtol=1e-5)

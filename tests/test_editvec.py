@@ -1,0 +1,229 @@
+"""The root command: what it says, how it ends, and how little it imports to help."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import editvec
+from batch.errors import BatchError
+from cuda_ext.errors import CudaExtError
+from engine.errors import EngineError
+from registry.errors import RegistryError
+
+ROOT = Path(editvec.__file__).parent
+
+Attach = Callable[[Callable[[click.Context], object]], None]
+
+
+@pytest.fixture
+def attach() -> Iterator[Attach]:
+    """Attach a function to the root group as the command `probe` for the length of one test."""
+
+    def attach_probe(body: Callable[[click.Context], object]) -> None:
+        editvec.cli.add_command(click.Command("probe", callback=click.pass_context(body)))
+
+    yield attach_probe
+    editvec.cli.commands.pop("probe", None)
+
+
+def _raising(error: BaseException) -> Callable[[click.Context], object]:
+    def body(ctx: click.Context) -> None:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize("base", [RegistryError, EngineError, BatchError, CudaExtError])
+def test_known_error_is_one_line_on_stderr_and_status_1(
+    base: type[Exception], attach: Attach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class MadeUpError(base, ValueError):  # type: ignore[misc, valid-type]
+        pass
+
+    attach(_raising(MadeUpError("scale must be a number,\ngot 'big'")))
+
+    assert editvec.main(["probe"]) == 1
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "editvec: error: scale must be a number, got 'big'\n"
+
+
+def test_traceback_option_shows_where_a_known_error_came_from(
+    attach: Attach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(_raising(RegistryError("no such vector")))
+
+    assert editvec.main(["--traceback", "probe"]) == 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "editvec: error: no such vector"
+
+
+def test_unforeseen_error_is_called_a_bug_and_hides_its_traceback(
+    attach: Attach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(_raising(KeyError("w_avg")))
+
+    assert editvec.main(["probe"]) == 1
+
+    error = capsys.readouterr().err
+    assert error.startswith("editvec: error: this is a bug: KeyError: 'w_avg'")
+    assert "editvec --traceback" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "out of memory"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/out/a.png"),
+            "no space left on the device: /out/a.png",
+        ),
+        (OSError(errno.ENOSPC, "x"), "no space left on the device: make room and run it again"),
+        (PermissionError(errno.EACCES, "Permission denied", "/o"), "Permission denied: /o"),
+        (click.ClickException("no terminal here"), "no terminal here"),
+        (RegistryError(), "RegistryError"),
+        (BatchError("file \x1b[31mred\x07.png"), r"file \x1b[31mred\x07.png"),
+    ],
+)
+def test_errors_of_the_machine_are_one_readable_line(
+    error: Exception, line: str, attach: Attach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(_raising(error))
+
+    assert editvec.main(["probe"]) == 1
+
+    assert capsys.readouterr().err == f"editvec: error: {line}\n"
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), click.Abort()])
+def test_interrupt_ends_with_130(
+    interrupt: BaseException, attach: Attach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(_raising(interrupt))
+
+    assert editvec.main(["probe"]) == 130
+
+    assert capsys.readouterr().err.strip() == "editvec: error: interrupted"
+
+
+def test_exit_of_a_command_keeps_its_status(attach: Attach) -> None:
+    attach(lambda ctx: ctx.exit(3))
+
+    assert editvec.main(["probe"]) == 3
+
+
+def test_return_value_of_a_command_is_no_exit_status(attach: Attach) -> None:
+    attach(lambda ctx: 7)
+
+    assert editvec.main(["probe"]) == 0
+
+
+def test_home_reaches_the_command(attach: Attach, tmp_path: Path) -> None:
+    seen: list[object] = []
+    attach(lambda ctx: seen.append(ctx.obj["home"]))
+
+    editvec.main(["--home", str(tmp_path), "probe"])
+    editvec.main(["probe"])
+
+    assert seen == [tmp_path, None]
+
+
+@pytest.mark.parametrize("words", [["no-such-command"], ["--no-such-option"], ["--home"]])
+def test_usage_error_is_status_2_and_names_the_way_to_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert editvec.main(words) == 2
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "editvec --help" in output.err
+    assert len(output.err.splitlines()) <= 4
+
+
+def test_without_arguments_the_help_is_shown_as_a_usage_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert editvec.main([]) == 2
+
+    assert "Usage: editvec" in capsys.readouterr().err
+
+
+def test_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert editvec.main(["--version"]) == 0
+
+    assert capsys.readouterr().out.startswith("editvec 0.")
+
+
+def test_every_command_and_group_answers_help(capsys: pytest.CaptureFixture[str]) -> None:
+    def walk(command: click.Command, words: list[str]) -> None:
+        assert editvec.main([*words, "--help"]) == 0, words
+        assert command.help, f"{' '.join(words)} says nothing about itself"
+        if isinstance(command, click.Group):
+            for name, child in command.commands.items():
+                walk(child, [*words, name])
+
+    for name, command in editvec.cli.commands.items():
+        walk(command, [name])
+
+    assert {"registry", "model", "db", "engine", "batch", "learn", "worker", "demo", "doctor"} <= (
+        editvec.cli.commands.keys()
+    )
+
+
+def test_closed_pipe_is_quiet() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+
+    result = subprocess.run(
+        [sys.executable, "-m", "editvec", "--help"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        check=False,
+    )
+    os.close(write_end)
+
+    assert result.returncode == 1
+    assert result.stderr == b""
+
+
+def test_help_imports_neither_torch_nor_sqlalchemy_nor_celery() -> None:
+    program = (
+        "import sys, json, editvec; status = editvec.main(['--help']);"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr); sys.exit(status)"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+
+    assert "Usage: editvec" in result.stdout
+    heavy = {"torch", "sqlalchemy", "celery", "alembic", "numpy", "PIL", "lpips", "safetensors"}
+    assert heavy.isdisjoint(json.loads(result.stderr))
+
+
+def test_help_answers_within_300_ms() -> None:
+    def seconds_for_help() -> float:
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "editvec", "--help"],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return time.perf_counter() - started
+
+    # The best of several: other work on the machine is not ours to measure.
+    assert min(seconds_for_help() for _ in range(7)) < 0.3
