@@ -213,7 +213,7 @@ def _made(path: Path) -> Path:
 
 
 def _digest_prefix(url: str) -> str:
-    """torchvision ends a file's name with the first digits of its SHA-256."""
+    """Torchvision ends a file's name with the first digits of its SHA-256."""
     return Path(url).stem.rpartition("-")[2]
 
 
