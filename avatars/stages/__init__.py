@@ -1,0 +1,1 @@
+"""The stages that build the shipped bundle, one network each."""
