@@ -1,7 +1,7 @@
-"""The tables of the runs: what is to be done, who is doing it, what came out.
+r"""The tables of the runs: what is to be done, who is doing it, what came out.
 
 Paths are kept twice: as bytes, which is what the file system knows, and as text for people, with
-bytes that are not UTF-8 written as ``\\xNN``.
+bytes that are not UTF-8 written as ``\xNN``.
 """
 
 from datetime import datetime

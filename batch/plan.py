@@ -1,0 +1,318 @@
+"""A folder or a number of seeds becomes a plan: stable inputs, output names, chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from batch.errors import PlanError, RunConflictError
+from batch.naming import display_path, output_names
+from batch.recipe import EditArgument, Recipe
+from batch.settings import RunSettings
+
+IMAGE_SUFFIXES = frozenset(
+    "png jpg jpeg jpe jfif webp bmp dib gif tif tiff ppm pgm pbm pnm tga".split()
+)
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedInput:
+    """One input: a file by its path under the input folder, or a seed.
+
+    Attributes:
+        position: its place in the run.
+        relative_path: path under the input folder, or ``seed-N``; bytes, as the system knows it.
+        output_name: relative path of its outputs, without the suffix.
+        size: bytes, as planned; None = a seed, or a file that could not be examined.
+        mtime_ns: time of the last change, as planned.
+        seed: of a generated input.
+        digest: of the file, once it was read.
+    """
+
+    position: int
+    relative_path: bytes
+    output_name: str
+    size: int | None = None
+    mtime_ns: int | None = None
+    seed: int | None = None
+    digest: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The relative path as text."""
+        return display_path(self.relative_path)
+
+
+class ChunkRange(NamedTuple):
+    """A stretch of inputs."""
+
+    first_input: int
+    input_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """All that decides the outputs of a run, except the inputs themselves.
+
+    Attributes:
+        kind: "batch" or "generate".
+        class_address: class model with its version.
+        generator_digest: what vectors and embeddings bind to.
+        bundle_digest: of the whole bundle.
+        input_folder: None in a generated run.
+        output_folder: where everything is written.
+        request: class and edits as typed; a repeated command is compared by it.
+        recipes: the variants of every input, with pinned vectors.
+        settings: everything else.
+    """
+
+    kind: str
+    class_address: str
+    generator_digest: str
+    bundle_digest: str
+    input_folder: Path | None
+    output_folder: Path
+    request: dict[str, Any]
+    recipes: tuple[Recipe, ...]
+    settings: RunSettings
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Every attribute that some recipe sets, in order of appearance."""
+        edits = (edit for recipe in self.recipes for edit in recipe.edits)
+        return list(dict.fromkeys(edit.vector.attribute for edit in edits))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as stored in the runs table."""
+        return {
+            "format": PLAN_FORMAT,
+            "kind": self.kind,
+            "class_address": self.class_address,
+            "generator_digest": self.generator_digest,
+            "bundle_digest": self.bundle_digest,
+            "request": self.request,
+            "recipes": [recipe.to_json() for recipe in self.recipes],
+            "settings": self.settings.to_json(),
+        }
+
+    @classmethod
+    def from_json(
+        cls, values: dict[str, Any], *, input_folder: Path | None, output_folder: Path
+    ) -> RunPlan:
+        """Reads what `to_json` wrote; the folders come from their own columns."""
+        return cls(
+            kind=values["kind"],
+            class_address=values["class_address"],
+            generator_digest=values["generator_digest"],
+            bundle_digest=values["bundle_digest"],
+            input_folder=input_folder,
+            output_folder=output_folder,
+            request=values["request"],
+            recipes=tuple(Recipe.from_json(recipe) for recipe in values["recipes"]),
+            settings=RunSettings.from_json(values["settings"]),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Digest of the canonical JSON of the plan."""
+        return hashlib.sha256(canonical_json(self.to_json())).hexdigest()
+
+
+@dataclass(kw_only=True)
+class FolderScan:
+    """What a walk through the input folder found.
+
+    Attributes:
+        inputs: the images, sorted by the bytes of their relative paths.
+        unreadable: folders that could not be listed.
+        other_files: number of files that are no images by their suffix.
+    """
+
+    inputs: list[PlannedInput] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    other_files: int = 0
+
+
+class _Found(NamedTuple):
+    relative_path: bytes
+    size: int | None
+    mtime_ns: int | None
+
+
+def canonical_json(values: object) -> bytes:
+    """The one serialisation that digests are taken of."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def build_request(
+    class_name: str,
+    arguments: Sequence[EditArgument],
+    input_folder: Path | None,
+    settings: RunSettings,
+) -> dict[str, Any]:
+    """What was asked for, before versions were pinned: equal requests are the same command."""
+    return {
+        "class": class_name,
+        "edits": [argument.to_json() for argument in arguments],
+        "input_folder": None if input_folder is None else display_path(os.fsencode(input_folder)),
+        **settings.to_json(),
+    }
+
+
+def require_same_request(known: dict[str, Any], asked: dict[str, Any], *, run_id: str) -> None:
+    """Refuses a repeated command whose parameters are not those of its run.
+
+    Raises:
+        RunConflictError: names every field that differs.
+    """
+    names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
+    if not names:
+        return
+    changes = "; ".join(
+        f"{name} was {_short(known.get(name))}, now {_short(asked.get(name))}" for name in names
+    )
+    raise RunConflictError(
+        f"output folder: it holds run {run_id[:8]} with other parameters ({changes}); "
+        "repeat the command as it was or choose another output folder"
+    )
+
+
+def resolve_folders(input_folder: Path | None, output_folder: Path) -> tuple[Path | None, Path]:
+    """The real paths of both folders, checked against each other.
+
+    Raises:
+        PlanError: the input folder is missing, or one of the folders lies inside the other.
+    """
+    output = Path(os.path.realpath(output_folder))
+    if output.exists() and not output.is_dir():
+        raise PlanError(f"output folder: {output} is not a folder")
+    if input_folder is None:
+        return None, output
+    if not input_folder.exists():
+        raise PlanError(f"input folder: {input_folder} does not exist")
+    if not input_folder.is_dir():
+        raise PlanError(f"input folder: {input_folder} is not a folder")
+    source = Path(os.path.realpath(input_folder))
+    if output == source:
+        raise PlanError(f"output folder: {output} is the input folder")
+    if output.is_relative_to(source):
+        raise PlanError(f"output folder: {output} lies inside the input folder {source}")
+    if source.is_relative_to(output):
+        raise PlanError(f"input folder: {source} lies inside the output folder {output}")
+    return source, output
+
+
+def scan_folder(folder: Path) -> FolderScan:
+    """Finds the images under a folder: path, size and time only, no file is opened.
+
+    Hidden files and folders are skipped; links to folders are followed, loops are not.
+
+    Raises:
+        PlanError: the folder cannot be listed, or holds no image.
+    """
+    scan = FolderScan()
+    try:
+        next(folder.iterdir(), None)
+    except OSError as exc:
+        raise PlanError(f"input folder: cannot list {folder} ({exc.strerror})") from exc
+    found = sorted(_walk(folder, "", (), scan))
+    if not found:
+        raise PlanError(
+            f"input folder: no image under {folder} ({scan.other_files} other files; images are "
+            f"known by their suffix: {' '.join(sorted(IMAGE_SUFFIXES))})"
+        )
+    names = output_names([entry.relative_path for entry in found])
+    scan.inputs = [
+        PlannedInput(
+            position=position,
+            relative_path=entry.relative_path,
+            output_name=name,
+            size=entry.size,
+            mtime_ns=entry.mtime_ns,
+        )
+        for position, (entry, name) in enumerate(zip(found, names, strict=True))
+    ]
+    return scan
+
+
+def seed_inputs(count: int, seed: int) -> list[PlannedInput]:
+    """The inputs of a generated run: input i is the latent of seed + i.
+
+    Raises:
+        PlanError: no input was asked for.
+    """
+    if count < 1:
+        raise PlanError(f"count: expected at least 1, got {count}")
+    return [
+        PlannedInput(
+            position=position,
+            relative_path=f"seed-{seed + position:010d}".encode(),
+            output_name=f"seed-{seed + position:010d}",
+            seed=seed + position,
+        )
+        for position in range(count)
+    ]
+
+
+def cut_chunks(input_count: int, chunk_size: int) -> list[ChunkRange]:
+    """Cuts the inputs into stretches of `chunk_size`; the last may be shorter."""
+    starts = range(0, input_count, chunk_size)
+    return [ChunkRange(start, min(chunk_size, input_count - start)) for start in starts]
+
+
+def _walk(
+    root: Path, relative: str, ancestors: tuple[tuple[int, int], ...], scan: FolderScan
+) -> Iterator[_Found]:
+    """Yields the images under root/relative; `ancestors` are the folders on the way down."""
+    folder = root / relative
+    try:
+        here = folder.stat()
+        entries = list(os.scandir(folder))
+    except OSError:
+        scan.unreadable.append(display_path(os.fsencode(folder)))
+        return
+    if (here.st_dev, here.st_ino) in ancestors:
+        return
+    below = (*ancestors, (here.st_dev, here.st_ino))
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = f"{relative}/{entry.name}" if relative else entry.name
+        if _is_folder(entry):
+            yield from _walk(root, path, below, scan)
+        elif entry.name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
+            scan.other_files += 1
+        else:
+            yield from _examine(entry, os.fsencode(path), scan)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _examine(entry: os.DirEntry[str], path: bytes, scan: FolderScan) -> Iterator[_Found]:
+    """Yields a regular file; one that cannot be examined comes too, to fail with its reason."""
+    try:
+        status = entry.stat()
+    except OSError:
+        yield _Found(path, None, None)
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield _Found(path, status.st_size, status.st_mtime_ns)
+    else:
+        scan.other_files += 1
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
