@@ -15,16 +15,25 @@ LABELS: tuple[str, ...] = (
 
 LABEL_COLORS: npt.NDArray[np.uint8] = np.array(
     [
-        (226, 232, 240), (86, 126, 196), (255, 205, 170), (240, 150, 110), (110, 72, 60), (40, 34, 44),
-        (255, 255, 255), (52, 168, 150), (248, 176, 72), (214, 62, 88), (250, 240, 150),
+        (226, 232, 240),  # background
+        (86, 126, 196),  # clothes
+        (255, 205, 170),  # skin
+        (240, 150, 110),  # ear
+        (110, 72, 60),  # hair
+        (40, 34, 44),  # brow
+        (255, 255, 255),  # eye
+        (52, 168, 150),  # iris
+        (248, 176, 72),  # nose
+        (214, 62, 88),  # mouth
+        (250, 240, 150),  # teeth
     ],
     np.uint8,
-)  # fmt: skip
+)
 """A colour for each label, RGB, [num_labels, 3]."""
 
 
 class Frame(NamedTuple):
-    """Coordinates of the pixel centres, [N, H, W], and the size of a pixel in their unit, [N, 1, 1]."""
+    """Coordinates of the pixel centres, [N, H, W], and a pixel's size in their unit, [N, 1, 1]."""
 
     x: Field
     y: Field
@@ -72,7 +81,7 @@ class Canvas:
         self.rgb += opacity * (color - self.rgb)
 
     def shadow(self, amount: Field) -> Field:
-        """A soft shadow amount in [0, 1] as this style draws it, scaled by the shading's strength."""
+        """A soft shadow amount in [0, 1] as this style draws it, scaled by its strength."""
         softness = self.style.shading_softness
         if softness < 1.0:
             amount = np.clip((amount - 0.5) / softness + 0.5, 0.0, 1.0)

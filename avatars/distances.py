@@ -1,4 +1,7 @@
-"""Signed distances to plane shapes: negative inside, in the unit of the coordinates, close to exact near the edge."""
+"""Signed distances to plane shapes.
+
+They are negative inside, in the unit of the coordinates, and close to exact near the edge.
+"""
 
 from typing import Any
 
@@ -41,7 +44,7 @@ def rounded_box(x: Field, y: Field, *, half_width: Any, half_height: Any, corner
 
 
 def below(y: Field, height: Field, slope: Field) -> Field:
-    """First-order distance to the region under a curve (larger y): `height` and `slope` are the curve's at each x."""
+    """First-order distance to what is under a curve (larger y), given the curve at each x."""
     distance: Field = (height - y) / np.sqrt(1.0 + slope * slope)
     return distance
 
@@ -57,10 +60,12 @@ def stroke(
     radius: Any,
     taper: float = 0.0,
 ) -> Field:
-    """Distance to a rounded stroke along y = rise t + bow t^2 + round_bow t^4, t = x / half_width in [-1, 1].
+    """Distance to a rounded stroke along y = rise t + bow t^2 + round_bow t^4, |t| <= 1.
 
-    The radius shrinks by the part `taper` towards both ends. The nearest point is found by three clamped Newton steps; a point that has not converged gives a distance that is
-    too large, never too small, so no stray stroke appears.
+    Here t = x / half_width, and the radius shrinks by the part `taper` towards both ends.
+
+    The nearest point is found by three clamped Newton steps; a point that has not converged gives
+    a distance that is too large, never too small, so no stray stroke appears.
     """
     t = np.clip(x / half_width, -1.0, 1.0)
     for _ in range(3):

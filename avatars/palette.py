@@ -1,4 +1,4 @@
-"""Smooth, non-cyclic colour paths, so that a picture changes continuously with every colour parameter."""
+"""Smooth, non-cyclic colour paths: a picture changes continuously with every colour parameter."""
 
 from typing import NamedTuple
 

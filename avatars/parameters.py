@@ -69,8 +69,8 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 PARAMETER_NAMES: tuple[str, ...] = tuple(parameter.name for parameter in PARAMETERS)
 
-# How the prior ties a parameter to ones before it: name -> {earlier name: weight}. Rows are completed to unit norm,
-# so where the earlier parameter has no ties of its own the weight is the correlation of the normals.
+# How the prior ties a parameter to ones before it: name -> {earlier name: weight}. Rows are
+# completed to unit norm, so the weight is the correlation where the earlier one has no ties itself.
 CORRELATIONS: Mapping[str, Mapping[str, float]] = {
     "head_width": {"head_size": 0.3},
     "tilt": {"head_x": 0.4},
@@ -107,8 +107,8 @@ def index(name: str) -> int:
 def mixing_matrix() -> FloatArray:
     """The lower-triangular mix of `from_normal`, [P, P].
 
-    Rows have unit norm, so that a mix of independent standard normals has standard normal entries; the correlation of
-    entries i and j is the inner product of rows i and j.
+    Rows have unit norm, so that a mix of independent standard normals has standard normal entries;
+    the correlation of entries i and j is the inner product of rows i and j.
     """
     matrix = np.eye(len(PARAMETERS))
     for name, weights in CORRELATIONS.items():
@@ -122,8 +122,9 @@ def mixing_matrix() -> FloatArray:
 def from_normal(u: AnyFloatArray) -> FloatArray:
     """Turn standard-normal numbers into parameter values.
 
-    The numbers are mixed by `mixing_matrix`, sent through the normal distribution function (exact to double precision)
-    and stretched to the ranges. The map is smooth and strictly increasing in the parameter's own number.
+    The numbers are mixed by `mixing_matrix`, sent through the normal distribution function (exact
+    to double precision) and stretched to the ranges. The map is smooth, and every parameter
+    increases with its own number.
 
     Args:
         u: Independent standard-normal numbers, [N, P].
@@ -135,8 +136,10 @@ def from_normal(u: AnyFloatArray) -> FloatArray:
         ValueError: If `u` is not [N, P].
     """
     mixed = _checked(u, "u") @ mixing_matrix().T
-    erf = np.frompyfunc(math.erf, 1, 1)(mixed / math.sqrt(2.0)).astype(np.float64)
-    return from_unit(erf)
+    # 2 cdf(x) - 1 = erf(x / sqrt(2)) is already the scale of `from_unit`
+    erf = np.frompyfunc(math.erf, 1, 1)
+    values = from_unit(np.asarray(erf(mixed / math.sqrt(2.0)), np.float64))
+    return np.clip(values, *_bounds())  # far tails may round past an end
 
 
 def sample(count: int, *, seed: int) -> FloatArray:

@@ -1,6 +1,7 @@
 """The parts of an avatar, each a function that paints itself on a canvas.
 
-Coordinates run from -1 to 1, x to the right and y down. Parts of the head are drawn in the head's own frame.
+Coordinates run from -1 to 1, x to the right and y down. Parts of the head are drawn in the head's
+own frame.
 """
 
 from typing import Any
@@ -22,14 +23,14 @@ _TONGUE = np.array([0.93, 0.47, 0.47], np.float32).reshape(3, 1, 1, 1)
 _IVORY = np.array([1.0, 0.99, 0.96], np.float32).reshape(3, 1, 1, 1)
 
 
-def smoothstep(value: Field, low: float, high: float) -> Field:
+def smoothstep(value: Any, low: float, high: float) -> Field:
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((value - low) / np.float32(high - low), 0.0, 1.0)
     smooth: Field = t * t * (3.0 - 2.0 * t)
     return smooth
 
 
-def shaded(color: Field, amount: Field) -> Field:
+def shaded(color: Field, amount: Any) -> Field:
     """A colour in warm shadow, `amount` 1 is the deepest."""
     deep = color * np.array([0.80, 0.70, 0.76], np.float32).reshape(3, 1, 1, 1)
     mixed: Field = color + amount * (deep - color)
@@ -119,7 +120,7 @@ def draw_ears(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
         canvas.fill(frame, ear, skin * np.float32(0.97), label="ear")
         hollow = distances.ellipse(x - 0.01, y, radius_x=0.42 * size, radius_y=0.58 * size)
         canvas.tint(
-            shaded(skin, 1.0 + 0.0 * size), 0.7 * np.clip(0.5 - hollow / frame.pixel, 0.0, 1.0)
+            shaded(skin, np.float32(1.0)), 0.7 * np.clip(0.5 - hollow / frame.pixel, 0.0, 1.0)
         )
 
 
@@ -142,15 +143,14 @@ def draw_face(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
 def draw_eye(
     canvas: Canvas, frame: Frame, v: Values, iris: Field, lash: Field, *, side: float
 ) -> None:
-    """One eye: white, iris, pupil, highlights and the upper lid line, which alone is left when the eye is closed."""
+    """One eye: white, iris, pupil, highlight and the lid line, which alone is left when closed."""
     half_width = v["eye_size"]
     x, y = frame.x - side * v["eye_spacing"], frame.y - EYE_Y
     openness = 1.0 - np.maximum(1.0 - v["eye_opening"], 0.0) ** np.float32(2.4)
     low = 0.78 * half_width
-    high = (
-        1.76 * half_width * openness - low
-    )  # height of the upper lid's middle over the eye's corners
-    # the two lids meet in the corners; 1 - t^2/2 - t^4/2 is rounder than a parabola
+    # how far the upper lid's middle is over the corners of the eye; under them when it is closed
+    high = 1.76 * half_width * openness - low
+    # both lids meet in the corners; the fourth power makes them rounder than parabolas
     t = x / half_width
     profile, profile_slope = 1.0 - 0.4 * t * t - 0.6 * t**4, -(0.8 * t + 2.4 * t**3) / half_width
     opening = np.maximum(
@@ -162,7 +162,6 @@ def draw_eye(
     lid_shadow = canvas.shadow(0.8 * (1.0 - smoothstep(y + high * profile, 0.02, 0.11)))
     canvas.fill(frame, opening, shaded(white, lid_shadow), label="eye", max_line=0.0)
     _draw_iris(canvas, frame, v, iris, x, y, opening)
-    radius = np.float32(0.032)
     lid = distances.stroke(
         x,
         y + high,
@@ -170,7 +169,7 @@ def draw_eye(
         rise=0.0,
         bow=0.4 * high,
         round_bow=0.6 * high,
-        radius=radius,
+        radius=np.float32(0.032),
         taper=0.25,
     )
     canvas.fill(frame, lid, canvas.line_color(lash), label="eye", max_line=0.0)
@@ -233,7 +232,7 @@ def draw_nose(canvas: Canvas, frame: Frame, v: Values, skin: Field) -> None:
 
 
 def draw_mouth(canvas: Canvas, frame: Frame, v: Values, lips: Field) -> None:
-    """The mouth: two lip strokes that meet in the corners, and between them the opening, tongue and teeth."""
+    """The mouth: two lips that meet in the corners, between them the opening, tongue and teeth."""
     half_width = v["mouth_width"]
     x, y = frame.x, frame.y - MOUTH_Y
     bend = 0.17 * v["smile"]

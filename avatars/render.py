@@ -23,7 +23,7 @@ __all__ = [
     "render",
 ]
 
-# Pixels painted together: small enough for the fields of one batch to stay in the processor's cache.
+# Pixels painted together: few enough for the fields of one batch to stay in the processor's cache.
 _PIXELS_PER_BATCH = 1 << 15
 
 
@@ -42,9 +42,10 @@ class Rendered(NamedTuple):
 def render(params: AnyFloatArray, resolution: int, *, style: Style = DEFAULT_STYLE) -> Rendered:
     """Draw avatars.
 
-    Edges are anti-aliased analytically: the coverage of a pixel is clip(0.5 - distance / pixel size, 0, 1) with the
-    signed distance from the pixel's centre to the shape. A pixel's label is the topmost part that covers at least half
-    of it, so the mask samples the same plane partition at every resolution.
+    Edges are anti-aliased analytically: the coverage of a pixel is
+    clip(0.5 - distance / pixel size, 0, 1) with the signed distance from the pixel's centre to the
+    shape. A pixel's label is the topmost part that covers at least half of it, so the mask samples
+    the same partition of the plane at every resolution.
 
     Args:
         params: Parameter values, [N, P], columns as in `PARAMETERS`.
@@ -92,9 +93,10 @@ def palette_image(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: If a value is no label.
     """
-    if mask.size and not (0 <= mask.min() and mask.max() < len(LABELS)):
+    if mask.size and (mask.min() < 0 or mask.max() >= len(LABELS)):
         raise ValueError(f"mask must hold labels 0 to {len(LABELS) - 1}")
-    return LABEL_COLORS[mask]
+    colored: npt.NDArray[np.uint8] = LABEL_COLORS[mask]
+    return colored
 
 
 def _paint(values: Field, resolution: int, style: Style) -> Canvas:
