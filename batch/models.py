@@ -110,7 +110,14 @@ class RunInput(Base):
 
 
 class Chunk(Base):
-    """A stretch of a run's inputs: what one worker leases at a time."""
+    """A stretch of a run's inputs: what one worker leases at a time.
+
+    Attributes:
+        attempts: leases that ended without word and without a finished item.
+        processing_began_at: when the present attempt began; NULL once one of its items was
+            recorded: its end will then not count against the chunk.
+        published_at: when a message about it was last given to a broker.
+    """
 
     __tablename__ = "chunks"
     __table_args__ = (

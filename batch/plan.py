@@ -17,7 +17,7 @@ from batch.recipe import EditArgument, Recipe
 from batch.settings import RunSettings
 
 IMAGE_SUFFIXES = frozenset(
-    "png jpg jpeg jpe jfif webp bmp dib gif tif tiff ppm pgm pbm pnm tga".split()
+    ("png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm")
 )
 PLAN_FORMAT = 1
 
