@@ -5,13 +5,18 @@
 `bias_act_reference` defines the operation; the CUDA kernel is right when it equals the reference.
 """
 
+import functools
+import logging
 import math
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cuda_ext.errors import OperandError
+from cuda_ext.errors import ExtensionBuildError, OperandError
+from cuda_ext.loader import load_extension
+
+logger = logging.getLogger(__name__)
 
 Activation = Literal["linear", "lrelu"]
 
@@ -29,6 +34,9 @@ def bias_act(
 ) -> Tensor:
     """Add a bias per channel, activate, multiply by a gain, and clamp.
 
+    On a CUDA device one kernel does it all, compiled at the first call; where it cannot be
+    compiled, the reference runs there too, and a warning is logged once. Any derivative works.
+
     Args:
         x: Floating-point tensor [N, C, ...].
         bias: [C], of the dtype and device of `x`; None adds nothing.
@@ -40,13 +48,14 @@ def bias_act(
         A new tensor of the shape and dtype of `x`.
 
     Raises:
-        OperandError: An argument does not fit the description above.
+        OperandError: A tensor or a setting does not fit the description above.
 
     Example:
         >>> bias_act(torch.tensor([[1.0, -1.0]]), act="lrelu", gain=1.0)
         tensor([[ 1.0000, -0.2000]])
     """
-    _check_operands(x, bias, act=act, clamp=clamp)
+    if x.is_cuda and kernels_are_available():
+        return bias_act_cuda(x, bias, act=act, gain=gain, clamp=clamp)
     return bias_act_reference(x, bias, act=act, gain=gain, clamp=clamp)
 
 
@@ -58,8 +67,8 @@ def bias_act_reference(
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Tensor:
-    """The definition of `bias_act` in PyTorch operations, on any device and to any derivative."""
-    _check_operands(x, bias, act=act, clamp=clamp)
+    """The definition of `bias_act` in PyTorch operations, on any device."""
+    _check_operands(x, bias, act=act, gain=gain, clamp=clamp)
     y = x
     if bias is not None:
         y = y + bias.reshape([-1 if dim == 1 else 1 for dim in range(x.ndim)])
@@ -73,13 +82,111 @@ def bias_act_reference(
     return y
 
 
-def _check_operands(x: Tensor, bias: Tensor | None, *, act: str, clamp: float | None) -> None:
+def bias_act_cuda(
+    x: Tensor,
+    bias: Tensor | None = None,
+    *,
+    act: Activation = "lrelu",
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> Tensor:
+    """`bias_act` as one CUDA kernel; `load_extension()` must have succeeded."""
+    _check_operands(x, bias, act=act, gain=gain, clamp=clamp)
+    settings = _KernelSettings(
+        activation=("linear", "lrelu").index(act),
+        gain=DEFAULT_GAINS[act] if gain is None else gain,
+        clamp=-1.0 if clamp is None else clamp,
+    )
+    x = x.contiguous(memory_format=_dense_format(x))
+    bias = None if bias is None else bias.contiguous()
+    y: Tensor = _BiasAct.apply(x, bias, settings)
+    return y
+
+
+@functools.cache
+def kernels_are_available() -> bool:
+    """Whether the kernels are compiled and loaded; the first call tries to, and logs why not."""
+    try:
+        load_extension()
+    except ExtensionBuildError as exc:
+        logger.warning("bias_act runs as separate PyTorch operations, more slowly: %s", exc)
+        return False
+    return True
+
+
+class _KernelSettings(NamedTuple):
+    """What the operators take after their tensors."""
+
+    activation: int
+    gain: float
+    clamp: float  # negative: none
+
+
+class _BiasAct(torch.autograd.Function):
+    """The kernel with its derivative."""
+
+    @staticmethod
+    def forward(x: Tensor, bias: Tensor | None, settings: _KernelSettings) -> Any:
+        return torch.ops.editvec.bias_act(x, bias, *settings)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, bias, ctx.settings = inputs
+        ctx.save_for_backward(x, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, bias = ctx.saved_tensors
+        grad_x = _BiasActGrad.apply(grads[0], x, bias, ctx.settings)
+        grad_bias = None
+        if ctx.needs_input_grad[1]:
+            grad_bias = grad_x.sum([dim for dim in range(x.ndim) if dim != 1])
+        return grad_x, grad_bias, None
+
+
+class _BiasActGrad(torch.autograd.Function):
+    """The derivative: linear in the gradient, and piecewise constant in `x` and `bias`."""
+
+    @staticmethod
+    def forward(grad: Tensor, x: Tensor, bias: Tensor | None, settings: _KernelSettings) -> Any:
+        grad = grad.contiguous(memory_format=_dense_format(x))
+        return torch.ops.editvec.bias_act_grad(grad, x, bias, *settings)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        _, x, bias, ctx.settings = inputs
+        ctx.save_for_backward(x, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, bias = ctx.saved_tensors
+        return _BiasActGrad.apply(grads[0], x, bias, ctx.settings), None, None, None
+
+
+def _dense_format(x: Tensor) -> torch.memory_format:
+    """The layout of `x` where the kernel takes it, else the usual one."""
+    channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    if channels_last and not x.is_contiguous():
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _check_operands(
+    x: Tensor,
+    bias: Tensor | None,
+    *,
+    act: str,
+    gain: float | None,
+    clamp: float | None,
+) -> None:
     if not x.is_floating_point() or x.ndim < 2:
         raise OperandError(
             f"x must be a floating-point tensor [N, C, ...], got {x.dtype} {list(x.shape)}"
         )
     if act not in DEFAULT_GAINS:
         raise OperandError(f"act must be one of {sorted(DEFAULT_GAINS)}, got {act!r}")
+    if gain is not None and not math.isfinite(gain):
+        raise OperandError(f"gain must be a finite number or None, got {gain}")
     if clamp is not None and not clamp >= 0:
         raise OperandError(f"clamp must be at least 0 or None, got {clamp}")
     if bias is None:
