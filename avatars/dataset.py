@@ -1,5 +1,6 @@
 """Renders on disk: shards that are written once and read as one array."""
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from avatars import codes, parameters
 from avatars.render import render
+
+_log = logging.getLogger(__name__)
 
 SHARD_SIZE = 2000
 
@@ -51,11 +54,9 @@ def rendered(folder: Path, *, count: int, resolution: int, seed: int) -> Renders
         context = get_context("spawn")
         with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=context) as pool:
             for done, _ in enumerate(pool.map(_write_shard, missing), start=1):
-                print(f"  rendered {done * SHARD_SIZE} of {len(missing) * SHARD_SIZE}", flush=True)
+                _log.info("  rendered %d of %d", done * SHARD_SIZE, len(missing) * SHARD_SIZE)
     shards = [np.load(path) for path, _, _ in jobs]
-    return Renders(
-        *(np.concatenate([shard[name] for shard in shards]) for name in Renders._fields)
-    )
+    return Renders(*(np.concatenate([shard[name] for shard in shards]) for name in Renders._fields))
 
 
 def _write_shard(job: tuple[Path, int, int]) -> None:

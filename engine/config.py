@@ -73,9 +73,7 @@ class GeneratorConfig(JsonConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_resolution(self.resolution)
-        check_positive(
-            self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers"
-        )
+        check_positive(self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers")
 
     @property
     def num_ws(self) -> int:
@@ -84,9 +82,7 @@ class GeneratorConfig(JsonConfig):
 
     def channels(self, resolution: int) -> int:
         """Feature channels of the block at `resolution`."""
-        return channels_at(
-            resolution, channel_base=self.channel_base, channel_max=self.channel_max
-        )
+        return channels_at(resolution, channel_base=self.channel_base, channel_max=self.channel_max)
 
     @property
     def feature_channels(self) -> tuple[int, ...]:
@@ -112,7 +108,7 @@ class SegmentationConfig(JsonConfig):
     num_labels: int
     feature_channels: tuple[int, ...]
     members: int = 10
-    hidden: tuple[int, int] = (128, 32)
+    hidden: tuple[int, ...] = (128, 32)
     constant_input: bool = True
 
     def __post_init__(self) -> None:

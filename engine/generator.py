@@ -233,8 +233,9 @@ class Generator(nn.Module):
     @property
     def constant(self) -> Tensor:
         """The image-independent first feature map: [C, 4, 4]."""
-        constant: Tensor = self.synthesis.b4.const
-        return constant
+        block = self.synthesis.b4
+        assert isinstance(block, SynthesisBlock)
+        return block.const
 
     def forward(
         self,

@@ -1,5 +1,6 @@
 """The encoder: first on the codes of renders, then also through the frozen generator."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from engine.encoder import Encoder
 from engine.generator import Generator
 from engine.perceptual import PerceptualDistance
 from engine.training.encoder import EncoderStep, EncoderTraining, train_encoder
+
+_log = logging.getLogger(__name__)
 
 ENCODER = EncoderConfig(
     resolution=CONFIG.resolution, num_ws=CONFIG.num_ws, w_dim=CONFIG.w_dim, head_channels=96
@@ -43,7 +46,8 @@ def train(
 
     def code_error(module: torch.nn.Module, images: Tensor, chosen: Tensor) -> Tensor:
         target = codes.to_ws(w[chosen].to(images.device), num_ws=CONFIG.num_ws)
-        return (module(images).float() - target).square().mean()
+        error: Tensor = (module(images).float() - target).square().mean()
+        return error
 
     warm = fit(
         encoder,
@@ -82,8 +86,7 @@ def _batches(
 
 def _report(step: EncoderStep) -> None:
     if (step.step + 1) % 200 == 0:
-        print(
-            f"  encoder step {step.step + 1}/{JOINT_STEPS} loss {step.loss:.4f} "
-            f"mse {step.mse} perceptual {step.perceptual} ws {step.ws_mse}",
-            flush=True,
+        _log.info(
+            "  encoder step %d/%d loss %.4f mse %.5f perceptual %.4f ws %.4f",
+            *(step.step + 1, JOINT_STEPS, step.loss, step.mse, step.perceptual, step.ws_mse),
         )

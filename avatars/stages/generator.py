@@ -7,6 +7,7 @@ afterwards, to the prior of the parameters.
 """
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -31,6 +32,9 @@ from avatars.dataset import Renders, as_images, batches, w_codes
 from avatars.render import LABELS
 from engine.config import GeneratorConfig
 from engine.generator import Generator
+from engine.training.averages import update_average
+
+_log = logging.getLogger(__name__)
 
 RESOLUTION = 64
 CONFIG = GeneratorConfig(
@@ -76,63 +80,81 @@ PHASES = (
 
 def train_generator(work: Path, renders: Renders, *, device: str, seed: int) -> Generator:
     """Train, resuming from `work`; returns the averaged network in eval mode."""
-    torch.manual_seed(seed)
-    generator = Generator(CONFIG).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    synthesis = generator.synthesis
-    for name, parameter in synthesis.named_parameters():
-        parameter.requires_grad_(not name.endswith("noise_strength"))
-    average = copy.deepcopy(synthesis)
-    optimizer = torch.optim.Adam(synthesis.parameters(), lr=1e-3, betas=(0.9, 0.99))
-    path = work / "generator.safetensors"
-    state = load_state(path)
-    done = 0
-    if state is not None:
-        done = state.step
-        synthesis.load_state_dict(without_prefix("model", state.tensors))
-        average.load_state_dict(without_prefix("average", state.tensors))
-        restore_adam(optimizer, synthesis, without_prefix("adam", state.tensors))
-    weights = _weight_maps(renders)
+    training = _Training(work / "generator.safetensors", device=device, seed=seed)
     images = torch.from_numpy(renders.pixels)
+    weights = _weight_maps(renders)
     w = w_codes(renders.params)
     total = sum(phase.steps for phase in PHASES)
-    started, started_at = time.monotonic(), done
-
-    def save() -> None:
-        save_state(
-            path,
-            done,
-            with_prefix("model", synthesis.state_dict())
-            | with_prefix("average", average.state_dict())
-            | with_prefix("adam", adam_tensors(optimizer, synthesis)),
-        )
-
+    started, started_at = time.monotonic(), training.done
     first = 0
     for phase in PHASES:
-        last = first + phase.steps
-        order = batches(len(w), size=phase.batch, seed=seed, start=max(done, first))
-        for step in range(max(done, first), last):
+        begin = max(training.done, first)
+        order = batches(len(w), size=phase.batch, seed=seed, start=begin)
+        for step in range(begin, first + phase.steps):
             index = next(order)
-            for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(phase, (step - first) / phase.steps)
-            target = (images[index].permute(0, 3, 1, 2).float() / 127.5 - 1).to(device)
-            loss = _loss(synthesis, w[index].to(device), target, weights(index).to(device), phase)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            _update(average, synthesis, decay=min(0.999, (1 + step) / (10 + step)))
-            done = step + 1
-            if done % SAVE_EVERY == 0 or done == total:
-                save()
-                rate = (done - started_at) / (time.monotonic() - started)
-                print(
-                    f"  generator {phase.resolution} px step {done}/{total} "
-                    f"loss {float(loss.detach()):.4f}, {rate:.1f} steps/s",
-                    flush=True,
+            target = images[index].permute(0, 3, 1, 2).float() / 127.5 - 1
+            rate = _learning_rate(phase, (step - first) / phase.steps)
+            loss = training.step(phase, w[index], target, weights(index), learning_rate=rate)
+            if training.done % SAVE_EVERY == 0 or training.done == total:
+                training.save()
+                speed = (training.done - started_at) / (time.monotonic() - started)
+                _log.info(
+                    "  generator %d px step %d/%d loss %.4f, %.1f steps/s",
+                    *(phase.resolution, training.done, total, loss.item(), speed),
                 )
-        first = last
-    generator.synthesis.load_state_dict(average.state_dict())
+        first += phase.steps
+    generator = training.generator
+    generator.synthesis.load_state_dict(training.average.state_dict())
     codes.project(generator)
-    return generator.eval()
+    return generator.eval().requires_grad_(False)
+
+
+class _Training:
+    """Network, moving average and optimiser, with their copy on disk."""
+
+    def __init__(self, path: Path, *, device: str, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.path = path
+        self.device = device
+        self.done = 0
+        self.generator = Generator(CONFIG).to(device)
+        self.synthesis = self.generator.synthesis.to(memory_format=torch.channels_last)
+        for name, parameter in self.synthesis.named_parameters():
+            parameter.requires_grad_(not name.endswith("noise_strength"))
+        self.average = copy.deepcopy(self.synthesis)
+        self.optimizer = torch.optim.Adam(self.synthesis.parameters(), lr=1e-3, betas=(0.9, 0.99))
+        state = load_state(path)
+        if state is not None:
+            self.done = state.step
+            self.synthesis.load_state_dict(without_prefix("model", state.tensors))
+            self.average.load_state_dict(without_prefix("average", state.tensors))
+            restore_adam(self.optimizer, self.synthesis, without_prefix("adam", state.tensors))
+
+    def step(
+        self, phase: Phase, w: Tensor, target: Tensor, weights: Tensor, *, learning_rate: float
+    ) -> Tensor:
+        """One update; returns the loss before it."""
+        self.optimizer.param_groups[0]["lr"] = learning_rate
+        target, weights = target.to(self.device), weights.to(self.device)
+        loss = _loss(self.synthesis, w.to(self.device), target, weights, phase)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        update_average(
+            self.average, self.synthesis, decay=min(0.999, (1 + self.done) / (10 + self.done))
+        )
+        self.done += 1
+        return loss.detach()
+
+    def save(self) -> None:
+        """Write everything that a restart needs."""
+        save_state(
+            self.path,
+            self.done,
+            with_prefix("model", self.synthesis.state_dict())
+            | with_prefix("average", self.average.state_dict())
+            | with_prefix("adam", adam_tensors(self.optimizer, self.synthesis)),
+        )
 
 
 def _learning_rate(phase: Phase, fraction: float) -> float:
@@ -166,13 +188,6 @@ def _loss(
     return loss
 
 
-@torch.no_grad()
-def _update(average: torch.nn.Module, module: torch.nn.Module, *, decay: float) -> None:
-    """Exponential moving average of the parameters."""
-    own, new = list(average.parameters()), list(module.parameters())
-    torch._foreach_lerp_(own, new, 1 - decay)
-
-
 # ---------------------------------------------------------------------------------------------
 # The mapping network.
 
@@ -201,10 +216,10 @@ def fit_mapping(work: Path, generator: Generator, *, seed: int) -> None:
         w = mapping(torch.from_numpy(z).float().to(mapping.w_avg.device))[:, 0]
         loss = F.mse_loss(w, target)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if (step + 1) % 2000 == 0:
-            print(f"  mapping step {step + 1}/{MAPPING_STEPS} loss {loss.item():.5f}", flush=True)
+            _log.info("  mapping step %d/%d loss %.5f", step + 1, MAPPING_STEPS, loss.item())
     save_state(path, MAPPING_STEPS, mapping.state_dict())
 
 

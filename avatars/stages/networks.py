@@ -21,10 +21,21 @@ PERCEPTUAL = PerceptualConfig(trunk="avatars")
 CLASSIFIER = ClassifierConfig(resolution=RESOLUTION, outputs=attributes.ATTRIBUTE_NAMES)
 # Who somebody is, as opposed to what the face does, where it is and what stands around it.
 IDENTITY_PARAMETERS = (
-    "head_width jaw skin_tone skin_hue hair_tone hair_warmth hair_part iris_hue eye_size "
-    "eye_spacing nose_size ear_size mouth_width"
-).split()
-IDENTITY = ClassifierConfig(resolution=RESOLUTION, outputs=tuple(IDENTITY_PARAMETERS))
+    "head_width",
+    "jaw",
+    "skin_tone",
+    "skin_hue",
+    "hair_tone",
+    "hair_warmth",
+    "hair_part",
+    "iris_hue",
+    "eye_size",
+    "eye_spacing",
+    "nose_size",
+    "ear_size",
+    "mouth_width",
+)
+IDENTITY = ClassifierConfig(resolution=RESOLUTION, outputs=IDENTITY_PARAMETERS)
 # The width of the soft edge of an attribute in units of its margin.
 EDGE = 0.05
 

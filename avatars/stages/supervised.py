@@ -1,6 +1,7 @@
 """The training loop of the small networks that learn from renders and exact facts."""
 
 import copy
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from avatars.checkpoints import load_state, save_state
 from avatars.dataset import Renders, batches
+from engine.training.averages import update_average
+
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -40,13 +44,12 @@ def fit(
     Returns:
         The averaged module, in eval mode and frozen.
     """
-    name = path.stem
     average = copy.deepcopy(module).to(device).eval().requires_grad_(False)
     state = load_state(path)
     if state is not None:
         average.load_state_dict(state.tensors)
         return average
-    module = module.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module = module.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(0.9, 0.99))
     order = batches(len(renders.params), size=batch, seed=seed)
     pixels = torch.from_numpy(renders.pixels)
@@ -60,11 +63,11 @@ def fit(
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             loss = loss_of(module, images.to(device, memory_format=torch.channels_last), index)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
-        _update(average, module, decay=min(0.998, (1 + step) / (10 + step)))
+        update_average(average, module, decay=min(0.998, (1 + step) / (10 + step)))
         if (step + 1) % 500 == 0:
-            print(f"  {name} step {step + 1}/{steps} loss {float(loss.detach()):.4f}", flush=True)
+            _log.info("  %s step %d/%d loss %.4f", path.stem, step + 1, steps, loss.item())
     save_state(path, steps, average.state_dict())
     return average
 
@@ -91,14 +94,3 @@ def augmented(images: Tensor, noise: torch.Generator) -> Tensor:
     grain = torch.randn(images.shape, generator=noise)
     changed = (changed + uniform(0.0, 0.06) * grain).clamp(-1, 1)
     return torch.where(uniform(0, 1) < 0.5, changed, images)
-
-
-@torch.no_grad()
-def _update(average: nn.Module, module: nn.Module, *, decay: float) -> None:
-    """Exponential moving average of parameters and statistics."""
-    sources = module.state_dict()
-    for name, target in average.state_dict().items():
-        if target.is_floating_point():
-            target.lerp_(sources[name], 1 - decay)
-        else:
-            target.copy_(sources[name])

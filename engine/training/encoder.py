@@ -13,6 +13,7 @@ from engine.encoder import Encoder
 from engine.errors import NonFiniteError, SettingsError
 from engine.generator import Synthesis
 from engine.perceptual import PerceptualDistance
+from engine.training.averages import update_average
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def train_encoder(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _cosine(step / settings.num_steps)
         optimizer.step()
-        _update_average(averaged, encoder, decay=min(settings.ema_decay, (1 + step) / (10 + step)))
+        update_average(averaged, encoder, decay=min(settings.ema_decay, (1 + step) / (10 + step)))
         if on_step is not None:
             on_step(EncoderStep(step, loss.item(), *report))
     encoder.eval()
@@ -166,14 +167,3 @@ def _loss(
 def _cosine(progress: float) -> float:
     """1 at the start, 0 at the end."""
     return 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@torch.no_grad()
-def _update_average(averaged: nn.Module, current: nn.Module, *, decay: float) -> None:
-    """Move averaged parameters and running statistics towards the current ones."""
-    sources = current.state_dict()
-    for name, target in averaged.state_dict().items():
-        if target.is_floating_point():
-            target.lerp_(sources[name], 1 - decay)
-        else:
-            target.copy_(sources[name])
