@@ -102,7 +102,7 @@ class Runs:
         """How many chunks of a run are in which state."""
         with reading(self.engine) as session:
             query = select(Chunk.state, func.count()).where(Chunk.run_id == run_id)
-            return dict(session.execute(query.group_by(Chunk.state)).tuples().all())
+            return dict(session.execute(query.group_by(Chunk.state)).all())
 
     def inputs(self, run_id: str, first: int, count: int) -> list[PlannedInput]:
         """A stretch of the inputs of a run, in order."""
@@ -323,7 +323,7 @@ def _input(row: RunInput) -> PlannedInput:
 
 def _counts(session: Session, run_id: str) -> RunCounts:
     query = select(RunItem.state, func.count()).where(RunItem.run_id == run_id)
-    by_state = dict(session.execute(query.group_by(RunItem.state)).tuples().all())
+    by_state = dict(session.execute(query.group_by(RunItem.state)).all())
     total = select(Run.input_count * Run.recipe_count).where(Run.id == run_id)
     return RunCounts(total=session.scalar(total) or 0, **by_state)
 

@@ -1,0 +1,286 @@
+"""The report of a run: complete, self-contained, escaped, and the same whatever the folder lacks."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avatars.parameters import sample, with_values
+from avatars.render import LABEL_COLORS, LABELS, render
+from batch.contact_sheet import MAX_SAMPLES
+from batch.report import write_report
+from batch.samples import numbers, summarise
+
+RECIPES = {"smile+1.00": 1.0, "smile-0.50": -0.5}
+
+
+class _Page(HTMLParser):
+    """The tags and texts of a page, as a browser sees them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "rect", "line"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+def _write_run(out: Path, count: int) -> list[dict[str, Any]]:
+    """Inputs, edited images, masks and manifest rows of a run with two recipes."""
+    params = sample(count, seed=3)
+    before = render(params, 32)
+    rows = []
+    for position in range(count):
+        _save(before.pixels[position], out / "photos" / "sub" / f"{position}.png")
+    for recipe, scale in RECIPES.items():
+        after = render(with_values(params, smile=scale), 32)
+        for position in range(count):
+            name = f"{recipe}/sub/{position}.png"
+            _save(after.pixels[position], out / "images" / name)
+            _save(after.mask[position], out / "masks" / name, palette=True)
+            rows.append(
+                {
+                    "file_name": f"images/{name}",
+                    "mask_file_name": f"masks/{name}",
+                    "source": f"sub/{position}.png",
+                    "recipe": recipe,
+                    "vectors": [{"address": "avatars/smile@1", "scale": scale}],
+                    "attributes": {"smile": scale},
+                    "metrics": {"embed_psnr": 20.0 + position, "leakage": {"psnr": 35.0}},
+                    "verdict": "done",
+                    "content_key": f"{position:064x}",
+                }
+            )
+    return rows
+
+
+def _save(array: np.ndarray[Any, Any], path: Path, *, palette: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(array)
+    if palette:
+        picture.putpalette(LABEL_COLORS.tobytes())
+    picture.save(path)
+
+
+def _run(**values: Any) -> dict[str, Any]:
+    return {"run_id": "r1", "class": "avatars@1", "state": "completed", **values}
+
+
+def test_report_shows_before_after_and_mask_of_every_recipe(tmp_path: Path) -> None:
+    rows = _write_run(tmp_path, 3)
+
+    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert [image["class"] for image in images] == ["before", "after", "mask"] * 3 * 2
+    assert "avatars/smile@1" in page.text
+    for image in images:
+        data = base64.b64decode(str(image["src"]).partition("base64,")[2])
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+
+
+def test_masks_keep_their_exact_colours(tmp_path: Path) -> None:
+    rows = _write_run(tmp_path, 1)[:1]
+
+    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    source = next(str(a["src"]) for tag, a in page.tags if tag == "img" and a["class"] == "mask")
+    with Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2]))) as picture:
+        shown = {color for _, color in picture.convert("RGB").getcolors() or []}
+    assert shown <= {tuple(map(int, color)) for color in LABEL_COLORS}
+
+
+def test_report_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
+    rows = _write_run(tmp_path, 2)
+
+    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+
+    text = files.report.read_text(encoding="utf-8")
+    page = _Page(text)
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", re.sub(r'base64,[^"]*', "", text))
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object")
+        assert not any(name.startswith("on") for name in attributes)
+        assert str(attributes.get("href", "#")).startswith("#")
+
+
+def test_hostile_names_are_text_and_nothing_else(tmp_path: Path) -> None:
+    hostile = '"><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\udcff\n.png'
+    rows = _write_run(tmp_path, 1)
+    for row in rows:
+        row.update(source=hostile, recipe=f"{row['recipe']}{hostile}")
+        row["vectors"] = [{"address": hostile, "scale": 1.0}]
+        row["metrics"] = {hostile: 1.0}
+    reason = json.dumps({"source": hostile, "recipe": hostile, "reason": hostile})
+    (tmp_path / "failed.jsonl").write_text(reason + "\n", encoding="utf-8")
+
+    files = write_report(tmp_path, _run(run_id=hostile, settings={hostile: hostile}), rows)
+
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    assert page.count("script") == 0
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert "<script>alert(1)</script>" in page.text
+    assert "\u202e" not in page.text
+    with Image.open(files.contact_sheet) as sheet:
+        sheet.load()
+
+
+def test_a_name_that_leads_out_of_the_folder_is_not_shown(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rows = _write_run(out, 1)[:1]
+    _save(np.zeros((32, 32, 3), np.uint8), tmp_path / "secret.png")
+    rows[0].update(file_name="../secret.png", mask_file_name="images/../../secret.png", source="")
+
+    files = write_report(out, _run(), rows)
+
+    assert _Page(files.report.read_text(encoding="utf-8")).count("img") == 0
+
+
+def test_missing_and_broken_images_leave_a_gap(tmp_path: Path) -> None:
+    rows = _write_run(tmp_path, 2)
+    (tmp_path / rows[0]["file_name"]).write_bytes(b"not an image")
+    (tmp_path / rows[0]["mask_file_name"]).unlink()
+
+    files = write_report(tmp_path, _run(), rows)
+
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    # no inputs_root: the four before images are missing as well
+    assert page.count("img") == 3 + 3
+    assert sum(attributes.get("class") == "missing" for _, attributes in page.tags) == 4 + 1 + 1
+
+
+def test_a_run_without_images_says_so(tmp_path: Path) -> None:
+    files = write_report(tmp_path, _run(counts={"failed": 2}), [])
+
+    assert "This run has no images." in _Page(files.report.read_text(encoding="utf-8")).text
+    with Image.open(files.contact_sheet) as sheet:
+        assert sheet.width > 500
+
+
+def test_thousands_of_rows_show_a_sample_and_all_their_metrics(tmp_path: Path) -> None:
+    few = _write_run(tmp_path, 30)
+    rows = [
+        {**row, "source": f"{turn}/{row['source']}"} for turn in range(100) for row in few
+    ]
+
+    files = write_report(tmp_path, _run(), iter(rows), inputs_root=tmp_path / "photos")
+
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    assert page.count("figure") == 2 * 24
+    assert "3,000 images, 24 of them shown" in page.text
+    assert "median of 3,000" in page.text
+    assert files.report.stat().st_size < 4_000_000
+
+
+def test_every_recipe_shows_the_same_sources_whatever_the_order(tmp_path: Path) -> None:
+    rows = _write_run(tmp_path, 40)
+
+    forward = summarise(rows, samples_per_recipe=5)
+    backward = summarise(rows[::-1], samples_per_recipe=5)
+
+    shown = [[row["source"] for row in recipe.rows] for recipe in forward]
+    assert shown[0] == shown[1] == [row["source"] for row in backward[0].rows]
+    assert len(set(shown[0])) == 5
+
+
+def test_many_recipes_share_a_bounded_number_of_images() -> None:
+    rows = [
+        {"recipe": f"smile+{recipe}", "source": f"{source}.png", "file_name": "a"}
+        for recipe in range(100)
+        for source in range(30)
+    ]
+
+    recipes = summarise(rows)
+
+    assert len(recipes) == 100
+    assert all(recipe.count == 30 for recipe in recipes)
+    assert sum(len(recipe.rows) for recipe in recipes) <= 288
+
+
+def test_failures_and_rejects_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    failed = [{"source": f"{n}.jpg", "reason": "truncated file"} for n in range(150)]
+    (tmp_path / "failed.jsonl").write_text("\n".join(map(json.dumps, failed)), encoding="utf-8")
+    rejected = {"source": "dark.png", "recipe": "smile+1.00", "reason": "PSNR 11.2 below 20"}
+    (tmp_path / "rejected.jsonl").write_text(json.dumps(rejected) + "\n", encoding="utf-8")
+
+    files = write_report(tmp_path, _run(state="completed_with_failures"), [])
+
+    text = _Page(files.report.read_text(encoding="utf-8")).text
+    assert text.count("truncated file") == 100
+    assert "and 50 more in failed.jsonl" in text
+    assert "PSNR 11.2 below 20" in text
+    assert "completed with failures" in text
+
+
+def test_settings_and_labels_of_the_run_are_shown(tmp_path: Path) -> None:
+    labels = [
+        {"name": name, "color": color} for name, color in zip(LABELS, LABEL_COLORS.tolist(), strict=True)
+    ]
+    settings = {"mode": "refine", "refine_steps": 10, "roi": []}
+
+    files = write_report(tmp_path, _run(labels=labels, settings=settings), [])
+
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    assert "settings.refine_steps" in page.text
+    assert any(a.get("style") == "background:#d63e58" for _, a in page.tags)
+
+
+def test_metrics_that_are_no_finite_numbers_are_left_out() -> None:
+    metrics = {"a": 1, "b": float("nan"), "c": "text", "d": True, "e": {"f": 2.5, "g": None}}
+
+    assert dict(numbers(metrics)) == {"a": 1.0, "e.f": 2.5}
+
+
+@pytest.mark.parametrize("count", [1, MAX_SAMPLES, MAX_SAMPLES + 5])
+def test_contact_sheet_has_a_sensible_size(tmp_path: Path, count: int) -> None:
+    rows = _write_run(tmp_path, count)
+
+    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+
+    with Image.open(files.contact_sheet) as sheet:
+        assert sheet.mode == "RGB"
+        assert 800 <= sheet.width <= 2000
+        assert sheet.height <= 2000
+
+
+def test_writing_again_replaces_the_files_and_leaves_no_others(tmp_path: Path) -> None:
+    rows = _write_run(tmp_path, 2)
+    before = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    first = before.report.read_bytes()
+
+    after = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+
+    assert after.report.read_bytes() == first
+    written = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert written == {"report.html", "contact_sheet.png"}
