@@ -48,7 +48,8 @@ class FullyConnected(nn.Module):
         bias = self.bias * self.bias_gain if self.bias_gain != 1 else self.bias
         if self.activation == "linear":
             return F.linear(x, weight, bias)
-        return bias_act(F.linear(x, weight), bias, act="lrelu")
+        x = F.linear(x, weight)
+        return bias_act(x, bias.to(x.dtype), act="lrelu")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ class SynthesisLayer(nn.Module):
         noise = self._noise(x, noise_mode, generator)
         if noise is not None:
             x = x + noise
-        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
+        return bias_act(x, self.bias.to(x.dtype), act="lrelu", clamp=self.clamp)
 
     def _noise(
         self, x: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None
@@ -161,4 +162,4 @@ class ToRGB(nn.Module):
         """Map x [N, C_in, h, h] under w [N, w_dim] to colours [N, 3, h, h]."""
         styles = self.affine(w) * self.weight_gain
         x = F.conv2d(x * styles[:, :, None, None], self.weight)
-        return bias_act(x, self.bias, act="linear", clamp=self.clamp)
+        return bias_act(x, self.bias.to(x.dtype), act="linear", clamp=self.clamp)
