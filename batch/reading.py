@@ -1,0 +1,101 @@
+"""Reads one input: checks it against the plan, takes its digest, decodes and fits it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batch.errors import MaskPairingError, PlanError
+from batch.plan import PlannedInput, RunPlan
+from engine.errors import ImageError
+from engine.images import fit_pixels, read_image
+from registry.entities import Label
+from registry.errors import MaskError
+from registry.masks import check_labels, check_size, read_mask
+
+_MASK_SUFFIX = ".png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """An input in memory, or the reason why it is not.
+
+    Attributes:
+        input: what was planned.
+        digest: of the file; None if it could not be read.
+        pixels: uint8 [H, W, 3] at the generator's resolution; None for seeds and failures.
+        wanted_mask: int [H, W], of mode optimize.
+        reason: why it failed, in one line.
+    """
+
+    input: PlannedInput
+    digest: str | None = None
+    pixels: npt.NDArray[np.uint8] | None = None
+    wanted_mask: npt.NDArray[np.integer[Any]] | None = None
+    reason: str | None = None
+
+
+def decode(
+    plan: RunPlan, planned: PlannedInput, *, resolution: int, labels: tuple[Label, ...]
+) -> Decoded:
+    """Reads, checks and fits one input; trouble with it becomes its reason, never an exception."""
+    if planned.seed is not None:
+        return Decoded(input=planned, digest=seed_digest(plan, planned.seed))
+    assert plan.input_folder is not None
+    path = plan.input_folder / os.fsdecode(planned.relative_path)
+    try:
+        digest = _checked_digest(path, planned)
+        pixels = fit_pixels(read_image(path), resolution, fit=plan.settings.fit.value)
+        mask = _wanted_mask(plan, planned, resolution=resolution, labels=labels)
+    except (ImageError, PlanError, MaskPairingError) as exc:
+        return Decoded(input=planned, reason=str(exc))
+    except OSError as exc:
+        return Decoded(input=planned, reason=f"cannot be read: {exc.strerror or exc}")
+    return Decoded(input=planned, digest=digest, pixels=pixels, wanted_mask=mask)
+
+
+def seed_digest(plan: RunPlan, seed: int) -> str:
+    """What stands for the digest of a sampled input."""
+    psi = plan.settings.truncation_psi
+    return hashlib.sha256(f"seed {seed} truncation_psi {psi!r}".encode()).hexdigest()
+
+
+def _checked_digest(path: Path, planned: PlannedInput) -> str:
+    """The digest of a file that is still what was planned."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise PlanError("changed since the run was planned: it is no regular file any more")
+    if planned.size is not None and status.st_size != planned.size:
+        raise PlanError(
+            f"changed since the run was planned: {planned.size} bytes then, {status.st_size} now"
+        )
+    if planned.mtime_ns is not None and status.st_mtime_ns != planned.mtime_ns:
+        raise PlanError("changed since the run was planned: it was written again")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _wanted_mask(
+    plan: RunPlan, planned: PlannedInput, *, resolution: int, labels: tuple[Label, ...]
+) -> npt.NDArray[np.integer[Any]] | None:
+    """The edited mask of an input: same relative name, suffix .png."""
+    if plan.settings.masks_folder is None:
+        return None
+    folder = Path(plan.settings.masks_folder)
+    path = (folder / os.fsdecode(planned.relative_path)).with_suffix(_MASK_SUFFIX)
+    if not path.exists():
+        raise MaskPairingError(f"no mask: expected {path.relative_to(folder)} in the mask folder")
+    try:
+        mask = read_mask(path)
+        check_size(mask, resolution, resolution, of="mask")
+        check_labels(mask, labels, of="mask")
+    except MaskError as exc:
+        raise MaskPairingError(str(exc)) from exc
+    return mask
