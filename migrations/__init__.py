@@ -1,0 +1,1 @@
+"""The migrations of the database: the only creator of tables, those of the runs included."""

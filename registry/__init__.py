@@ -1,0 +1,1 @@
+"""The library of editing vectors: SQL, blobs and numpy; never torch."""

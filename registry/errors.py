@@ -1,0 +1,95 @@
+"""The errors of the library of vectors.
+
+RegistryError
++-- ConfigError            (ValueError)    a setting of the library is wrong
++-- InvalidNameError       (ValueError)    a name or an address that cannot be one
++-- ClassNotFoundError     (LookupError)   no such class model
++-- VectorNotFoundError    (LookupError)   no such editing vector
++-- LabelNotFoundError     (LookupError)   no such part label in the class
++-- ConflictError          (ValueError)    the version is taken by other content
++-- CompatibilityError     (ValueError)    another class, generator, space or shape
++-- RecordError            (ValueError)    a value of a record that is out of its range
++-- CodecError             (ValueError)    bytes that are no vector, or a vector that is not usable
++-- MaskError              (ValueError)    a picture that is no mask of this class
++-- BundleFormatError      (ValueError)    a folder that is no class bundle
++-- CompositionError       (ValueError)    terms that cannot be summed
++-- ExchangeError          (ValueError)    an archive that cannot be read or installed
++-- SchemaError            (RuntimeError)  the database has no tables, or those of another release
++-- DatabaseError          (RuntimeError)  the database cannot be reached or refuses
++-- BlobError              (OSError)       bytes that cannot be stored, found or trusted
+    +-- DiskFullError                      no space left, for bytes or rows
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Anything that the library of vectors refuses or cannot do."""
+
+
+class ConfigError(RegistryError, ValueError):
+    """A setting of the library is wrong."""
+
+
+class InvalidNameError(RegistryError, ValueError):
+    """A text that cannot be a name or an address."""
+
+
+class ClassNotFoundError(RegistryError, LookupError):
+    """The library holds no such class model."""
+
+
+class VectorNotFoundError(RegistryError, LookupError):
+    """The library holds no such editing vector."""
+
+
+class LabelNotFoundError(RegistryError, LookupError):
+    """The label scheme of the class has no such part."""
+
+
+class ConflictError(RegistryError, ValueError):
+    """The wanted version exists and holds something else."""
+
+
+class CompatibilityError(RegistryError, ValueError):
+    """Things of different classes, generators, latent spaces or shapes were put together."""
+
+
+class RecordError(RegistryError, ValueError):
+    """A value of a record is out of its range."""
+
+
+class CodecError(RegistryError, ValueError):
+    """Bytes that hold no vector, or a vector that cannot be used."""
+
+
+class MaskError(RegistryError, ValueError):
+    """A picture that is no label mask of the class."""
+
+
+class BundleFormatError(RegistryError, ValueError):
+    """A folder that is no valid class bundle."""
+
+
+class CompositionError(RegistryError, ValueError):
+    """Terms that cannot be composed."""
+
+
+class ExchangeError(RegistryError, ValueError):
+    """An archive that cannot be read, trusted or installed."""
+
+
+class SchemaError(RegistryError, RuntimeError):
+    """The database has no tables yet, or those of another release."""
+
+
+class DatabaseError(RegistryError, RuntimeError):
+    """The database cannot be reached, or refuses a statement."""
+
+
+class BlobError(RegistryError, OSError):
+    """Bytes that cannot be stored, found or trusted."""
+
+
+class DiskFullError(BlobError):
+    """No space is left for bytes or rows."""
