@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 from batch.contact_sheet import Section, draw_contact_sheet
 from batch.report_page import MAX_LISTED, Leftovers, Page, render_page
 from batch.samples import Row, SampleReader, summarise
+from registry.blobs import write_atomically
 
 SAMPLES_PER_RECIPE = 24
 # Twice the width at which the page shows a picture.
@@ -66,8 +65,8 @@ def write_report(
     sheet = draw_contact_sheet(page.title, page.subtitle, sections)
     stream = io.BytesIO()
     sheet.save(stream, "PNG", optimize=True)
-    _write(files.contact_sheet, stream.getvalue())
-    _write(files.report, render_page(page).encode("utf-8"))
+    write_atomically(files.contact_sheet, stream.getvalue())
+    write_atomically(files.report, render_page(page).encode("utf-8"))
     return files
 
 
@@ -148,18 +147,3 @@ def _read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         for line in file:
             if line.strip():
                 yield json.loads(line)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,4 +1,4 @@
-"""The report of a run: complete, self-contained, escaped, and the same whatever the folder lacks."""
+"""The report of a run: complete, self-contained and escaped, whatever its folder lacks."""
 
 import base64
 import io
@@ -190,9 +190,7 @@ def test_a_run_without_images_says_so(tmp_path: Path) -> None:
 
 def test_thousands_of_rows_show_a_sample_and_all_their_metrics(tmp_path: Path) -> None:
     few = _write_run(tmp_path, 30)
-    rows = [
-        {**row, "source": f"{turn}/{row['source']}"} for turn in range(100) for row in few
-    ]
+    rows = [{**row, "source": f"{turn}/{row['source']}"} for turn in range(100) for row in few]
 
     files = write_report(tmp_path, _run(), iter(rows), inputs_root=tmp_path / "photos")
 
@@ -245,7 +243,8 @@ def test_failures_and_rejects_are_listed_with_their_reasons(tmp_path: Path) -> N
 
 def test_settings_and_labels_of_the_run_are_shown(tmp_path: Path) -> None:
     labels = [
-        {"name": name, "color": color} for name, color in zip(LABELS, LABEL_COLORS.tolist(), strict=True)
+        {"name": name, "color": color}
+        for name, color in zip(LABELS, LABEL_COLORS.tolist(), strict=True)
     ]
     settings = {"mode": "refine", "refine_steps": 10, "roi": []}
 

@@ -1,0 +1,197 @@
+"""Is this installation fit to work? One finding per part, none of which changes anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from avatars import default
+from registry import schema
+from registry.blobs import open_blob_store
+from registry.bundles import read_manifest, verify_files
+from registry.config import RegistryConfig
+from registry.database import parse_database_url
+from registry.errors import RegistryError
+from registry.store import Library
+
+OLDEST_PYTHON = (3, 11)
+LIBRARIES = (
+    "torch", "torchvision", "numpy", "pillow", "safetensors", "lpips", "sqlalchemy", "alembic",
+    "celery", "fsspec", "click",
+)  # fmt: skip
+"""What the program cannot work without, by the names of the distributions."""
+
+
+class State(StrEnum):
+    """How a part is."""
+
+    OK = "ok"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out about one part, in one line."""
+
+    part: str
+    state: State
+    text: str
+
+
+def examine(config: RegistryConfig) -> list[Finding]:
+    """Look at every part of the installation and of a home folder.
+
+    Nothing is created or changed: a home that does not exist yet is fine.
+
+    Args:
+        config: The home, database and blob store to look at.
+
+    Returns:
+        Findings, those about the installation first.
+    """
+    checks: list[tuple[str, Callable[[RegistryConfig], str]]] = [
+        ("python", _python),
+        *((name, _library_check(name)) for name in LIBRARIES),
+        ("device", _device),
+        ("class avatars", _shipped_bundle),
+        ("starter library", _starter_library),
+        ("home", _home),
+        ("database", _database),
+        ("blob store", _blob_store),
+        ("library", _contents),
+    ]
+    return list(_run_checks(checks, config))
+
+
+class _Problem(Exception):
+    """A check found something broken; the message says what and what to do."""
+
+
+def _run_checks(
+    checks: list[tuple[str, Callable[[RegistryConfig], str]]], config: RegistryConfig
+) -> Iterator[Finding]:
+    for part, check in checks:
+        try:
+            yield Finding(part, State.OK, check(config))
+        except (_Problem, RegistryError, OSError) as exc:
+            yield Finding(part, State.PROBLEM, " ".join(str(exc).split()))
+
+
+# The installation.
+
+
+def _python(_: RegistryConfig) -> str:
+    text = f"{platform.python_version()} ({sys.executable})"
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        raise _Problem(f"{text}; expected {'.'.join(map(str, OLDEST_PYTHON))} or newer")
+    return text
+
+
+def _library_check(name: str) -> Callable[[RegistryConfig], str]:
+    def check(_: RegistryConfig) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError as exc:
+            raise _Problem("not installed; install editvec again") from exc
+
+    return check
+
+
+def _device(_: RegistryConfig) -> str:
+    """What torch would compute on; importing it finds broken installations."""
+    try:
+        import torch
+
+        if not torch.cuda.is_available():
+            return f"cpu, {torch.get_num_threads()} threads (no CUDA device)"
+        name = torch.cuda.get_device_name(0)
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        (torch.ones(1, device="cuda") + 1).item()
+    except (ImportError, RuntimeError) as exc:
+        raise _Problem(f"torch does not work: {exc}") from exc
+    return f"cuda, {name}, {memory:.0f} GiB ({torch.cuda.device_count()} in all)"
+
+
+def _shipped_bundle(_: RegistryConfig) -> str:
+    manifest = read_manifest(default.BUNDLE_FOLDER)
+    verify_files(default.BUNDLE_FOLDER, manifest)
+    size = sum(file.size for file in manifest.files) / 2**20
+    return (
+        f"{manifest.resolution} x {manifest.resolution} pixels, {len(manifest.labels)} parts, "
+        f"{len(manifest.files)} files verified, {size:.1f} MiB"
+    )
+
+
+def _starter_library(_: RegistryConfig) -> str:
+    if not default.STARTER_ARCHIVE.is_file():
+        raise _Problem(f"{default.STARTER_ARCHIVE} is missing; install editvec again")
+    return f"{default.STARTER_ARCHIVE.name}, {default.STARTER_ARCHIVE.stat().st_size:,} bytes"
+
+
+# The home folder.
+
+
+def _home(config: RegistryConfig) -> str:
+    if not config.home.exists():
+        parent = next(parent for parent in config.home.parents if parent.exists())
+        _require_writable(parent)
+        return f"{config.home} (created on first use)"
+    if not config.home.is_dir():
+        raise _Problem(f"{config.home} is not a folder")
+    _require_writable(config.home)
+    return str(config.home)
+
+
+def _database(config: RegistryConfig) -> str:
+    place = parse_database_url(config.database_url).render_as_string(hide_password=True)
+    status = schema.current(config)
+    if status.is_current:
+        return f"{place}, revision {status.revision}"
+    if config.is_embedded and status.revision in (None, *schema.known_revisions()):
+        return f"{place}, revision {status.revision or 'none'} ({status.head} on first use)"
+    raise _Problem(
+        f"{place}: revision {status.revision or 'none'}, expected {status.head}; "
+        "run `editvec db upgrade`"
+    )
+
+
+def _blob_store(config: RegistryConfig) -> str:
+    if "://" not in config.blob_url:
+        folder = Path(config.blob_url)
+        if not folder.exists():
+            return f"{folder} (created on first use)"
+        _require_writable(folder)
+    else:
+        next(open_blob_store(config.blob_url).digests(), None)
+    return config.blob_url
+
+
+def _contents(config: RegistryConfig) -> str:
+    """What the library holds, and whether the blobs of its classes are there."""
+    if not schema.current(config).is_current:
+        return "empty"
+    with Library.open(config) as library:
+        classes = library.classes()
+        for model in classes:
+            for file in model.files:
+                if not library.blobs.has(file.digest):
+                    raise _Problem(
+                        f"class {model.address}: {file.name} is missing from the blob store; "
+                        "run `editvec model add` with its bundle"
+                    )
+        vectors = library.find_vectors()
+        for vector in vectors:
+            if not library.blobs.has(vector.delta_digest):
+                raise _Problem(f"{vector.address}: its delta is missing from the blob store")
+    return f"{len(classes)} classes, {len(vectors)} vectors"
+
+
+def _require_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _Problem(f"{folder} is not writable")
