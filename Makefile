@@ -1,4 +1,5 @@
-# Every target sets up what it needs. All paths are relative, so that the folder's own name may contain spaces.
+# Every target sets up what it needs, once; afterwards none of them needs a network. All paths are relative, so that
+# the folder's own name may contain spaces.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +23,8 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@echo "==> Setting up .venv. The first time downloads about 3 GB and takes some minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
+	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -c constraints.txt -e '.[test]'
 	@touch $(STAMP)
 	@echo "==> .venv is ready."
 
