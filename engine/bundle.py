@@ -1,0 +1,332 @@
+"""A class bundle on disk: bundle.json and one safetensors file per network, digest-checked."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from engine.classifier import AttributeClassifier
+from engine.config import (
+    ClassifierConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    JsonConfig,
+    PerceptualConfig,
+    SegmentationConfig,
+)
+from engine.description import Bundle, FileEntry, Label, NetworkEntry, parse_bundle
+from engine.encoder import Encoder
+from engine.errors import BundleError, ShapeError
+from engine.generator import Generator
+from engine.identity import IdentityNetwork
+from engine.perceptual import PerceptualDistance, build_perceptual
+from engine.segmentation import SegmentationBranch
+
+DESCRIPTION_FILE = "bundle.json"
+MAX_DESCRIPTION_BYTES = 4 * 2**20
+LISTED_KEYS = 5
+
+
+class NetworkState(NamedTuple):
+    """A network as `write_bundle` takes it: its architecture and its weights.
+
+    The segmentation branch is stored as its members' own weights (`<member>.layers...`), before
+    folding; every other network as its state dict.
+    """
+
+    config: JsonConfig
+    state: Mapping[str, Tensor]
+
+
+class LoadedBundle(NamedTuple):
+    """A verified bundle with its networks on a device, frozen and in eval mode."""
+
+    bundle: Bundle
+    generator: Generator
+    segmentation: SegmentationBranch | None
+    encoder: Encoder | None
+    perceptual: PerceptualDistance | None
+    identity: IdentityNetwork | None
+    classifier: AttributeClassifier | None
+
+
+def generator_digest(state: Mapping[str, Tensor]) -> str:
+    """Digest of a generator's tensors (mapping with w_avg, synthesis), whatever file they are in.
+
+    SHA-256 over the tensors in the order of their names: name, dtype, shape, little-endian bytes.
+
+    Args:
+        state: The generator's state dict.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        array = state[name].detach().cpu().contiguous().numpy()
+        header = [name, str(array.dtype), list(array.shape)]
+        digest.update(json.dumps(header, separators=(",", ":")).encode() + b"\n")
+        digest.update(np.asarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------
+# Write
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    class_name: str,
+    description: str,
+    license: str,  # noqa: A002 - the field's name in bundle.json
+    labels: Sequence[Label],
+    networks: Mapping[str, NetworkState],
+    built: Mapping[str, Any],
+    valid_rectangle: tuple[int, int, int, int] | None = None,
+    replace: bool = False,
+) -> Bundle:
+    """Write a bundle: all of it, or nothing.
+
+    Args:
+        folder: New or empty, unless `replace`.
+        class_name: Lower case letters, digits, `-` and `_`.
+        description: For people.
+        license: Of the weights.
+        labels: The label scheme; as many as the segmentation branch has.
+        networks: By name: generator, segmentation, encoder, perceptual, identity, classifier;
+            all but the generator may be left out.
+        built: How the bundle was made; JSON.
+        valid_rectangle: top, left, bottom, right; None is the whole square.
+        replace: Replace a bundle that is in `folder`. A folder with any other file is refused.
+
+    Raises:
+        BundleError: The parts do not fit each other, the folder is in use, or it cannot be
+            written.
+    """
+    _check_target(folder, replace=replace)
+    contents = {
+        f"{name}.safetensors": safetensors.torch.save(_storable(network.state))
+        for name, network in networks.items()
+    }
+    config = networks["generator"].config if "generator" in networks else None
+    if not isinstance(config, GeneratorConfig):
+        raise BundleError("networks: expected a generator, found none")
+    bundle = Bundle(
+        class_name=class_name,
+        description=description,
+        license=license,
+        valid_rectangle=valid_rectangle or (0, 0, config.resolution, config.resolution),
+        labels=tuple(labels),
+        networks={
+            name: NetworkEntry(f"{name}.safetensors", network.config)
+            for name, network in networks.items()
+        },
+        files={
+            name: FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+            for name, content in contents.items()
+        },
+        generator_digest=generator_digest(networks["generator"].state),
+        built=built,
+    )
+    for name, network in networks.items():
+        _build_network(name, network.config, network.state, networks["generator"].state)
+    text = json.dumps(bundle.to_json(), indent=2, ensure_ascii=False) + "\n"
+    contents[DESCRIPTION_FILE] = text.encode()
+    try:
+        _write_folder(folder, contents)
+    except OSError as exc:
+        raise BundleError(f"folder: {folder} cannot be written: {exc.strerror}") from exc
+    return bundle
+
+
+def _check_target(folder: Path, *, replace: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BundleError(f"folder: expected a folder, {folder} is a file")
+    present = {path.name for path in folder.iterdir()}
+    if not present:
+        return
+    if not replace:
+        raise BundleError(f"folder: expected a new or empty folder, {folder} has files in it")
+    bundle = parse_bundle(_read_description(folder))
+    foreign = sorted(present - {DESCRIPTION_FILE, *bundle.files})
+    if foreign:
+        raise BundleError(f"folder: {folder} also has {foreign[0]}, which is no part of a bundle")
+
+
+def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write beside the folder, then rename; a bundle that was there goes last."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(6)
+    partial = folder.with_name(f".{folder.name}.{token}.partial")
+    previous = folder.with_name(f".{folder.name}.{token}.previous")
+    partial.mkdir()
+    try:
+        for name, content in contents.items():
+            with (partial / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.is_dir() and any(folder.iterdir()):
+            folder.rename(previous)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if previous.exists():
+                previous.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+
+
+# ----------------------------------------------------------------------------------------------
+# Read
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read bundle.json and verify every file and the generator digest.
+
+    Raises:
+        BundleError: Anything is missing, altered or of an unknown format.
+    """
+    bundle, _ = _read_verified(folder)
+    return bundle
+
+
+def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> LoadedBundle:
+    """Verify a bundle and build its networks, frozen and in eval mode.
+
+    Raises:
+        BundleError: Anything is missing, altered or of an unknown format, or the weights do not
+            fit the architecture.
+    """
+    bundle, states = _read_verified(folder)
+    modules: dict[str, Any] = dict.fromkeys(
+        ("generator", "segmentation", "encoder", "perceptual", "identity", "classifier")
+    )
+    for name, entry in bundle.networks.items():
+        module = _build_network(name, entry.config, states[name], states["generator"])
+        modules[name] = module.to(device).eval().requires_grad_(False)
+    return LoadedBundle(bundle, **modules)
+
+
+def _read_verified(folder: Path) -> tuple[Bundle, dict[str, dict[str, Tensor]]]:
+    """bundle.json and the tensors of every network."""
+    bundle = parse_bundle(_read_description(folder))
+    states = {}
+    for name, entry in bundle.networks.items():
+        content = _read_file(folder / entry.file, bundle.files[entry.file])
+        try:
+            states[name] = safetensors.torch.load(content)
+        except safetensors.SafetensorError as exc:
+            raise BundleError(f"{entry.file}: expected a safetensors file: {exc}") from exc
+        for key, tensor in states[name].items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise BundleError(f"{entry.file}: expected finite weights, {key} is not")
+    digest = generator_digest(states["generator"])
+    if digest != bundle.generator_digest:
+        raise BundleError(
+            f"generator_digest: expected {bundle.generator_digest}, the tensors have {digest}"
+        )
+    return bundle, states
+
+
+def _read_description(folder: Path) -> str:
+    path = folder / DESCRIPTION_FILE
+    try:
+        if path.stat().st_size > MAX_DESCRIPTION_BYTES:
+            raise BundleError(f"{path}: expected at most {MAX_DESCRIPTION_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise BundleError(f"{path}: expected UTF-8 text") from exc
+    except OSError as exc:
+        raise BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
+
+
+def _read_file(path: Path, entry: FileEntry) -> bytes:
+    """The bytes of a file that has the listed size and digest."""
+    try:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(f"{path.name}: expected {entry.bytes} bytes, got {size}")
+        content = path.read_bytes()
+    except OSError as exc:
+        raise BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != entry.sha256:
+        raise BundleError(f"{path.name}: expected digest {entry.sha256}, got {digest}")
+    return content
+
+
+# ----------------------------------------------------------------------------------------------
+# Build
+
+
+def _build_network(
+    name: str,
+    config: JsonConfig,
+    state: Mapping[str, Tensor],
+    generator_state: Mapping[str, Tensor],
+) -> nn.Module:
+    """The network with its weights, on the CPU."""
+    if isinstance(config, SegmentationConfig):
+        constant = generator_state.get("synthesis.b4.const")
+        try:
+            return SegmentationBranch.from_members(
+                state, config, constant if config.constant_input else None
+            )
+        except ShapeError as exc:
+            raise BundleError(f"segmentation: {exc}") from exc
+    module: nn.Module
+    # building draws initial weights that are overwritten: keep the caller's random state
+    with torch.random.fork_rng(devices=[]):
+        if isinstance(config, GeneratorConfig):
+            module = Generator(config)
+        elif isinstance(config, EncoderConfig):
+            module = Encoder(config)
+        elif isinstance(config, PerceptualConfig):
+            module = build_perceptual(config)
+        elif name == "identity":
+            assert isinstance(config, ClassifierConfig)
+            module = IdentityNetwork(config)
+        else:
+            assert isinstance(config, ClassifierConfig)
+            module = AttributeClassifier(config)
+    _check_keys(name, wanted=module.state_dict(), state=state)
+    module.load_state_dict(dict(state))
+    return module
+
+
+def _check_keys(name: str, *, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    for word, keys in (
+        ("missing", set(wanted) - set(state)),
+        ("unknown", set(state) - set(wanted)),
+    ):
+        if keys:
+            listed = ", ".join(sorted(keys)[:LISTED_KEYS])
+            more = f" and {len(keys) - LISTED_KEYS} more" if len(keys) > LISTED_KEYS else ""
+            raise BundleError(f"{name}: {word} weights: {listed}{more}")
+    for key, tensor in wanted.items():
+        if tensor.shape != state[key].shape:
+            raise BundleError(
+                f"{name}: expected {key} of shape {list(tensor.shape)}, "
+                f"got {list(state[key].shape)}"
+            )
