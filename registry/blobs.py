@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -61,6 +62,16 @@ def open_blob_store(url: str) -> BlobStore:
     if parts.scheme == "file":
         return LocalBlobStore(Path(unquote(parts.path)))
     return FsspecBlobStore(url)
+
+
+def put_all(store: BlobStore, contents: Sequence[bytes]) -> list[str]:
+    """Stores several blobs at once; their digests in the same order.
+
+    Threads share the disk's syncs (or a remote store's round trips), which is all that a small
+    blob costs.
+    """
+    with ThreadPoolExecutor(max_workers=max(1, min(8, len(contents)))) as threads:
+        return list(threads.map(store.put, contents))
 
 
 def digest_of(data: bytes) -> str:
@@ -124,14 +135,18 @@ class LocalBlobStore:
 
     def copy_to(self, digest: str, target: Path) -> None:
         """Writes the bytes to a new file, verified."""
-        with _foreign_errors(f"blob {digest}"):
-            with self.path(digest).open("rb") as source, target.open("xb") as file:
-                found = _copy(source, file)
-                file.flush()
-                os.fsync(file.fileno())
+        path = self.path(digest)
+        with (
+            _foreign_errors(f"blob {digest}"),
+            path.open("rb") as source,
+            target.open("xb") as file,
+        ):
+            found = _copy(source, file)
+            file.flush()
+            os.fsync(file.fileno())
         if found != digest:
             target.unlink()
-            raise BlobError(f"blob {digest}: its bytes were altered ({self.path(digest)})")
+            raise BlobError(f"blob {digest}: its bytes were altered ({path})")
 
     def digests(self) -> Iterator[str]:
         """Every stored digest."""

@@ -35,7 +35,7 @@ class RegistryConfig:
 
     @property
     def is_embedded(self) -> bool:
-        """True when the database is the home folder's own SQLite file, which we create ourselves."""
+        """True when the database is the home folder's own SQLite file, which we create."""
         return self.database_url == embedded_database_url(self.home)
 
     @property

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import numpy as np
 from sqlalchemy import Engine
 from sqlalchemy.dialects import postgresql, sqlite
 
 from registry import codec, selects
 from registry.blobs import BlobStore, is_digest
 from registry.database import now, reading, transaction
-from registry.entities import Embedding
+from registry.entities import Embedding, FloatArray
 from registry.errors import BlobError, CodecError, RecordError
 from registry.models import EmbeddingRow
 
 _LOG = logging.getLogger(__name__)
 _ROWS_PER_STATEMENT = 200
+_KEY = ("image_digest", "bundle_digest", "settings_key")
 
 _T = TypeVar("_T")
 
@@ -36,59 +38,90 @@ def read_embeddings(
     with reading(engine) as session:
         for some in _batches(image_digests, _ROWS_PER_STATEMENT):
             rows.extend(session.scalars(selects.embeddings(some, bundle_digest, settings_key)))
-    found = {}
-    for row in rows:
-        try:
-            ws = codec.decode_latent(blobs.get(row.ws_digest), of="cached ws")
-        except (BlobError, CodecError) as exc:
-            _LOG.warning("embedding of image %s is embedded anew: %s", row.image_digest, exc)
-            continue
-        found[row.image_digest] = Embedding(
-            image_digest=row.image_digest,
-            bundle_digest=row.bundle_digest,
-            settings_key=row.settings_key,
-            ws=ws,
-            perceptual_name=row.perceptual_name,
-            perceptual_value=row.perceptual_value,
-            psnr=row.psnr,
-            num_steps=row.num_steps,
-        )
-    return found
+    packs = _Packs(blobs)
+    found = {row.image_digest: packs.embedding(row) for row in rows}
+    return {digest: embedding for digest, embedding in found.items() if embedding is not None}
 
 
 def write_embeddings(engine: Engine, blobs: BlobStore, embeddings: Iterable[Embedding]) -> None:
     """Adds to the cache; an embedding that is there already, under the same key, is replaced.
 
+    All ws of one call go into one blob: a synced file per image would cost more time than the
+    encoder takes to embed it.
+
     Raises:
-        RecordError: a key that is no digest, or ws with NaN.
+        RecordError: a key that is no digest.
+        CodecError: ws of different shapes, of another dtype, or with NaN.
     """
-    rows = [_row(embedding, blobs) for embedding in embeddings]
+    batch = {_key(embedding): embedding for embedding in embeddings}
+    if not batch:
+        return
+    shape = next(iter(batch.values())).ws.shape
+    pack = np.stack([codec.check_shape(one.ws, shape, of="ws") for one in batch.values()])
+    ws_digest = blobs.put(codec.encode_latent(pack))
+    rows = [
+        {
+            "image_digest": embedding.image_digest,
+            "bundle_digest": embedding.bundle_digest,
+            "settings_key": embedding.settings_key,
+            "ws_digest": ws_digest,
+            "ws_row": place,
+            "size": pack[place].nbytes,
+            "perceptual_name": embedding.perceptual_name,
+            "perceptual_value": embedding.perceptual_value,
+            "psnr": embedding.psnr,
+            "num_steps": embedding.num_steps,
+            "created_at": now(),
+        }
+        for place, embedding in enumerate(batch.values())
+    ]
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     with transaction(engine) as session:
         for some in _batches(rows, _ROWS_PER_STATEMENT):
             statement = insert(EmbeddingRow).values(some)
-            keys = ["image_digest", "bundle_digest", "settings_key"]
-            others = {name: statement.excluded[name] for name in some[0] if name not in keys}
-            session.execute(statement.on_conflict_do_update(index_elements=keys, set_=others))
+            others = {name: statement.excluded[name] for name in some[0] if name not in _KEY}
+            session.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=others))
 
 
-def _row(embedding: Embedding, blobs: BlobStore) -> dict[str, Any]:
-    for key in (embedding.image_digest, embedding.bundle_digest, embedding.settings_key):
-        if not is_digest(key):
-            raise RecordError(f"embedding: expected a SHA-256 in hex, got {key!r}")
-    data = codec.encode_latent(codec.finite_float32(embedding.ws, of="ws"))
-    return {
-        "image_digest": embedding.image_digest,
-        "bundle_digest": embedding.bundle_digest,
-        "settings_key": embedding.settings_key,
-        "ws_digest": blobs.put(data),
-        "size": len(data),
-        "perceptual_name": embedding.perceptual_name,
-        "perceptual_value": embedding.perceptual_value,
-        "psnr": embedding.psnr,
-        "num_steps": embedding.num_steps,
-        "created_at": now(),
-    }
+class _Packs:
+    """The blobs that hold ws, each read once."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self.blobs = blobs
+        self.held: dict[str, FloatArray | None] = {}
+
+    def embedding(self, row: EmbeddingRow) -> Embedding | None:
+        """The entity of a row; None when its ws are lost."""
+        if row.ws_digest not in self.held:
+            self.held[row.ws_digest] = self._read(row.ws_digest)
+        pack = self.held[row.ws_digest]
+        if pack is None or pack.ndim != 3 or row.ws_row >= len(pack):
+            return None
+        return Embedding(
+            image_digest=row.image_digest,
+            bundle_digest=row.bundle_digest,
+            settings_key=row.settings_key,
+            ws=pack[row.ws_row],
+            perceptual_name=row.perceptual_name,
+            perceptual_value=row.perceptual_value,
+            psnr=row.psnr,
+            num_steps=row.num_steps,
+        )
+
+    def _read(self, digest: str) -> FloatArray | None:
+        try:
+            return codec.decode_latent(self.blobs.get(digest), of="cached ws")
+        except (BlobError, CodecError) as exc:
+            _LOG.warning("some images are embedded anew: %s", exc)
+            return None
+
+
+def _key(embedding: Embedding) -> tuple[str, ...]:
+    key = (embedding.image_digest, embedding.bundle_digest, embedding.settings_key)
+    for digest in key:
+        if not is_digest(digest):
+            raise RecordError(f"embedding: expected a SHA-256 in hex, got {digest!r}")
+    return key
 
 
 def _batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:

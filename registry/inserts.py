@@ -2,88 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
 from sqlalchemy.orm import Session
 
-from registry import codec, masks, selects
+from registry import selects
 from registry.bundles import BundleManifest
 from registry.database import now
 from registry.entities import (
     ClassModel,
-    FloatArray,
-    Kind,
     MaskPair,
     NewTerm,
-    NewVector,
     StoredVector,
     Term,
-    VectorParcel,
-    check_name,
     parse_address,
 )
-from registry.errors import ConflictError, RecordError
+from registry.errors import ConflictError
 from registry.models import ClassRow, HistoryRow, MaskPairRow, TermRow, VectorRow
+from registry.parcels import CheckedParcel, ParcelDigests
 from registry.records import (
-    check_origin,
     checked_number,
-    checked_roi,
     class_row,
     content_digest_of,
     editing_vector,
     metric_row,
-    parse_row_mask,
     row_mask_text,
     vector_row,
 )
-
-
-@dataclass(frozen=True)
-class CheckedParcel:
-    """A parcel whose every value was checked, its class model, and its delta as it is stored."""
-
-    parcel: VectorParcel
-    model: ClassModel
-    delta: FloatArray
-
-    @property
-    def new(self) -> NewVector:
-        """The vector's record."""
-        return self.parcel.new
-
-
-class ParcelDigests(NamedTuple):
-    """What became of a parcel's bytes in the blob store."""
-
-    delta_digest: str
-    pairs: tuple[MaskPair, ...]
-
-
-def check_parcel(parcel: VectorParcel, model: ClassModel) -> CheckedParcel:
-    """Checks everything that can be checked without the database; rows outside the mask become 0.
-
-    Raises:
-        RegistryError: a child that says what is wrong.
-    """
-    new = parcel.new
-    check_name(new.name, of="vector name")
-    check_origin(new, model)
-    checked_roi(new.roi_labels, model)
-    if (new.kind == Kind.COMPOSED) != bool(parcel.terms):
-        raise RecordError(f"vector {new.name}: a composed vector has terms, another has none")
-    rows = np.array(parse_row_mask(row_mask_text(new.row_mask, num_ws=model.num_ws)))
-    of = f"delta of {new.name}"
-    delta = codec.check_delta(parcel.delta, num_ws=model.num_ws, w_dim=model.w_dim, of=of)
-    delta = codec.check_delta(
-        np.where(rows[:, None], delta, np.float32(0)), num_ws=model.num_ws, w_dim=model.w_dim, of=of
-    )
-    for pair in parcel.pairs:
-        masks.check_pair(pair, model)
-        if pair.source_ws is not None:
-            codec.check_shape(pair.source_ws, (model.num_ws, model.w_dim), of="source ws")
-    return CheckedParcel(parcel, model, delta)
 
 
 def add_class(session: Session, manifest: BundleManifest, *, by: str) -> ClassRow:

@@ -230,11 +230,12 @@ class TagRow(Base):
 
 
 class EmbeddingRow(Base):
-    """A cached embedding of an image."""
+    """A cached embedding of an image: row `ws_row` of the blob `ws_digest`."""
 
     __tablename__ = "embeddings"
     __table_args__ = (
         CheckConstraint("num_steps >= 0", name="num_steps_not_negative"),
+        CheckConstraint("ws_row >= 0", name="ws_row_not_negative"),
         Index(None, "created_at"),
     )
 
@@ -242,6 +243,7 @@ class EmbeddingRow(Base):
     bundle_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
     settings_key: Mapped[str] = mapped_column(Digest, primary_key=True)
     ws_digest: Mapped[str] = mapped_column(Digest)
+    ws_row: Mapped[int] = mapped_column(Integer)
     size: Mapped[int] = mapped_column(BigInteger)
     perceptual_name: Mapped[str | None] = mapped_column(Name)
     perceptual_value: Mapped[float | None] = mapped_column(Float(53))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sqlalchemy import Engine
 
 from registry import codec, composition, embeddings, inserts, selects
-from registry.blobs import BlobStore, open_blob_store, temporary_folder
+from registry.blobs import BlobStore, open_blob_store, put_all, temporary_folder
 from registry.bundles import read_manifest, verify_files
 from registry.composition import PlannedComposition
 from registry.config import RegistryConfig
@@ -30,7 +30,6 @@ from registry.entities import (
     FloatArray,
     HistoryEntry,
     Kind,
-    MaskPair,
     NewMaskPair,
     NewMetric,
     NewTerm,
@@ -40,8 +39,14 @@ from registry.entities import (
     parse_address,
 )
 from registry.errors import BlobError, BundleFormatError, CompositionError
-from registry.inserts import CheckedParcel, ParcelDigests, check_parcel
 from registry.models import VectorRow
+from registry.parcels import (
+    CheckedParcel,
+    ParcelDigests,
+    check_parcel,
+    contents_of,
+    name_digests,
+)
 from registry.records import class_model, editing_vector, history_entry, one_of
 from registry.schema import ensure_current
 
@@ -212,7 +217,7 @@ class Library:
         checked = [
             check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
         ]
-        digests = [self._put_blobs(parcel) for parcel in checked]
+        digests = self._put_blobs(checked)
         stored: dict[str, VectorRow] = {}
         user = current_user()
         with transaction(self.engine) as session:
@@ -376,19 +381,12 @@ class Library:
         with reading(self.engine) as session:
             return [history_entry(row) for row in session.scalars(selects.history(subject))]
 
-    def _put_blobs(self, checked: CheckedParcel) -> ParcelDigests:
-        pairs = [
-            MaskPair(
-                image_digest=self.blobs.put(pair.image_png),
-                mask_before_digest=self.blobs.put(pair.mask_before_png),
-                mask_after_digest=self.blobs.put(pair.mask_after_png),
-                source_ws_digest=None
-                if pair.source_ws is None
-                else self.blobs.put(codec.encode_latent(pair.source_ws)),
-            )
-            for pair in checked.parcel.pairs
-        ]
-        return ParcelDigests(self.blobs.put(codec.encode_latent(checked.delta)), tuple(pairs))
+    def _put_blobs(self, parcels: Sequence[CheckedParcel]) -> list[ParcelDigests]:
+        """Stores the bytes of all parcels together."""
+        contents = [contents_of(checked) for checked in parcels]
+        flat = [data for content in contents for data in content]
+        digests = iter(put_all(self.blobs, flat))
+        return [name_digests(checked, digests) for checked in parcels]
 
 
 def current_user() -> str:
