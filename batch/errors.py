@@ -11,7 +11,8 @@ BatchError
 ├── RunCancelledError (RuntimeError)  the run was cancelled between two mini-batches
 ├── DiskFullError (OSError)           the output folder cannot take more; the run is paused
 ├── BrokerError (ConnectionError)     no broker answers at EDITVEC_BROKER_URL
-└── WorkerError (RuntimeError)        a worker cannot serve its class or device
+├── WorkerError (RuntimeError)        a worker cannot serve its class or device
+└── DeviceLostError (RuntimeError)    the device stopped working: its process must end
 """
 
 
@@ -61,3 +62,7 @@ class BrokerError(BatchError, ConnectionError):
 
 class WorkerError(BatchError, RuntimeError):
     """A worker cannot serve its class or its device."""
+
+
+class DeviceLostError(BatchError, RuntimeError):
+    """The device stopped working under a computation: its process must end."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from batch.errors import LeaseLostError
@@ -165,13 +166,16 @@ class Leases:
         outcomes = [self._end_lost(chunk_id, token) for chunk_id, token in lost]
         return Reaped(*(outcomes.count(state) for state in Reaped._fields))
 
-    def pending_chunks(self, run_id: str, *, not_published_since: datetime) -> list[int]:
-        """The chunks that wait, and about which no message was published lately."""
+    def pending_chunks(
+        self, run_id: str, *, not_published_since: datetime | None = None
+    ) -> list[int]:
+        """The chunks that wait and about which no message was published: never, or not lately."""
+        unpublished = Chunk.published_at.is_(None)
+        if not_published_since is not None:
+            unpublished |= Chunk.published_at < not_published_since
         with reading(self.engine) as session:
             query = select(Chunk.id).where(
-                Chunk.run_id == run_id,
-                Chunk.state == "pending",
-                func.coalesce(Chunk.published_at < not_published_since, True),
+                Chunk.run_id == run_id, Chunk.state == "pending", unpublished
             )
             return list(session.scalars(query.order_by(Chunk.position)))
 
@@ -244,7 +248,9 @@ def _record_items(session: Session, run_id: str, items: Sequence[ItemResult]) ->
         return
     finished_at = now()
     rows = [{"run_id": run_id, "finished_at": finished_at, **vars(item)} for item in items]
-    session.execute(insert(RunItem), rows)
+    # only the holder gets here: what is there already is what it wrote before a connection broke
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(RunItem).on_conflict_do_nothing(), rows)
 
 
 def _record_digests(session: Session, run_id: str, digests: Mapping[int, str]) -> None:
