@@ -154,6 +154,7 @@ def apply_deltas(ws: Tensor, deltas: Tensor, scales: Tensor) -> Tensor:
 # Learn, refine, optimize
 
 
+@torch.inference_mode(False)
 def learn(
     networks: Networks,
     ws: Tensor,
@@ -197,6 +198,7 @@ def learn(
     return _run(networks, edit, start=torch.zeros_like(edit.ws), settings=settings, on_step=on_step)
 
 
+@torch.inference_mode(False)
 def optimize(
     networks: Networks,
     ws: Tensor,
@@ -222,6 +224,7 @@ def optimize(
     return result._replace(deltas=result.deltas * touched)
 
 
+@torch.inference_mode(False)
 def refine(
     networks: Networks,
     ws: Tensor,

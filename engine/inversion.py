@@ -64,6 +64,7 @@ class InversionResult(NamedTuple):
     num_steps: Tensor
 
 
+@torch.inference_mode(False)
 def invert(
     networks: Networks,
     images: Tensor,

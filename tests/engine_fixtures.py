@@ -1,5 +1,6 @@
 """Fixtures with small random networks and the bundle that they make."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def _random_members(config: object) -> dict[str, object]:
     sizes = [sum(config.feature_channels), *config.hidden, config.num_labels]
     state: dict[str, object] = {}
     for member in range(config.members):
-        for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             linear, norm = f"{member}.layers.{3 * index}", f"{member}.layers.{3 * index + 2}"
             state[f"{linear}.weight"] = torch.randn(outputs, inputs) * (2 / inputs) ** 0.5
             state[f"{linear}.bias"] = torch.randn(outputs) * 0.1
