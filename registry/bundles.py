@@ -1,4 +1,4 @@
-"""Reads the bundle.json of a class bundle; every field is checked, with precise messages."""
+"""Class bundles as folders: reads bundle.json, every field checked, and lays files out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from registry.blobs import digest_of, digest_of_file, is_digest
-from registry.entities import BundleFile, Label, check_name
-from registry.errors import BundleFormatError, InvalidNameError
+from registry.blobs import BlobStore, digest_of, digest_of_file, temporary_folder
+from registry.entities import BundleFile, ClassModel, Label, check_name
+from registry.errors import BlobError, BundleFormatError, InvalidNameError
+from registry.fields import Fields
 
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FORMAT = "editvec-bundle"
 BUNDLE_FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
-
-_T = TypeVar("_T")
+MAX_NUM_WS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +78,26 @@ def parse_manifest(data: bytes, *, of: str = BUNDLE_FILE) -> BundleManifest:
         raise BundleFormatError(
             f"{of}: this release reads format_version {BUNDLE_FORMAT_VERSION}, got {version!r}"
         )
-    _check_bundle_digest(content, of=of)
-    labels = _labels(content, of=of)
-    resolution = _integer(content, "resolution", 4, 8192, of=of)
+    fields = Fields(content, of=of, error=BundleFormatError)
+    bundle_digest = fields.digest("bundle_digest")
+    if bundle_digest != bundle_digest_of(content):
+        raise BundleFormatError(
+            f"{of}: bundle_digest says {bundle_digest}, the content is {bundle_digest_of(content)}"
+        )
+    resolution = fields.integer("resolution", 4, 8192)
     return BundleManifest(
-        class_name=_class_name(content, of=of),
-        description=_typed(content, "description", str, of=of, default=""),
-        license=_typed(content, "license", str, of=of, default=""),
+        class_name=fields.name("class_name"),
+        description=fields.text("description", ""),
+        license=fields.text("license", ""),
         resolution=resolution,
-        num_ws=_integer(content, "num_ws", 1, 64, of=of),
-        w_dim=_integer(content, "w_dim", 1, 65536, of=of),
-        z_dim=_integer(content, "z_dim", 1, 65536, of=of),
-        valid_rectangle=_rectangle(content, resolution, of=of),
-        labels=labels,
-        files=_files(content, of=of),
-        generator_digest=_digest(content, "generator_digest", of=of),
-        bundle_digest=_digest(content, "bundle_digest", of=of),
+        num_ws=fields.integer("num_ws", 1, MAX_NUM_WS),
+        w_dim=fields.integer("w_dim", 1, 65536),
+        z_dim=fields.integer("z_dim", 1, 65536),
+        valid_rectangle=_rectangle(fields, resolution),
+        labels=_labels(fields, of=of),
+        files=_files(fields.mapping("files"), of=of),
+        generator_digest=fields.digest("generator_digest"),
+        bundle_digest=bundle_digest,
     )
 
 
@@ -120,6 +124,39 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
             )
 
 
+def lay_out(model: ClassModel, blobs: BlobStore, target: Path) -> Path:
+    """Writes a bundle's files into a folder that appears whole; a whole one is kept.
+
+    Returns:
+        `target`.
+
+    Raises:
+        BlobError: a file is missing from the blob store, or was altered there or in `target`.
+    """
+    if _is_laid_out(model, target):
+        return target
+    with temporary_folder(target.parent) as folder:
+        for file in model.files:
+            blobs.copy_to(file.digest, folder / file.name)
+        try:
+            folder.rename(target)
+        except OSError as exc:
+            # another process was faster, or somebody changed our copy
+            if not _is_laid_out(model, target):
+                raise BlobError(
+                    f"bundle folder {target}: its files were changed; remove the folder"
+                ) from exc
+    return target
+
+
+def _is_laid_out(model: ClassModel, folder: Path) -> bool:
+    """True when every file is there with its size; the engine verifies the digests it loads."""
+    return all(
+        (folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size
+        for file in model.files
+    )
+
+
 def bundle_digest_of(content: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of everything in a bundle.json but `bundle_digest`."""
     rest = {key: value for key, value in content.items() if key != "bundle_digest"}
@@ -130,106 +167,40 @@ def bundle_digest_of(content: Mapping[str, Any]) -> str:
 # --- fields ---
 
 
-def _check_bundle_digest(content: Mapping[str, Any], *, of: str) -> None:
-    written = _digest(content, "bundle_digest", of=of)
-    computed = bundle_digest_of(content)
-    if written != computed:
-        raise BundleFormatError(f"{of}: bundle_digest says {written}, the content is {computed}")
+def _rectangle(fields: Fields, resolution: int) -> tuple[int, int, int, int]:
+    top, left, bottom, right = fields.integers("valid_rectangle", 4, 0, resolution)
+    if top >= bottom or left >= right:
+        raise fields.refuse("valid_rectangle", "[top, left, bottom, right] around some pixels")
+    return top, left, bottom, right
 
 
-def _typed(
-    content: Mapping[str, Any], key: str, kind: type[_T], *, of: str, default: _T | None = None
-) -> _T:
-    value = content.get(key, default)
-    if not isinstance(value, kind):
-        raise BundleFormatError(f"{of}: {key}: expected {kind.__name__}, got {value!r:.80}")
-    return value
-
-
-def _integer(content: Mapping[str, Any], key: str, low: int, high: int, *, of: str) -> int:
-    value = content.get(key)
-    if type(value) is not int or not low <= value <= high:
-        raise BundleFormatError(
-            f"{of}: {key}: expected an integer from {low} to {high}, got {value!r:.80}"
-        )
-    return value
-
-
-def _digest(content: Mapping[str, Any], key: str, *, of: str) -> str:
-    value = content.get(key)
-    if not isinstance(value, str) or not is_digest(value):
-        raise BundleFormatError(f"{of}: {key}: expected a SHA-256 in hex, got {value!r:.80}")
-    return value
-
-
-def _class_name(content: Mapping[str, Any], *, of: str) -> str:
-    try:
-        return check_name(_typed(content, "class_name", str, of=of), of="class_name")
-    except InvalidNameError as exc:
-        raise BundleFormatError(f"{of}: {exc}") from exc
-
-
-def _rectangle(
-    content: Mapping[str, Any], resolution: int, *, of: str
-) -> tuple[int, int, int, int]:
-    value = content.get("valid_rectangle", [0, 0, resolution, resolution])
-    if isinstance(value, list) and len(value) == 4 and all(type(edge) is int for edge in value):
-        top, left, bottom, right = value
-        if 0 <= top < bottom <= resolution and 0 <= left < right <= resolution:
-            return top, left, bottom, right
-    raise BundleFormatError(
-        f"{of}: valid_rectangle: expected [top, left, bottom, right] inside {resolution} x "
-        f"{resolution}, got {value!r:.80}"
-    )
-
-
-def _labels(content: Mapping[str, Any], *, of: str) -> tuple[Label, ...]:
-    entries = _typed(content, "labels", list, of=of)
-    labels = tuple(_label(entry, place, of=of) for place, entry in enumerate(entries))
-    for position, label in enumerate(labels):
-        if label.index != position:
-            raise BundleFormatError(
-                f"{of}: labels: expected index {position} at that place, got {label.index}"
-            )
+def _labels(fields: Fields, *, of: str) -> tuple[Label, ...]:
+    labels = tuple(_label(entry) for entry in fields.objects("labels"))
+    if [label.index for label in labels] != list(range(len(labels))) or not labels:
+        raise BundleFormatError(f"{of}: labels: expected the indices 0, 1, 2... in this order")
     if len({label.name for label in labels}) != len(labels):
         raise BundleFormatError(f"{of}: labels: two parts have the same name")
     return labels
 
 
-def _label(entry: Any, place: int, *, of: str) -> Label:
-    where = f"{of}: labels[{place}]"
-    if not isinstance(entry, dict):
-        raise BundleFormatError(f"{where}: expected an object, got {entry!r:.80}")
-    color = entry.get("color")
-    if not (
-        isinstance(color, list)
-        and len(color) == 3
-        and all(type(value) is int and 0 <= value <= 255 for value in color)
-    ):
-        raise BundleFormatError(f"{where}: color: expected [r, g, b], 0 to 255, got {color!r:.80}")
-    try:
-        name = check_name(_typed(entry, "name", str, of=where), of="name")
-    except InvalidNameError as exc:
-        raise BundleFormatError(f"{where}: {exc}") from exc
-    return Label(_integer(entry, "index", 0, 65535, of=where), name, (color[0], color[1], color[2]))
+def _label(entry: Fields) -> Label:
+    red, green, blue = entry.integers("color", 3, 0, 255)
+    return Label(entry.integer("index", 0, 65535), entry.name("name"), (red, green, blue))
 
 
-def _files(content: Mapping[str, Any], *, of: str) -> tuple[BundleFile, ...]:
-    entries = _typed(content, "files", dict, of=of)
-    return tuple(_file(name, entry, of=of) for name, entry in sorted(entries.items()))
+def _files(files: Mapping[str, Any], *, of: str) -> tuple[BundleFile, ...]:
+    return tuple(_file(name, entry, of=of) for name, entry in sorted(files.items()))
 
 
-def _file(name: str, entry: Any, *, of: str) -> BundleFile:
+def _file(name: str, entry: object, *, of: str) -> BundleFile:
     try:
         # a name that `check_name` accepts has no separator and does not begin with a dot
         check_name(name, of="file name")
     except InvalidNameError as exc:
         raise BundleFormatError(f"{of}: files: {exc}") from exc
-    if name == BUNDLE_FILE or not isinstance(entry, dict):
-        raise BundleFormatError(f"{of}: files: {name}: expected another file with sha256 and bytes")
-    where = f"{of}: files: {name}"
+    if name == BUNDLE_FILE:
+        raise BundleFormatError(f"{of}: files: {name} cannot list itself")
+    fields = Fields(entry, of=f"{of}: files: {name}", error=BundleFormatError)
     return BundleFile(
-        name=name,
-        digest=_digest(entry, "sha256", of=where),
-        size=_integer(entry, "bytes", 0, 1 << 40, of=where),
+        name=name, digest=fields.digest("sha256"), size=fields.integer("bytes", 0, 1 << 40)
     )

@@ -271,7 +271,7 @@ class NewVector:
         version: None takes the next one; a number that is taken by other content is a conflict.
         generator_digest: where the delta's origin says so; it must be the class's own.
         row_mask: rows of `ws` that the delta touches, [num_ws]; None means all.
-        dilation: ROI buffer in pixels at the class's resolution.
+        dilation: ROI buffer in pixels at the class's resolution; None means 3 at 512, scaled.
         settings: loss weights, steps, seeds: what it takes to learn the vector again.
         scale_min, scale_max: the usable range, where it was measured.
         created_at, created_by: None means now and this user.
@@ -286,7 +286,7 @@ class NewVector:
     generator_digest: str | None = None
     row_mask: tuple[bool, ...] | None = None
     roi_policy: RoiPolicy | str = RoiPolicy.LABELS
-    dilation: int = 1
+    dilation: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     default_scale: float = 1.0
     scale_min: float | None = None

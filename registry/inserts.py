@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+
 from sqlalchemy.orm import Session
 
 from registry import selects
@@ -142,3 +145,11 @@ def _term_row(
 
 def _record(session: Session, by: str, action: str, subject: str, reason: str) -> None:
     session.add(HistoryRow(at=now(), by=by, action=action, subject=subject, reason=reason))
+
+
+def current_user() -> str:
+    """Who is using the library; the number where the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

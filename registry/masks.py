@@ -28,11 +28,21 @@ def read_mask(path: Path) -> MaskArray:
     Raises:
         MaskError: the file cannot be read, is no PNG, or holds colours instead of indices.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise MaskError(f"mask {path}: {exc.strerror or exc}") from exc
-    return decode_mask(data, of=f"mask {path}")
+    of = f"mask {path}"
+    return decode_mask(_read_bytes(path, of=of), of=of)
+
+
+def read_mask_pair(image: Path, mask_before: Path, mask_after: Path) -> NewMaskPair:
+    """Reads the three files of a mask pair; the library checks them against a class.
+
+    Raises:
+        MaskError: a file cannot be read, or is no picture.
+    """
+    return NewMaskPair(
+        image_png=read_picture(image),
+        mask_before_png=_read_bytes(mask_before, of=f"mask {mask_before}"),
+        mask_after_png=_read_bytes(mask_after, of=f"mask {mask_after}"),
+    )
 
 
 def decode_mask(data: bytes, *, of: str = "mask") -> MaskArray:
@@ -125,16 +135,20 @@ def read_picture(path: Path) -> bytes:
     Raises:
         MaskError: the file cannot be read, or is no picture.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise MaskError(f"image {path}: {exc.strerror or exc}") from exc
+    data = _read_bytes(path, of=f"image {path}")
     image = _open(data, _PICTURE_FORMATS, of=f"image {path}")
     if image.format == "PNG":
         return data
     stream = io.BytesIO()
     ImageOps.exif_transpose(image).convert("RGB").save(stream, format="PNG")
     return stream.getvalue()
+
+
+def _read_bytes(path: Path, *, of: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise MaskError(f"{of}: {exc.strerror or exc}") from exc
 
 
 def _open(data: bytes, formats: tuple[str, ...], *, of: str) -> Image.Image:

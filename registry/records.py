@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from enum import Enum
 from typing import Any, TypeVar
 
 from registry.bundles import BundleManifest
@@ -132,7 +136,7 @@ def vector_row(
         content_digest=content_digest_of(new, model, delta_digest=delta_digest),
         row_mask=row_mask_text(new.row_mask, num_ws=model.num_ws),
         roi_policy=one_of(RoiPolicy, new.roi_policy, of="ROI policy"),
-        dilation=new.dilation,
+        dilation=dilation_of(new, model),
         settings=checked_json(new.settings, of="settings"),
         default_scale=checked_number(new.default_scale, of="default scale"),
         scale_min=optional_number(new.scale_min, of="scale minimum"),
@@ -233,6 +237,21 @@ def history_entry(row: HistoryRow) -> HistoryEntry:
     )
 
 
+def as_json(value: Any) -> Any:
+    """Any entity as JSON knows it: objects, lists, texts; an address where it has one."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        content = {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+        address = getattr(value, "address", None)
+        return content if address is None else {"address": address, **content}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): as_json(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(entry) for entry in value]
+    return value.value if isinstance(value, Enum) else value
+
+
 # --- checks ---
 
 
@@ -245,10 +264,23 @@ def content_digest_of(new: NewVector, model: ClassModel, *, delta_digest: str) -
         row_mask_text(new.row_mask, num_ws=model.num_ws),
         list(new.roi_labels),
         str(new.roi_policy),
-        new.dilation,
+        dilation_of(new, model),
     ]
     canonical = json.dumps(content, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def dilation_of(new: NewVector, model: ClassModel) -> int:
+    """The ROI buffer in pixels; by default 3 at 512 px, scaled with the resolution, at least 1.
+
+    Raises:
+        RecordError: negative.
+    """
+    if new.dilation is None:
+        return max(1, round(3 * model.resolution / 512))
+    if new.dilation < 0:
+        raise RecordError(f"dilation: expected 0 pixels or more, got {new.dilation}")
+    return new.dilation
 
 
 def check_origin(new: NewVector, model: ClassModel) -> None:

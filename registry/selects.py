@@ -80,6 +80,15 @@ def class_with_bundle(bundle_digest: str) -> Select[ClassRow]:
     return select(ClassRow).where(ClassRow.bundle_digest == bundle_digest)
 
 
+def classes_of_generator(name: str, generator_digest: str) -> Select[ClassRow]:
+    """The versions of a class that hold a generator, latest first."""
+    return (
+        select(ClassRow)
+        .where(ClassRow.name == name, ClassRow.generator_digest == generator_digest)
+        .order_by(ClassRow.version.desc())
+    )
+
+
 def last_class_version(name: str) -> Select[int | None]:
     """The highest version of a class; None when there is none."""
     return select(func.max(ClassRow.version)).where(ClassRow.name == name)

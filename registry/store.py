@@ -7,8 +7,6 @@ its blob does.
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +16,8 @@ import numpy.typing as npt
 from sqlalchemy import Engine
 
 from registry import codec, composition, embeddings, inserts, selects
-from registry.blobs import BlobStore, open_blob_store, put_all, temporary_folder
-from registry.bundles import read_manifest, verify_files
+from registry.blobs import BlobStore, open_blob_store, put_all
+from registry.bundles import lay_out, read_manifest, verify_files
 from registry.composition import PlannedComposition
 from registry.config import RegistryConfig
 from registry.database import open_engine, reading, serialise, transaction
@@ -38,7 +36,11 @@ from registry.entities import (
     VectorParcel,
     parse_address,
 )
-from registry.errors import BlobError, BundleFormatError, CompositionError
+from registry.errors import (
+    BundleFormatError,
+    CompatibilityError,
+    CompositionError,
+)
 from registry.models import VectorRow
 from registry.parcels import (
     CheckedParcel,
@@ -121,6 +123,27 @@ class Library:
         with reading(self.engine) as session:
             return class_model(selects.find_class(session, address))
 
+    def get_class_of_generator(
+        self, class_name: str, generator_digest: str, *, bundle_digest: str | None = None
+    ) -> ClassModel:
+        """The version of a class that holds a generator: with that bundle, else the latest one.
+
+        Raises:
+            ClassNotFoundError: no such class.
+            CompatibilityError: the class has other generators only; shows both digests.
+        """
+        with reading(self.engine) as session:
+            latest = selects.find_class(session, class_name)
+            query = selects.classes_of_generator(latest.name, generator_digest)
+            rows = list(session.scalars(query))
+            if not rows:
+                raise CompatibilityError(
+                    f"expected generator {generator_digest}, class {latest.name}@{latest.version} "
+                    f"has generator {latest.generator_digest}"
+                )
+            same = [row for row in rows if row.bundle_digest == bundle_digest]
+            return class_model((same or rows)[0])
+
     def add_bundle(self, folder: Path, *, created_by: str | None = None) -> ClassModel:
         """Stores a class bundle; its files become blobs.
 
@@ -138,7 +161,7 @@ class Library:
         with transaction(self.engine) as session:
             # one lock for all classes: the bundle digest is unique over all of them
             serialise(session, "classes")
-            user = created_by or current_user()
+            user = created_by or inserts.current_user()
             return class_model(inserts.add_class(session, manifest, by=user))
 
     def materialise_bundle(self, model: ClassModel) -> Path:
@@ -150,21 +173,7 @@ class Library:
         Raises:
             BlobError: a file is missing from the blob store, or was altered there.
         """
-        target = self.config.bundle_folder / model.bundle_digest
-        if _is_complete(target, model):
-            return target
-        with temporary_folder(self.config.bundle_folder) as folder:
-            for file in model.files:
-                self.blobs.copy_to(file.digest, folder / file.name)
-            try:
-                folder.rename(target)
-            except OSError as exc:
-                # another process was faster, or somebody changed our copy
-                if not _is_complete(target, model):
-                    raise BlobError(
-                        f"bundle folder {target}: its files were changed; remove the folder"
-                    ) from exc
-        return target
+        return lay_out(model, self.blobs, self.config.bundle_folder / model.bundle_digest)
 
     # --- vectors ---
 
@@ -219,7 +228,7 @@ class Library:
         ]
         digests = self._put_blobs(checked)
         stored: dict[str, VectorRow] = {}
-        user = current_user()
+        user = inserts.current_user()
         with transaction(self.engine) as session:
             for subject in sorted({f"{one.model.name}/{one.new.name}" for one in checked}):
                 serialise(session, f"vector {subject}")
@@ -387,19 +396,3 @@ class Library:
         flat = [data for content in contents for data in content]
         digests = iter(put_all(self.blobs, flat))
         return [name_digests(checked, digests) for checked in parcels]
-
-
-def current_user() -> str:
-    """Who is using the library; the number where the system has no name for it."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())
-
-
-def _is_complete(folder: Path, model: ClassModel) -> bool:
-    """True when every file is there with its size; the engine verifies the digests it loads."""
-    return all(
-        (folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size
-        for file in model.files
-    )

@@ -1,0 +1,52 @@
+"""Text tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Cell = str | int | float | None
+
+
+def format_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Rows in aligned columns; numbers to the right.
+
+    Example:
+        >>> print(format_table(["name", "scale"], [["smile", 1.5], ["frown", 10]]))
+        NAME   SCALE
+        smile    1.5
+        frown     10
+    """
+    texts = [[cell_text(cell) for cell in row] for row in rows]
+    widths = [
+        max(len(header), *(len(row[place]) for row in texts)) if texts else len(header)
+        for place, header in enumerate(headers)
+    ]
+    numeric = [
+        bool(rows) and all(isinstance(row[place], (int, float, type(None))) for row in rows)
+        for place in range(len(headers))
+    ]
+    lines = [[header.upper() for header in headers], *texts]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def format_record(pairs: Sequence[tuple[str, Cell]]) -> str:
+    """One value per line, the values aligned; what is empty is left out."""
+    shown = [(name, cell_text(cell)) for name, cell in pairs if cell not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in shown)
+
+
+def cell_text(cell: Cell) -> str:
+    """A value as a cell: four significant digits, one line, no control characters."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    line = " ".join(str(cell).split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
