@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from celery import Celery
@@ -34,9 +35,10 @@ def create_app(broker_url: str) -> Celery:
             f"EDITVEC_BROKER_URL: expected redis://, amqp:// or filesystem:///FOLDER, "
             f"got {broker_url!r}"
         )
+    is_folder = parts.scheme == "filesystem"
     app = Celery("editvec", set_as_current=False)
     app.conf.update(
-        broker_url=broker_url,
+        broker_url="filesystem://" if is_folder else broker_url,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=10,
         task_acks_late=True,
@@ -56,10 +58,10 @@ def create_app(broker_url: str) -> Celery:
         worker_hijack_root_logger=False,
         visibility_timeout=VISIBILITY_SECONDS,
         result_backend_transport_options={"visibility_timeout": VISIBILITY_SECONDS},
-        broker_transport_options={"visibility_timeout": VISIBILITY_SECONDS},
+        broker_transport_options=(
+            _folder_options(broker_url) if is_folder else {"visibility_timeout": VISIBILITY_SECONDS}
+        ),
     )
-    if parts.scheme == "filesystem":
-        _use_folder(app, broker_url)
     return app
 
 
@@ -91,8 +93,8 @@ def waiting_messages(app: Celery, queue: str) -> int:
     try:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=10)
-            count: int = connection.default_channel.queue_declare(queue, passive=True).message_count
-            return count
+            channel: Any = connection.default_channel
+            return int(channel.queue_declare(queue, passive=True).message_count)
     except (OSError, OperationalError) as exc:
         raise BrokerError(f"broker: it does not answer ({exc})") from exc
     except ChannelError:
@@ -103,7 +105,7 @@ def waiting_messages(app: Celery, queue: str) -> int:
         raise
 
 
-def _use_folder(app: Celery, broker_url: str) -> None:
+def _folder_options(broker_url: str) -> dict[str, Any]:
     """A broker that is a folder: every message a file."""
     path = unquote(urlsplit(broker_url).path)
     if not path.startswith("/"):
@@ -113,8 +115,7 @@ def _use_folder(app: Celery, broker_url: str) -> None:
     folder = Path(path)
     for name in ("messages", "control", "taken"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    app.conf.broker_url = "filesystem://"
-    app.conf.broker_transport_options = {
+    return {
         "data_folder_in": str(folder / "messages"),
         "data_folder_out": str(folder / "messages"),
         "control_folder": str(folder / "control"),

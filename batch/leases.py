@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Engine, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -52,6 +52,11 @@ class Reaped(NamedTuple):
     pending: int = 0
     split: int = 0
     quarantined: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.pending + self.split + self.quarantined
 
 
 class Leases:
@@ -170,7 +175,7 @@ class Leases:
         self, run_id: str, *, not_published_since: datetime | None = None
     ) -> list[int]:
         """The chunks that wait and about which no message was published: never, or not lately."""
-        unpublished = Chunk.published_at.is_(None)
+        unpublished: ColumnElement[bool] = Chunk.published_at.is_(None)
         if not_published_since is not None:
             unpublished |= Chunk.published_at < not_published_since
         with reading(self.engine) as session:

@@ -120,7 +120,7 @@ def _work(library: Library, run: RunRecord, *, device: str, mini_batch: int, met
                     processor.process(lease)
                 continue
             _raise_if_paused(runs.get(run.id))
-            if not sum(leases.reap(run.id)):
+            if not leases.reap(run.id).total:
                 time.sleep(_POLL_SECONDS)
                 meter.set(runs.counts(run.id).finished)
     return state

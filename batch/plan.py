@@ -28,11 +28,12 @@ class PlannedInput:
 
     Attributes:
         position: its place in the run.
-        relative_path: path under the input folder, or ``seed-N``; bytes, as the system knows it.
+        relative_path: path under the input folder; bytes, as the system knows it. Of a sample, its
+            name.
         output_name: relative path of its outputs, without the suffix.
         size: bytes, as planned; None = a seed, or a file that could not be examined.
         mtime_ns: time of the last change, as planned.
-        seed: of a generated input.
+        seed: of a sample, which is number `position` of that seed.
         digest: of the file, once it was read.
     """
 
@@ -152,7 +153,7 @@ def canonical_json(values: object) -> bytes:
 
 
 def build_request(
-    class_name: str,
+    class_name: str | None,
     arguments: Sequence[EditArgument],
     input_folder: Path | None,
     settings: RunSettings,
@@ -242,22 +243,18 @@ def scan_folder(folder: Path) -> FolderScan:
     return scan
 
 
-def seed_inputs(count: int, seed: int) -> list[PlannedInput]:
-    """The inputs of a generated run: input i is the latent of seed + i.
+def sampled_inputs(count: int, seed: int) -> list[PlannedInput]:
+    """The inputs of a generated run: sample i depends on the seed and on i alone.
 
     Raises:
         PlanError: no input was asked for.
     """
     if count < 1:
         raise PlanError(f"count: expected at least 1, got {count}")
+    names = [f"seed-{seed}-{position:06d}" for position in range(count)]
     return [
-        PlannedInput(
-            position=position,
-            relative_path=f"seed-{seed + position:010d}".encode(),
-            output_name=f"seed-{seed + position:010d}",
-            seed=seed + position,
-        )
-        for position in range(count)
+        PlannedInput(position=position, relative_path=name.encode(), output_name=name, seed=seed)
+        for position, name in enumerate(names)
     ]
 
 

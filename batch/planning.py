@@ -16,8 +16,8 @@ from batch.plan import (
     build_request,
     require_same_request,
     resolve_folders,
+    sampled_inputs,
     scan_folder,
-    seed_inputs,
 )
 from batch.recipe import (
     OPTIMIZE_RECIPE,
@@ -42,7 +42,7 @@ class RunRequest:
     """What a user asks for.
 
     Attributes:
-        class_name: ``avatars`` or ``avatars@2``.
+        class_name: ``avatars`` or ``avatars@2``; None means the only class of the library.
         input_folder: None means sampled inputs, `settings.count` of them.
         output_folder: made if it is missing.
         edits: the edits as typed.
@@ -50,7 +50,7 @@ class RunRequest:
         force_scale: accept scales outside the usable range of their vectors.
     """
 
-    class_name: str
+    class_name: str | None
     input_folder: Path | None
     output_folder: Path
     edits: Sequence[EditArgument]
@@ -187,7 +187,7 @@ def _known_run(library: Library, target: Path) -> RunRecord | None:
 
 def _inputs(source: Path | None, settings: RunSettings) -> tuple[list[PlannedInput], list[str]]:
     if source is None:
-        return seed_inputs(settings.count, settings.seed), []
+        return sampled_inputs(settings.count, settings.seed), []
     scan = scan_folder(source)
     notes = [f"cannot list {folder}: what is in it is left out" for folder in scan.unreadable]
     return scan.inputs, notes

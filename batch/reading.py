@@ -47,7 +47,7 @@ def decode(
 ) -> Decoded:
     """Reads, checks and fits one input; trouble with it becomes its reason, never an exception."""
     if planned.seed is not None:
-        return Decoded(input=planned, digest=seed_digest(plan, planned.seed))
+        return Decoded(input=planned, digest=sample_digest(plan, planned))
     assert plan.input_folder is not None
     path = plan.input_folder / os.fsdecode(planned.relative_path)
     try:
@@ -61,10 +61,11 @@ def decode(
     return Decoded(input=planned, digest=digest, pixels=pixels, wanted_mask=mask)
 
 
-def seed_digest(plan: RunPlan, seed: int) -> str:
+def sample_digest(plan: RunPlan, planned: PlannedInput) -> str:
     """What stands for the digest of a sampled input."""
     psi = plan.settings.truncation_psi
-    return hashlib.sha256(f"seed {seed} truncation_psi {psi!r}".encode()).hexdigest()
+    text = f"seed {planned.seed} sample {planned.position} truncation_psi {psi!r}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checked_digest(path: Path, planned: PlannedInput) -> str:

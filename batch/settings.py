@@ -109,7 +109,7 @@ class RunSettings:
         optimize_steps: steps per image in mode optimize.
         roi: part labels that mode optimize may touch; empty = those of the edits' vectors.
         masks_folder: where mode optimize finds the wanted masks; text with surrogate escapes.
-        seed: of a generated run: input i is sampled with seed + i.
+        seed: of a generated run.
         count: number of sampled inputs; 0 in a run over a folder.
         truncation_psi: of a generated run.
         chunk_size: inputs per chunk.

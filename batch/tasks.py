@@ -98,7 +98,7 @@ class WorkerState:
         """Claims a chunk; a message that came back tells that its last holder may be dead."""
         leases, owner = Leases(self.library.engine), Owner.current()
         lease = leases.claim(run_id, owner, chunk_id=chunk_id)
-        if lease is None and sum(leases.reap(run_id)):
+        if lease is None and leases.reap(run_id).total:
             lease = leases.claim(run_id, owner, chunk_id=chunk_id)
         return lease
 

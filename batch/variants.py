@@ -121,11 +121,13 @@ class VariantMaker:
         return to_images(pixels).to(self.editor.device)
 
     def sample(self, inputs: Sequence[Decoded]) -> Latents:
-        """The latents of seeds; each is drawn alone, so that no chunk size changes it."""
-        psi = self.plan.settings.truncation_psi
-        seeds = [one.input.seed for one in inputs if one.input.seed is not None]
-        drawn = [self.editor.sample(1, seed=seed, truncation_psi=psi) for seed in seeds]
-        return Latents(ws=torch.cat(drawn), reconstruction=[{} for _ in seeds])
+        """The latents of sampled inputs, whatever chunk they are in."""
+        settings = self.plan.settings
+        drawn = [
+            self.editor.sample(1, settings.seed, settings.truncation_psi, first=one.input.position)
+            for one in inputs
+        ]
+        return Latents(ws=torch.cat(drawn), reconstruction=[{} for _ in inputs])
 
     def latents_of(
         self, inputs: Sequence[Decoded], images: Tensor, known: Mapping[int, Embedding]
@@ -209,8 +211,7 @@ class VariantMaker:
             {"reconstruction": row} if row else {} for row in prepared.reconstruction
         ]
         if prepared.before is not None and prepared.mask_before is not None and roi_labels:
-            indices = [self.editor.bundle.label_index(name) for name in roi_labels]
-            roi = self.editor.roi(prepared.mask_before, masks, indices, dilation=recipe.dilation)
+            roi = self.editor.roi(prepared.mask_before, masks, roi_labels, dilation=recipe.dilation)
             leakage = leakage_psnr(images.clamp(-1, 1), prepared.before, roi)
             for row, value in zip(metrics, leakage.tolist(), strict=True):
                 row["leakage"] = {"psnr": number(value)}
@@ -236,9 +237,7 @@ class VariantMaker:
                 refining = EditSettings.for_mode(
                     "refine", num_steps=settings.refine_steps, dilation=recipe.dilation
                 )
-                ws = self.editor.refine(
-                    prepared.ws, ws, roi_labels=roi_labels, settings=refining
-                ).edited_ws
+                ws = self.editor.refine(prepared.ws, ws, roi_labels=roi_labels, settings=refining)
         if settings.mode is Mode.OPTIMIZE and prepared.wanted_masks is not None:
             optimizing = EditSettings.for_mode(
                 "optimize", num_steps=settings.optimize_steps, dilation=recipe.dilation
@@ -249,7 +248,7 @@ class VariantMaker:
                 prepared.wanted_masks,
                 roi_labels=roi_labels,
                 settings=optimizing,
-            ).edited_ws
+            )
         return ws
 
 

@@ -90,10 +90,10 @@ def _tending(app: Celery, library: Library, class_address: str) -> type[bootstep
     return Tending
 
 
-def _end_in_order(**options: Any) -> None:
+def _end_in_order(**_options: Any) -> None:
     """In the child: TERM unwinds the chunk, which gives its lease back."""
     signal.signal(signal.SIGTERM, _raise_exit)
 
 
-def _raise_exit(number: int, frame: object) -> None:
+def _raise_exit(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)

@@ -121,7 +121,9 @@ def manifest_row(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
         "verdict": "accepted",
         "content_key": row.content_key,
     }
-    return values if row.input.seed is None else values | {"seed": row.input.seed}
+    if row.input.seed is None:
+        return values
+    return values | {"seed": row.input.seed, "sample": row.input.position}
 
 
 def leftover_row(plan: RunPlan, row: ItemRow) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from batch.plan import (
     require_same_request,
     resolve_folders,
     scan_folder,
-    seed_inputs,
+    sampled_inputs,
 )
 from batch.recipe import parse_edit
 from batch.settings import RunSettings
@@ -100,12 +100,12 @@ def test_entangled_folders_are_refused(
         resolve_folders(tmp_path / source, tmp_path / target)
 
 
-def test_seeds_are_inputs() -> None:
-    inputs = seed_inputs(2, 41)
+def test_a_generated_run_has_numbered_samples_of_one_seed() -> None:
+    inputs = sampled_inputs(2, 41)
 
     assert [(one.source, one.seed) for one in inputs] == [
-        ("seed-0000000041", 41),
-        ("seed-0000000042", 42),
+        ("seed-41-000000", 41),
+        ("seed-41-000001", 41),
     ]
 
 

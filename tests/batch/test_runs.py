@@ -14,7 +14,7 @@ from batch.entities import RunRecord
 from batch.errors import LeaseLostError, RunConflictError, RunNotFoundError
 from batch.leases import ItemResult, Lease, Leases
 from batch.owner import Owner
-from batch.plan import RunPlan, build_request, seed_inputs
+from batch.plan import RunPlan, build_request, sampled_inputs
 from batch.recipe import Edit, PinnedVector, Recipe
 from batch.runs import Runs
 from batch.settings import RunSettings
@@ -49,7 +49,7 @@ def planned(
     database: Engine, out: Path, *, inputs: int = 10, recipes: int = 2, chunk_size: int = 4
 ) -> RunRecord:
     wanted = plan(out, recipes=recipes, chunk_size=chunk_size)
-    return Runs(database).create(wanted, seed_inputs(inputs, 0))
+    return Runs(database).create(wanted, sampled_inputs(inputs, 0))
 
 
 def results(lease: Lease, recipes: int = 2, state: str = "done") -> list[ItemResult]:
@@ -77,7 +77,7 @@ def test_a_plan_comes_back_as_it_was_stored(database: Engine, tmp_path: Path) ->
     assert run.state == "planned"
     assert run.plan == plan(tmp_path / "out")
     assert run.item_count == 20
-    assert [one.seed for one in Runs(database).inputs(run.id, 8, 4)] == [8, 9]
+    assert [one.seed for one in Runs(database).inputs(run.id, 8, 4)] == [0, 0]
     assert Runs(database).latest_in(tmp_path / "out") == run
     assert Runs(database).get(run.id[:6]) == run
 
