@@ -1,19 +1,22 @@
 """What a person opens after a run: a contact sheet and an HTML report."""
 
 import io
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import registry.errors
 from batch.contact_sheet import Section, draw_contact_sheet
+from batch.errors import DiskFullError
 from batch.report_page import MAX_LISTED, Leftovers, Page, render_page
-from batch.samples import Row, SampleReader, summarise
+from batch.samples import Row, SampleReader, read_rows, summarise
 from registry.blobs import write_atomically
 
 SAMPLES_PER_RECIPE = 24
 # Twice the width at which the page shows a picture.
 _PICTURE_SIDE = 208
+# What the page shows better than as a line of its table of settings.
+_SHOWN_ELSEWHERE = ("labels", "recipes")
 
 
 class ReportFiles(NamedTuple):
@@ -40,15 +43,18 @@ def write_report(
         out: Output folder of the run.
         run: The run's record, as in `run.json`.
         rows: Rows of `metadata.jsonl`; read once.
-        inputs_root: Folder that relative sources are found in; None if sources are absolute or
-            there are none.
+        inputs_root: Folder that relative sources are found in; None is `out`, as for the unedited
+            samples of a generated run.
         samples_per_recipe: At most so many images of a recipe are shown.
 
     Returns:
         The two files.
+
+    Raises:
+        DiskFullError: No space is left for them.
     """
     recipes = summarise(rows, samples_per_recipe=samples_per_recipe)
-    reader = SampleReader(out, inputs_root=inputs_root, side=_PICTURE_SIDE)
+    reader = SampleReader(out, inputs_root=inputs_root or out, side=_PICTURE_SIDE)
     sections = [Section(recipe, [reader.read(row) for row in recipe.rows]) for recipe in recipes]
     page = Page(
         title=_title(out, run),
@@ -59,14 +65,17 @@ def write_report(
         failed=_leftovers(out / "failed.jsonl"),
         rejected=_leftovers(out / "rejected.jsonl"),
         labels=_labels(run),
-        run=run,
+        run={name: value for name, value in run.items() if name not in _SHOWN_ELSEWHERE},
     )
     files = ReportFiles(out / "report.html", out / "contact_sheet.png")
     sheet = draw_contact_sheet(page.title, page.subtitle, sections)
     stream = io.BytesIO()
     sheet.save(stream, "PNG", optimize=True)
-    write_atomically(files.contact_sheet, stream.getvalue())
-    write_atomically(files.report, render_page(page).encode("utf-8"))
+    try:
+        write_atomically(files.contact_sheet, stream.getvalue())
+        write_atomically(files.report, render_page(page).encode("utf-8"))
+    except registry.errors.DiskFullError as exc:
+        raise DiskFullError(f"output folder: {exc}") from exc
     return files
 
 
@@ -130,20 +139,8 @@ def _labels(run: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
 def _leftovers(path: Path) -> Leftovers:
     total = 0
     first: list[Mapping[str, Any]] = []
-    for row in _read_rows(path):
+    for row in read_rows(path):
         total += 1
         if len(first) < MAX_LISTED:
             first.append(row)
     return Leftovers(total, first)
-
-
-def _read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Rows of a file of JSON lines; none if the file is missing."""
-    try:
-        file = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
+import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +26,8 @@ Row = Mapping[str, Any]
 MAX_SAMPLES = 288
 MAX_RECIPES = 72
 MIN_SAMPLES_PER_RECIPE = 4
+
+_ESCAPED_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 class Term(NamedTuple):
@@ -114,16 +119,28 @@ def numbers(values: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield f"{prefix}{key}", float(value)
 
 
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file of JSON lines, one after the other; none if the file is missing."""
+    try:
+        file = path.open(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
 class SampleReader:
     """Reads the images that rows name, small.
 
     Attributes:
         out: The run's output folder.
-        inputs_root: Where relative sources are found, or None.
+        inputs_root: Where relative sources are found.
         side: Longest side of the pictures in pixels; smaller ones are enlarged.
     """
 
-    def __init__(self, out: Path, *, inputs_root: Path | None, side: int) -> None:
+    def __init__(self, out: Path, *, inputs_root: Path, side: int) -> None:
         self.out = out
         self.inputs_root = inputs_root
         self.side = side
@@ -146,10 +163,12 @@ class SampleReader:
         """The file that a source names; a NUL or an empty name names none."""
         if not source or "\0" in source:
             return None
-        path = Path(source)
-        if path.is_absolute():
-            return path
-        return None if self.inputs_root is None else self.inputs_root / path
+        path = self.inputs_root / source
+        if "\\x" in source and not _exists(path):
+            # rows hold bytes that are not UTF-8 as \xNN
+            raw = _ESCAPED_BYTE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(source))
+            path = self.inputs_root / os.fsdecode(raw)
+        return path
 
     def _output(self, name: Any) -> Path | None:
         """A file of the output folder; a name that leads out of it names none."""
@@ -194,6 +213,14 @@ def colored_mask(mask: Image.Image) -> Image.Image:
     wave = 0.5 + 0.5 * np.cos(2 * np.pi * (hue[..., None] - offsets))
     rgb = np.where(labels[..., None] == 0, 0.9, 0.25 + 0.65 * wave)
     return Image.fromarray((255 * rgb).astype(np.uint8))
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; a name that the file system cannot take is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_number(value: Any) -> bool:

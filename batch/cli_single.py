@@ -1,0 +1,257 @@
+"""The commands `learn`, `demo` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from batch.learn import LearnOutcome, LearnRequest
+    from registry.config import RegistryConfig
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_REPORT_SECONDS = 10.0
+
+
+@click.command()
+@click.argument("address", required=False, metavar="[CLASS/NAME]")
+@click.option("--image", type=FILE, help="The picture.")
+@click.option("--mask-after", type=FILE, help="Its part mask, edited: an index PNG.")
+@click.option("--mask-before", type=FILE, help="The mask before the edit. [default: segmented]")
+@click.option("--roi", metavar="PART,...", help="Parts to edit. [default: those repainted]")
+@click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of learning. [default: 100]")
+@click.option(
+    "--embed",
+    default="steps:100",
+    show_default=True,
+    metavar="encoder|steps:N|target:DB",
+    help="How the picture is embedded.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["learn", "released"]),
+    default="learn",
+    show_default=True,
+    help="Loss weights: ours, or those of the paper's code.",
+)
+@click.option("--dilation", type=click.IntRange(0, 64), help="ROI buffer in pixels.")
+@click.option("--description", default="", help="What the vector does, for people.")
+@click.option("--license", "license_name", default="", help="License of the vector.")
+@click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")
+@click.option("--from", "pair_list", type=FILE, help="Learn every pair of a JSON list instead.")
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def learn(
+    obj: dict[str, Any],
+    /,
+    *,
+    address: str | None,
+    pair_list: Path | None,
+    device: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Learn an editing vector from one picture and its edited part mask.
+
+    \b
+    editvec learn avatars/smile --image I.png --mask-after M.png --roi mouth,teeth
+    editvec learn --from pairs/starter.json
+    """
+    if (address is None) == (pair_list is None):
+        raise click.UsageError("give either CLASS/NAME with its files, or --from LIST")
+    if address is not None and None in (options["image"], options["mask_after"]):
+        raise click.UsageError("--image and --mask-after are needed")
+    if pair_list is not None and (options["image"] or options["mask_after"] or options["roi"]):
+        raise click.UsageError("--from takes pictures, masks and parts from the list")
+
+    from batch.learn import read_pair_list
+
+    if pair_list is not None:
+        requests = read_pair_list(pair_list)
+    else:
+        requests = [_request(str(address), **options)]
+    outcomes = _learn_all(_config(obj), requests, device=device, quiet=as_json)
+    if as_json:
+        entries = [_learned_json(outcome) for outcome in outcomes]
+        click.echo(json.dumps(entries if pair_list is not None else entries[0], indent=2))
+
+
+def _request(address: str, **options: Any) -> LearnRequest:
+    """The request that the options of one `learn` make."""
+    from batch.learn import LearnRequest, LearnSettings
+
+    roi = [part.strip() for part in (options["roi"] or "").split(",")]
+    return LearnRequest(
+        address=address,
+        image=options["image"],
+        mask_after=options["mask_after"],
+        mask_before=options["mask_before"],
+        roi_labels=tuple(part for part in roi if part),
+        description=options["description"],
+        license=options["license_name"],
+        tags=tuple(options["tags"]),
+        settings=LearnSettings(
+            preset=options["preset"],
+            num_steps=options["steps"],
+            embed=options["embed"],
+            dilation=options["dilation"],
+        ),
+    )
+
+
+def _learn_all(
+    config: RegistryConfig, requests: list[LearnRequest], *, device: str | None, quiet: bool
+) -> list[LearnOutcome]:
+    """Learn one vector after the other; the networks of a class are loaded once."""
+    from batch.learn import learn_vector
+    from batch.workbench import Workbench
+
+    outcomes = []
+    with Workbench.open(config, device=device) as bench:
+        for request in requests:
+            outcome = learn_vector(
+                bench.library,
+                bench.editor_for(request.address),
+                request,
+                on_progress=_progress(request.address),
+            )
+            outcomes.append(outcome)
+            if not quiet:
+                click.echo(_learned_text(outcome))
+    return outcomes
+
+
+def _learned_text(outcome: LearnOutcome) -> str:
+    """A short table of what was learned and measured."""
+    from batch.learn import METRIC_TEXTS
+
+    vector = outcome.vector
+    lines = [
+        f"{vector.address}",
+        f"  {'parts':24} {', '.join(vector.roi_labels)}",
+    ]
+    for name, metric in outcome.metrics.items():
+        title, unit, note = METRIC_TEXTS[name]
+        backbone = f" ({metric.backbone})" if metric.backbone else ""
+        lines.append(f"  {title:24} {metric.value:.3g}{unit}{backbone}{note}")
+    lines.append(
+        f"  {'learned in':24} {outcome.seconds:.1f} s, {outcome.num_steps} steps on "
+        f"{outcome.device}; embedded in {outcome.embed_seconds:.1f} s; n=1"
+    )
+    return "\n".join(lines)
+
+
+def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
+    vector = outcome.vector
+    return {
+        "address": vector.address,
+        "class": vector.class_name,
+        "name": vector.name,
+        "version": vector.version,
+        "delta_digest": vector.delta_digest,
+        "generator_digest": vector.generator_digest,
+        "roi_labels": list(vector.roi_labels),
+        "dilation": vector.dilation,
+        "metrics": {
+            name: {
+                "value": metric.value,
+                "backbone": metric.backbone,
+                "sample_count": metric.sample_count,
+            }
+            for name, metric in outcome.metrics.items()
+        },
+        "num_steps": outcome.num_steps,
+        "seconds": round(outcome.seconds, 3),
+        "embed_seconds": round(outcome.embed_seconds, 3),
+        "device": outcome.device,
+        "settings": dict(vector.settings),
+    }
+
+
+def _progress(title: str) -> Callable[[str, int, int], None]:
+    """Shows steps on stderr: one line that moves on a terminal, a line now and then elsewhere."""
+    moves = sys.stderr.isatty()
+    last_shown = time.monotonic()
+
+    def show(stage: str, step: int, num_steps: int) -> None:
+        nonlocal last_shown
+        is_last = step >= num_steps
+        now = time.monotonic()
+        if not is_last and now - last_shown < (0.1 if moves else _REPORT_SECONDS):
+            return
+        last_shown = now
+        line = f"{title}: {stage} {step}/{num_steps}"
+        if moves:
+            click.echo(f"\r\x1b[K{'' if is_last else line}", nl=False, err=True)
+        else:
+            click.echo(line, err=True)
+
+    return show
+
+
+@click.command()
+@click.argument(
+    "out", default="editvec-demo", type=click.Path(file_okay=False, path_type=Path), metavar="[OUT]"
+)
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]")
+@click.pass_context
+def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
+    """Tell the whole story in OUT, a folder of its own, in a few minutes.
+
+    Installs the shipped class and its vectors, makes a folder of photographs, learns a vector
+    from one edited mask, composes two, and edits the folder. With no --home, the library of the
+    demo is OUT/home.
+    """
+    from batch.demo import run_demo
+    from registry.config import RegistryConfig
+
+    home: Path | None = ctx.obj["home"]
+    if home is None:
+        config = RegistryConfig.for_home(out / "home")
+    else:
+        config = RegistryConfig.from_environment(home)
+    outcome = run_demo(config, out, device=device, say=click.echo, on_progress=_progress("demo"))
+    command = f"editvec --home {shlex.quote(str(home or out / 'home'))}"
+    click.echo("")
+    for line in outcome.closing_lines(command):
+        click.echo(line)
+    if outcome.with_failures:
+        ctx.exit(3)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, *, as_json: bool) -> None:
+    """Check the installation and the library; changes nothing.
+
+    Exit status 1 if something is broken.
+    """
+    from batch.doctor import State, examine
+
+    findings = examine(_config(ctx.obj))
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.part) for finding in findings)
+        for finding in findings:
+            click.echo(f"{finding.state:8} {finding.part:{width}}  {finding.text}")
+    if any(finding.state is State.PROBLEM for finding in findings):
+        ctx.exit(1)
+
+
+def _config(obj: dict[str, Any]) -> RegistryConfig:
+    from registry.config import RegistryConfig
+
+    return RegistryConfig.from_environment(obj["home"])
+
+
+COMMANDS = (learn, demo, doctor)

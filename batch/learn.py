@@ -1,0 +1,361 @@
+"""Learn an editing vector from one edited part mask, measure it, and store it."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from batch.errors import SettingsError
+from batch.parts import repainted_labels
+from batch.settings import MAX_STEPS, Embedding, engine_version
+from engine.descent import OnStep
+from engine.editing import EditResult, EditSettings
+from engine.images import fit_pixels, read_image, resize_mask, to_images
+from engine.inversion import EmbedSettings
+from engine.metrics import leakage, success
+from engine.roi import default_dilation
+from registry.entities import (
+    ClassModel,
+    Direction,
+    EditingVector,
+    NewMaskPair,
+    NewMetric,
+    NewVector,
+    parse_address,
+)
+from registry.masks import check_labels, check_size, encode_mask, read_mask
+
+if TYPE_CHECKING:
+    from engine.editor import Editor
+    from registry.store import Library
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with the stage ("embed" or "learn"), the steps made and the steps to be made."""
+
+Preset = Literal["learn", "released"]
+_PRESETS = ("learn", "released")
+_PROBE = "the mask pair that it was learned from"
+
+Mask = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnSettings:
+    """How a vector is learned.
+
+    Attributes:
+        preset: Loss weights and reference: "learn", or "released" for those of the paper's code.
+        num_steps: Steps of learning; None takes the preset's own number.
+        embed: Steps of embedding the image: ``encoder``, ``steps:N`` or ``target:DB``.
+        dilation: ROI buffer in pixels of the generator's image; None goes by its resolution.
+    """
+
+    preset: Preset = "learn"
+    num_steps: int | None = None
+    embed: str = "steps:100"
+    dilation: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            SettingsError: One of them is out of its range.
+        """
+        if self.preset not in _PRESETS:
+            raise SettingsError(f"preset: expected learn or released, got {self.preset!r}")
+        if self.num_steps is not None and not 1 <= self.num_steps <= MAX_STEPS:
+            raise SettingsError(f"num_steps: expected 1 to {MAX_STEPS}, got {self.num_steps}")
+        _ = self.embed_settings
+
+    @property
+    def edit_settings(self) -> EditSettings:
+        """What the engine is told about learning."""
+        changes: dict[str, Any] = {"dilation": self.dilation}
+        if self.num_steps is not None:
+            changes["num_steps"] = self.num_steps
+        return EditSettings.for_mode(self.preset, **changes)
+
+    @property
+    def embed_settings(self) -> EmbedSettings:
+        """What the engine is told about embedding."""
+        embedding = Embedding.parse(self.embed)
+        return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnRequest:
+    """What is to be learned, and from which files.
+
+    Attributes:
+        address: ``class/name``; with ``@version`` it must be that version.
+        image: The picture.
+        mask_after: Its part mask, edited; an index PNG as large as the picture.
+        mask_before: The mask before the edit; None segments the reconstruction.
+        roi_labels: Parts that the edit may touch; none takes those that `mask_after` repaints,
+            which needs `mask_before`.
+        description: For the people who choose the vector.
+        license: Of the vector.
+        tags: To find it by.
+        settings: How it is learned.
+    """
+
+    address: str
+    image: Path
+    mask_after: Path
+    mask_before: Path | None = None
+    roi_labels: tuple[str, ...] = ()
+    description: str = ""
+    license: str = ""
+    tags: tuple[str, ...] = ()
+    settings: LearnSettings = field(default_factory=LearnSettings)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any], *, folder: Path) -> Self:
+        """Read an entry of a pair list.
+
+        Args:
+            entry: ``address``, ``image``, ``mask_after`` and, optionally, the other attributes.
+            folder: What file names are relative to.
+
+        Raises:
+            SettingsError: A name is unknown or missing, or a value is of the wrong type.
+        """
+        values = dict(entry)
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        missing = {"address", "image", "mask_after"} - set(values)
+        if unknown or missing:
+            what = f"unknown {sorted(unknown)}" if unknown else f"{sorted(missing)} missing"
+            raise SettingsError(f"pair list: an entry has {what}")
+        try:
+            for name in ("image", "mask_after", "mask_before"):
+                if values.get(name) is not None:
+                    values[name] = folder / values[name]
+            for name in ("roi_labels", "tags"):
+                values[name] = tuple(map(str, values.get(name, ())))
+            values["settings"] = LearnSettings(**values.get("settings", {}))
+            return cls(**values)
+        except TypeError as exc:
+            raise SettingsError(f"pair list: {values.get('address')!r}: {exc}") from exc
+
+
+class LearnOutcome(NamedTuple):
+    """A learned vector and what was measured of it.
+
+    Attributes:
+        vector: As stored.
+        metrics: Its metrics by name.
+        num_steps: Steps of learning.
+        seconds: Time that learning took, embedding apart.
+        embed_seconds: Time that embedding took.
+        device: Where.
+    """
+
+    vector: EditingVector
+    metrics: dict[str, NewMetric]
+    num_steps: int
+    seconds: float
+    embed_seconds: float
+    device: str
+
+
+def read_pair_list(path: Path) -> list[LearnRequest]:
+    """Read a list of mask pairs: a JSON object with ``vectors``, file names relative to it.
+
+    Raises:
+        SettingsError: The file cannot be read or is no such list.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as exc:
+        raise SettingsError(f"pair list {path}: {exc}") from exc
+    entries = content.get("vectors") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise SettingsError(f'pair list {path}: expected an object with a list "vectors"')
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise SettingsError(f"pair list {path}: expected every entry to be an object")
+    return [LearnRequest.from_json(entry, folder=path.parent) for entry in entries]
+
+
+def learn_vector(
+    library: Library,
+    editor: Editor,
+    request: LearnRequest,
+    *,
+    on_progress: OnProgress | None = None,
+) -> LearnOutcome:
+    """Embed the picture, learn the edit, measure it, and store all of it in one transaction.
+
+    Args:
+        library: Where the vector goes.
+        editor: Holds the networks of the vector's class.
+        request: What to learn.
+        on_progress: Told how far it is.
+
+    Returns:
+        The vector; if the library already held this very content, the version that holds it.
+
+    Raises:
+        RegistryError: The address, the class, a part name or a mask is wrong.
+        EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
+        SettingsError: The parts to edit are neither given nor to be found.
+    """
+    model, name, version = _target(library, editor, request.address)
+    pair = _read_pair(request, model)
+    roi_labels = _roi_labels(request, pair, model)
+    resolution = editor.bundle.resolution
+    images = to_images([fit_pixels(pair.pixels, resolution, fit="stretch")]).to(editor.device)
+
+    began = time.monotonic()
+    embedded = editor.embed(
+        images, request.settings.embed_settings, on_step=_stage("embed", on_progress)
+    )
+    embed_seconds = time.monotonic() - began
+    learned = editor.learn(
+        images,
+        _tensor(pair.mask_after, resolution, editor),
+        roi_labels=roi_labels,
+        mask_before=None
+        if pair.mask_before is None
+        else _tensor(pair.mask_before, resolution, editor),
+        ws=embedded.ws,
+        settings=request.settings.edit_settings,
+        on_step=_stage("learn", on_progress),
+    )
+    metrics = [*_measure_edit(editor, learned), *_measure_embedding(embedded)]
+    vector = library.add_vector(
+        NewVector(
+            class_name=model.address,
+            name=name,
+            version=version,
+            generator_digest=editor.bundle.generator_digest,
+            roi_labels=tuple(roi_labels),
+            dilation=_dilation(request.settings, resolution),
+            settings=_record(request.settings, editor),
+            license=request.license,
+            description=request.description,
+            tags=request.tags,
+        ),
+        learned.deltas[0].detach().cpu().numpy(),
+        pairs=[_stored_pair(pair, learned, model)],
+        metrics=metrics,
+        reason=f"learned from {request.image.name}",
+    )
+    return LearnOutcome(
+        vector=vector,
+        metrics={metric.name: metric for metric in metrics},
+        num_steps=learned.num_steps,
+        seconds=learned.seconds,
+        embed_seconds=embed_seconds,
+        device=str(editor.device),
+    )
+
+
+# Reading.
+
+
+class _Pair(NamedTuple):
+    """The picture uint8 [H, W, 3] and its masks [H, W], at the picture's own size."""
+
+    pixels: npt.NDArray[np.uint8]
+    mask_after: Mask
+    mask_before: Mask | None
+
+
+def _target(library: Library, editor: Editor, address: str) -> tuple[ClassModel, str, int | None]:
+    """The class model that the editor holds, and the name and version of the new vector."""
+    wanted = parse_address(address)
+    model = library.get_class(wanted.class_name)
+    editor.check_generator(model.generator_digest)
+    return model, wanted.name, wanted.version
+
+
+def _read_pair(request: LearnRequest, model: ClassModel) -> _Pair:
+    pixels = read_image(request.image)
+
+    def read(path: Path) -> Mask:
+        mask = read_mask(path)
+        check_size(mask, pixels.shape[0], pixels.shape[1], of=f"mask {path}")
+        check_labels(mask, model.labels, of=f"mask {path}")
+        return mask
+
+    before = request.mask_before
+    return _Pair(pixels, read(request.mask_after), None if before is None else read(before))
+
+
+def _roi_labels(request: LearnRequest, pair: _Pair, model: ClassModel) -> list[str]:
+    """The parts that the request names, or those that the masks show to be repainted."""
+    if request.roi_labels:
+        return [model.label(name).name for name in dict.fromkeys(request.roi_labels)]
+    if pair.mask_before is None:
+        raise SettingsError(
+            "roi: give --roi PART,... or --mask-before, so that the repainted parts can be found"
+        )
+    labels = repainted_labels(pair.mask_before, pair.mask_after)
+    if not labels:
+        raise SettingsError("mask after: it equals the mask before, there is nothing to learn")
+    return [model.labels[label].name for label in labels]
+
+
+def _tensor(mask: Mask, resolution: int, editor: Editor) -> torch.Tensor:
+    """The mask at the generator's resolution, [1, H, W]."""
+    resized = resize_mask(mask, resolution)
+    return torch.as_tensor(np.asarray(resized), device=editor.device).long()[None]
+
+
+def _stage(name: str, on_progress: OnProgress | None) -> OnStep | None:
+    """Turns the steps of a descent into progress of a named stage."""
+    if on_progress is None:
+        return None
+    return lambda step: on_progress(name, step.step, step.num_steps)
+
+
+# Measuring and storing.
+
+
+def _dilation(settings: LearnSettings, resolution: int) -> int:
+    return default_dilation(resolution) if settings.dilation is None else settings.dilation
+
+
+def _record(settings: LearnSettings, editor: Editor) -> dict[str, Any]:
+    """What it takes to learn the vector again."""
+    edit = settings.edit_settings
+    return {
+        "preset": settings.preset,
+        "num_steps": edit.num_steps,
+        "learning_rate": edit.learning_rate,
+        "weights": asdict(edit.weights),
+        "reference": edit.reference,
+        "embed": settings.embed,
+        "space": settings.embed_settings.space,
+        "perceptual": None if editor.perceptual is None else editor.perceptual.name,
+        "bundle_digest": editor.bundle.bundle_digest,
+        "engine_version": engine_version(),
+    }
+
+
+def _stored_pair(pair: _Pair, learned: EditResult, model: ClassModel) -> NewMaskPair:
+    """The mask pair at the picture's own size; a segmented mask before is enlarged to it."""
+    height, width = pair.pixels.shape[:2]
+    before = pair.mask_before
+    if before is None:
+        segmented = learned.mask_before[0].cpu().numpy().astype(np.uint16)
+        picture = Image.fromarray(segmented).resize((width, height), Image.Resampling.NEAREST)
+        before = np.asarray(picture).astype(np.int32)
+    stream = io.BytesIO()
+    Image.fromarray(pair.pixels).save(stream, "PNG")
+    return NewMaskPair(
+        image_png=stream.getvalue(),
+        mask_before_png=encode_mask(before, model.labels),
+        mask_after_png=encode_mask(pair.mask_after, model.labels),
+        source_ws=learned.ws[0].detach().cpu().numpy(),
+    )

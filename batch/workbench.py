@@ -1,0 +1,77 @@
+"""An open library, and the networks of a class on a device: what a use case works with."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from engine.editor import Editor
+from registry.config import RegistryConfig
+from registry.entities import parse_address
+from registry.store import Library
+
+
+class Workbench:
+    """A library with one loaded class at a time.
+
+    Attributes:
+        library: The open library.
+        device: Where networks go, as torch names it.
+    """
+
+    def __init__(self, library: Library, *, device: str) -> None:
+        self.library = library
+        self.device = device
+        self._editor: Editor | None = None
+
+    @classmethod
+    def open(cls, config: RegistryConfig, *, device: str | None = None) -> Self:
+        """Open a library.
+
+        Args:
+            config: Which one.
+            device: None takes a CUDA device if there is one, the CPU otherwise.
+
+        Raises:
+            RegistryError: The library cannot be opened.
+        """
+        return cls(Library.open(config), device=device or default_device())
+
+    def editor_for(self, address: str) -> Editor:
+        """The networks of a vector's class.
+
+        Args:
+            address: ``class/name``; the class may be left out where the library holds one only.
+
+        Raises:
+            RegistryError: There is no such class, or its files are damaged.
+            EngineError: Its networks cannot be loaded, or the device does not exist.
+        """
+        model = self.library.get_class(parse_address(address).class_name)
+        if self._editor is None or self._editor.bundle.bundle_digest != model.bundle_digest:
+            folder = self.library.materialise_bundle(model)
+            self._editor = Editor.open(folder, device=self.device)
+        return self._editor
+
+    def close(self) -> None:
+        """Close the library and let the networks go."""
+        self._editor = None
+        self.library.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def default_device() -> str:
+    """A CUDA device if there is one, the CPU otherwise."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

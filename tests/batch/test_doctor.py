@@ -1,0 +1,132 @@
+"""The doctor finds what is broken, says so in a line each, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import editvec
+from avatars import default
+from batch.doctor import Finding, State, examine
+from registry.config import RegistryConfig
+from registry.store import Library
+
+
+def _by_part(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.part: finding for finding in findings}
+
+
+@pytest.fixture
+def shipped(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation that ships a tiny class."""
+    archive = tmp_path / "starter.editvec.zip"
+    archive.write_bytes(b"archive")
+    monkeypatch.setattr(default, "BUNDLE_FOLDER", tiny_bundle)
+    monkeypatch.setattr(default, "STARTER_ARCHIVE", archive)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_home_that_does_not_exist_yet_is_fine_and_is_not_made(tmp_path: Path) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+
+    findings = examine(config)
+
+    assert [finding for finding in findings if finding.state is not State.OK] == []
+    assert not config.home.exists()
+
+
+@pytest.mark.usefixtures("shipped")
+def test_every_part_is_named_with_its_version(tmp_path: Path) -> None:
+    findings = _by_part(examine(RegistryConfig.for_home(tmp_path / "home")))
+
+    assert findings["torch"].text[0].isdigit()
+    assert findings["python"].text.startswith("3.")
+    assert "cpu" in findings["device"].text or "cuda" in findings["device"].text
+    assert "6 parts" in findings["class avatars"].text
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_library_is_counted(tmp_path: Path, tiny_bundle: Path) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+    with Library.open(config) as library:
+        library.add_bundle(tiny_bundle)
+
+    findings = _by_part(examine(config))
+
+    assert findings["library"].text == "1 classes, 0 vectors"
+    assert "revision" in findings["database"].text
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_missing_blob_is_a_problem(tmp_path: Path, tiny_bundle: Path) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+    with Library.open(config) as library:
+        library.add_bundle(tiny_bundle)
+    for blob in Path(config.blob_url).rglob("*"):
+        if blob.is_file():
+            blob.unlink()
+
+    finding = _by_part(examine(config))["library"]
+
+    assert finding.state is State.PROBLEM
+    assert "missing from the blob store" in finding.text
+
+
+@pytest.mark.usefixtures("shipped")
+def test_an_unmigrated_named_database_is_a_problem_with_its_cure(tmp_path: Path) -> None:
+    config = RegistryConfig(
+        home=tmp_path / "home",
+        database_url=f"sqlite:///{tmp_path / 'other.db'}",
+        blob_url=str(tmp_path / "blobs"),
+    )
+
+    finding = _by_part(examine(config))["database"]
+
+    assert finding.state is State.PROBLEM
+    assert "editvec db upgrade" in finding.text
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_a_missing_bundle_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default, "BUNDLE_FOLDER", tmp_path / "none")
+
+    finding = _by_part(examine(RegistryConfig.for_home(tmp_path / "home")))["class avatars"]
+
+    assert finding.state is State.PROBLEM
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_home_that_is_a_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("not a folder", encoding="utf-8")
+
+    findings = _by_part(examine(RegistryConfig.for_home(tmp_path / "home")))
+
+    assert findings["home"].state is State.PROBLEM
+
+
+@pytest.mark.usefixtures("shipped")
+def test_command_prints_one_line_for_each_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = editvec.main(["--home", str(tmp_path / "home"), "doctor"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert len(lines) == len(examine(RegistryConfig.for_home(tmp_path / "home")))
+    assert all(line.startswith("ok ") for line in lines)
+
+
+def test_command_ends_with_status_1_when_something_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(default, "BUNDLE_FOLDER", tmp_path / "none")
+
+    status = editvec.main(["--home", str(tmp_path / "home"), "doctor", "--json"])
+
+    findings = json.loads(capsys.readouterr().out)
+    assert status == 1
+    assert {"part": "class avatars", "state": "problem"}.items() <= next(
+        finding for finding in findings if finding["part"] == "class avatars"
+    ).items()

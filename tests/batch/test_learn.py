@@ -1,0 +1,399 @@
+"""Learning a vector from files: what is stored, what is measured, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+import editvec
+from batch.errors import SettingsError
+from batch.learn import LearnRequest, LearnSettings, learn_vector, read_pair_list
+from batch.workbench import Workbench
+from engine.editor import Editor
+from engine.errors import ImageError
+from registry.config import RegistryConfig
+from registry.errors import LabelNotFoundError, MaskError
+from registry.masks import decode_mask
+
+MOUTH = 4
+FAST = LearnSettings(num_steps=8, embed="steps:2")
+
+
+@dataclass(frozen=True)
+class Files:
+    """A mask pair of the class `tiny` in files, and the arrays that are in them."""
+
+    image: Path
+    before: Path
+    after: Path
+    pixels: npt.NDArray[np.uint8]
+    mask_before: npt.NDArray[np.uint8]
+    mask_after: npt.NDArray[np.uint8]
+
+    def request(self, **changes: object) -> LearnRequest:
+        request = LearnRequest(
+            address="tiny/grin",
+            image=self.image,
+            mask_after=self.after,
+            mask_before=self.before,
+            description="Widens the mouth.",
+            settings=FAST,
+        )
+        return replace(request, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tiny_bundle: Path) -> Iterator[Workbench]:
+    """A fresh library with the class `tiny`."""
+    config = RegistryConfig.for_home(tmp_path / "home")
+    with Workbench.open(config, device="cpu") as bench:
+        bench.library.add_bundle(tiny_bundle)
+        yield bench
+
+
+@pytest.fixture(scope="session")
+def drawn(tiny_bundle: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A picture that the class can make, and its segmentation."""
+    editor = Editor.open(tiny_bundle)
+    made = editor.synthesize_with_mask(editor.sample(1, seed=1))
+    pixels = ((made.images[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).numpy(), made.mask[0].to(torch.uint8).numpy()
+
+
+@pytest.fixture
+def files(
+    tmp_path: Path, drawn: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+) -> Files:
+    """A mouth is painted into the middle of the picture's mask."""
+    pixels, before = drawn
+    after = before.copy()
+    after[18:24, 8:24] = MOUTH
+    return write_files(tmp_path, pixels, before, after)
+
+
+def write_files(
+    folder: Path,
+    pixels: npt.NDArray[np.uint8],
+    before: npt.NDArray[np.uint8],
+    after: npt.NDArray[np.uint8],
+) -> Files:
+    paths = [folder / name for name in ("image.png", "before.png", "after.png")]
+    for path, array in zip(paths, (pixels, before, after), strict=True):
+        Image.fromarray(array).save(path)
+    return Files(*paths, pixels, before, after)
+
+
+def _learn(bench: Workbench, request: LearnRequest) -> object:
+    return learn_vector(bench.library, bench.editor_for(request.address), request)
+
+
+def test_vector_pair_and_metrics_are_stored_together(bench: Workbench, files: Files) -> None:
+    outcome = learn_vector(
+        bench.library, bench.editor_for("tiny/grin"), files.request(roi_labels=("mouth",))
+    )
+
+    stored = bench.library.get_vector("tiny/grin@1")
+    assert stored == outcome.vector
+    assert stored.kind == "learned"
+    assert stored.roi_labels == ("mouth",)
+    assert stored.settings["num_steps"] == 8
+    assert stored.settings["embed"] == "steps:2"
+    assert bench.library.delta(stored).any()
+    (pair,) = stored.pairs
+    blobs = bench.library.blobs
+    assert (decode_mask(blobs.get(pair.mask_after_digest)) == files.mask_after).all()
+    assert (decode_mask(blobs.get(pair.mask_before_digest)) == files.mask_before).all()
+    assert {metric.name for metric in stored.metrics} == set(outcome.metrics)
+    assert all(metric.sample_count == 1 for metric in stored.metrics)
+
+
+def test_success_and_leakage_are_those_of_the_stored_delta(bench: Workbench, files: Files) -> None:
+    outcome = learn_vector(
+        bench.library, bench.editor_for("tiny/grin"), files.request(roi_labels=("mouth",))
+    )
+
+    # independently, from what was stored and the given mask alone
+    editor = bench.editor_for("tiny/grin")
+    delta = torch.from_numpy(bench.library.delta(outcome.vector))[None]
+    ws = _stored_ws(bench, outcome.vector.pairs[0].source_ws_digest)
+    before, after = editor.synthesize_with_mask(ws), editor.synthesize_with_mask(ws + delta)
+    roi = _reference_roi(files.mask_before, files.mask_after, outcome.vector.dilation)
+    found = after.mask[0].numpy() == MOUTH
+    wanted = files.mask_after == MOUTH
+    iou = (found & wanted & roi).sum() / ((found | wanted) & roi).sum()
+    difference = ((after.images - before.images)[0].clamp(-2, 2).numpy() / 2) ** 2
+    psnr = -10 * np.log10(difference[:, ~roi].mean())
+    assert outcome.metrics["success_iou"].value == pytest.approx(iou, abs=1e-6)
+    assert outcome.metrics["leakage_psnr"].value == pytest.approx(psnr, abs=0.5)
+
+
+def _stored_ws(bench: Workbench, digest: str | None) -> torch.Tensor:
+    from registry.codec import decode_latent
+
+    assert digest is not None
+    return torch.from_numpy(decode_latent(bench.library.blobs.get(digest), of="ws"))[None]
+
+
+def _reference_roi(
+    before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], dilation: int
+) -> npt.NDArray[np.bool_]:
+    rows, columns = np.nonzero((before == MOUTH) | (after == MOUTH))
+    y, x = np.mgrid[: before.shape[0], : before.shape[1]]
+    distance = np.maximum(abs(y[..., None] - rows), abs(x[..., None] - columns)).min(axis=-1)
+    near: npt.NDArray[np.bool_] = distance <= dilation
+    return near
+
+
+def test_learning_again_answers_with_the_same_version(bench: Workbench, files: Files) -> None:
+    first = learn_vector(bench.library, bench.editor_for("tiny/grin"), files.request())
+    again = learn_vector(bench.library, bench.editor_for("tiny/grin"), files.request())
+
+    assert again.vector.address == first.vector.address == "tiny/grin@1"
+
+
+def test_more_steps_make_the_next_version(bench: Workbench, files: Files) -> None:
+    longer = LearnSettings(num_steps=12, embed="steps:2")
+    learn_vector(bench.library, bench.editor_for("tiny/grin"), files.request())
+
+    outcome = learn_vector(
+        bench.library, bench.editor_for("tiny/grin"), files.request(settings=longer)
+    )
+
+    assert outcome.vector.address == "tiny/grin@2"
+
+
+def test_parts_are_found_from_the_two_masks(bench: Workbench, files: Files) -> None:
+    outcome = learn_vector(bench.library, bench.editor_for("tiny/grin"), files.request())
+
+    assert "mouth" in outcome.vector.roi_labels
+
+
+def test_parts_must_be_given_when_there_is_no_mask_before(bench: Workbench, files: Files) -> None:
+    with pytest.raises(SettingsError, match="--roi"):
+        _learn(bench, files.request(mask_before=None))
+
+
+def test_a_missing_mask_before_is_segmented(bench: Workbench, files: Files) -> None:
+    outcome = learn_vector(
+        bench.library,
+        bench.editor_for("tiny/grin"),
+        files.request(mask_before=None, roi_labels=("mouth",)),
+    )
+
+    digest = outcome.vector.pairs[0].mask_before_digest
+    assert decode_mask(bench.library.blobs.get(digest)).shape == files.mask_after.shape
+
+
+def test_a_larger_picture_is_learned_from_and_kept_at_its_own_size(
+    bench: Workbench, files: Files, tmp_path: Path
+) -> None:
+    def enlarged(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return array.repeat(3, axis=0).repeat(2, axis=1)
+
+    folder = tmp_path / "large"
+    folder.mkdir()
+    arrays = (files.pixels, files.mask_before, files.mask_after)
+    large = write_files(folder, *map(enlarged, arrays))
+
+    outcome = learn_vector(bench.library, bench.editor_for("tiny/grin"), large.request())
+
+    (pair,) = outcome.vector.pairs
+    assert decode_mask(bench.library.blobs.get(pair.mask_after_digest)).shape == (96, 64)
+
+
+def test_progress_is_told_for_both_stages(bench: Workbench, files: Files) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    learn_vector(
+        bench.library,
+        bench.editor_for("tiny/grin"),
+        files.request(),
+        on_progress=lambda stage, step, steps: seen.append((stage, step, steps)),
+    )
+
+    assert ("embed", 2, 2) in seen
+    assert ("learn", 8, 8) in seen
+
+
+# What is refused, and that nothing stays behind.
+
+
+def test_an_unknown_label_is_named_with_its_place(bench: Workbench, files: Files) -> None:
+    mask = files.mask_after.copy()
+    mask[5, 7] = 9
+    Image.fromarray(mask).save(files.after)
+
+    with pytest.raises(MaskError, match="label 9 at row 5, column 7"):
+        _learn(bench, files.request())
+
+    assert bench.library.find_vectors() == []
+
+
+def test_a_mask_of_another_size_is_refused_with_both_sizes(
+    bench: Workbench, files: Files
+) -> None:
+    Image.fromarray(files.mask_after[:, :20]).save(files.after)
+
+    with pytest.raises(MaskError, match=r"after\.png: expected 32 x 32 pixels, got 20 x 32"):
+        _learn(bench, files.request())
+
+
+def test_a_mask_of_colours_is_refused(bench: Workbench, files: Files) -> None:
+    Image.fromarray(files.pixels).save(files.after)
+
+    with pytest.raises(MaskError, match="indices"):
+        _learn(bench, files.request())
+
+
+def test_an_unknown_part_lists_those_of_the_class(bench: Workbench, files: Files) -> None:
+    with pytest.raises(LabelNotFoundError, match="mouth"):
+        _learn(bench, files.request(roi_labels=("mouht",)))
+
+
+def test_an_unreadable_picture_is_refused(bench: Workbench, files: Files) -> None:
+    files.image.write_bytes(files.image.read_bytes()[:100])
+
+    with pytest.raises(ImageError):
+        _learn(bench, files.request())
+
+
+def test_equal_masks_have_nothing_to_teach(bench: Workbench, files: Files) -> None:
+    with pytest.raises(SettingsError, match="nothing to learn"):
+        _learn(bench, files.request(mask_after=files.before))
+
+
+@pytest.mark.parametrize(
+    "values", [{"preset": "best"}, {"num_steps": 0}, {"embed": "some"}, {"dilation": -1}]
+)
+def test_settings_out_of_range_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        LearnSettings(**values)  # type: ignore[arg-type]
+
+
+# The command.
+
+
+def _run(bench: Workbench, *words: str | Path) -> int:
+    return editvec.main(["--home", str(bench.library.config.home), "learn", *map(str, words)])
+
+
+def test_command_prints_the_address_and_a_table(
+    bench: Workbench, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = _run(
+        bench, "tiny/grin", "--image", files.image, "--mask-after", files.after,
+        "--roi", "mouth, teeth", "--steps", "3", "--embed", "steps:1", "--device", "cpu",
+    )  # fmt: skip
+
+    out = capsys.readouterr().out
+    assert status == 0
+    assert out.startswith("tiny/grin@1\n")
+    assert "mouth, teeth" in out
+    assert "IoU" in out
+    assert "perceptual/tiny" in out
+
+
+def test_command_prints_json_and_nothing_else(
+    bench: Workbench, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = _run(
+        bench, "tiny/grin", "--image", files.image, "--mask-after", files.after, "--mask-before",
+        files.before, "--steps", "3", "--embed", "steps:1", "--device", "cpu", "--json",
+    )  # fmt: skip
+
+    learned = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert learned["address"] == "tiny/grin@1"
+    assert learned["num_steps"] == 3
+    assert 0 <= learned["metrics"]["success_iou"]["value"] <= 1
+
+
+def test_command_learns_every_pair_of_a_list(
+    bench: Workbench, files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [
+        {
+            "address": f"tiny/{name}",
+            "image": files.image.name,
+            "mask_after": files.after.name,
+            "roi_labels": ["mouth"],
+            "settings": {"num_steps": steps, "embed": "steps:1"},
+        }
+        for name, steps in (("one", 2), ("two", 3))
+    ]
+    listing = tmp_path / "pairs.json"
+    listing.write_text(json.dumps({"vectors": entries}), encoding="utf-8")
+
+    status = _run(bench, "--from", listing, "--device", "cpu")
+
+    assert status == 0
+    addresses = [vector.address for vector in bench.library.find_vectors()]
+    assert addresses == ["tiny/one@1", "tiny/two@1"]
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["tiny/grin"], ["tiny/grin", "--from", "list.json"], ["--steps", "0"]]
+)
+def test_command_refuses_wrong_usage(
+    bench: Workbench, files: Files, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files.image.parent / "list.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(files.image.parent)
+
+    assert _run(bench, *words) == 2
+
+
+def test_command_reports_a_bad_mask_in_one_line(
+    bench: Workbench, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(files.mask_after[:8]).save(files.after)
+
+    status = _run(
+        bench, "tiny/grin", "--image", files.image, "--mask-after", files.after, "--roi", "mouth"
+    )
+
+    err = capsys.readouterr().err
+    assert status == 1
+    assert err.startswith("editvec: error: mask ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not json",
+        "[]",
+        '{"vectors": []}',
+        '{"vectors": [1]}',
+        '{"vectors": [{"address": "tiny/a"}]}',
+        '{"vectors": [{"address": "a", "image": "b", "mask_after": "c", "colour": 1}]}',
+        '{"vectors": [{"address": "a", "image": 5, "mask_after": "c"}]}',
+        '{"vectors": [{"address": "a", "image": "b", "mask_after": "c", "settings": {"x": 1}}]}',
+    ],
+)
+def test_a_pair_list_that_cannot_be_read_is_refused(tmp_path: Path, content: str) -> None:
+    listing = tmp_path / "pairs.json"
+    listing.write_text(content, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="pair list"):
+        read_pair_list(listing)
+
+
+def test_a_pair_list_finds_its_files_beside_itself(tmp_path: Path) -> None:
+    listing = tmp_path / "pairs.json"
+    entry = {"address": "tiny/a", "image": "i.png", "mask_after": "sub/m.png"}
+    listing.write_text(json.dumps({"vectors": [entry]}), encoding="utf-8")
+
+    (request,) = read_pair_list(listing)
+
+    assert request.image == tmp_path / "i.png"
+    assert request.mask_after == tmp_path / "sub" / "m.png"
+    assert request.mask_before is None
