@@ -46,15 +46,19 @@ def test_every_folder_with_sources_is_a_package(package: str) -> None:
     assert [_name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize("package", ["registry", "engine", "batch"])
-def test_cli_imports_only_click_the_standard_library_and_its_own_errors(package: str) -> None:
-    tree = ast.parse((ROOT / package / "cli.py").read_text())
+@pytest.mark.parametrize(
+    "path", [path for path in _sources(*PACKAGES) if path.name.startswith("cli")], ids=_name
+)
+def test_cli_imports_only_click_the_standard_library_and_its_own_kind(path: Path) -> None:
+    tree = ast.parse(path.read_text())
 
     allowed = {"click", *sys.stdlib_module_names}
+    package = path.relative_to(ROOT).parts[0]
     foreign = [
         module
         for module in _imported_modules(tree.body)
-        if module.split(".")[0] not in allowed and module != f"{package}.errors"
+        if module.split(".")[0] not in allowed
+        and not module.startswith((f"{package}.errors", f"{package}.cli"))
     ]
 
     assert foreign == []

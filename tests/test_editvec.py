@@ -140,7 +140,7 @@ def test_home_reaches_the_command(attach: Attach, tmp_path: Path) -> None:
     assert seen == [tmp_path, None]
 
 
-@pytest.mark.parametrize("words", [["no-such-command"], ["--no-such-option"], ["--home"]])
+@pytest.mark.parametrize("words", [["no-such-command"], ["--no-such-option"]])
 def test_usage_error_is_status_2_and_names_the_way_to_help(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +150,12 @@ def test_usage_error_is_status_2_and_names_the_way_to_help(
     assert output.out == ""
     assert "editvec --help" in output.err
     assert len(output.err.splitlines()) <= 4
+
+
+def test_option_without_its_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert editvec.main(["--home"]) == 2
+
+    assert "--home" in capsys.readouterr().err
 
 
 def test_without_arguments_the_help_is_shown_as_a_usage_error(
