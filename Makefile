@@ -16,7 +16,7 @@ help:
 	@echo "make test-full  the slow tests"
 	@echo "make check      format, lint, types, import rules"
 	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
-	@echo "make clean      remove caches, build products and ./demo (.venv stays)"
+	@echo "make clean      remove caches, packages and ./demo (.venv and the work of make avatars stay)"
 
 setup: $(STAMP)
 
@@ -47,5 +47,5 @@ test-full: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or gpu"
 
 clean:
-	rm -rf demo build dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo build/lib build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
