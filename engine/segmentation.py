@@ -276,30 +276,39 @@ class SegmentationBranch(nn.Module):
         return groups
 
     def _check_features(self, features: Sequence[Tensor]) -> None:
-        """Check number, channels, batch, order of sizes and dtype of the features."""
-        channels = self.config.feature_channels
-        if len(features) != len(channels):
-            raise ShapeError(f"features: expected {len(channels)} maps, got {len(features)}")
-        if len(features[0]) == 0:
-            raise ShapeError("features: expected at least one image, got none")
-        size = (0, 0)
-        for index, (maps, expected) in enumerate(zip(features, channels, strict=True)):
-            name = f"features[{index}]"
-            if maps.ndim != 4 or maps.shape[1] != expected or len(maps) != len(features[0]):
-                raise ShapeError(
-                    f"{name}: expected [{len(features[0])}, {expected}, h, w], "
-                    f"got {list(maps.shape)}"
-                )
-            if maps.shape[2] < size[0] or maps.shape[3] < size[1]:
-                raise ShapeError(f"{name}: expected maps from coarse to fine")
-            if maps.dtype != self.weight1.dtype:
-                raise ShapeError(f"{name}: expected {self.weight1.dtype}, got {maps.dtype}")
-            size = (maps.shape[2], maps.shape[3])
+        """Check the features against the settings and the branch's own tensors."""
+        check_features(features, self.config.feature_channels)
+        if features[0].dtype != self.weight1.dtype:
+            raise ShapeError(f"features: expected {self.weight1.dtype}, got {features[0].dtype}")
         if self.skip_first and features[0].shape[2:] != self.base.shape[1:]:
             raise ShapeError(
                 f"features[0]: expected the constant's size {list(self.base.shape[1:])}, "
                 f"got {list(features[0].shape[2:])}"
             )
+
+
+def check_features(features: Sequence[Tensor], channels: Sequence[int]) -> None:
+    """Check that features are maps [N, C_i, h_i, w_i] of one batch and dtype, coarse to fine.
+
+    Raises:
+        ShapeError: They are not.
+    """
+    if len(features) != len(channels):
+        raise ShapeError(f"features: expected {len(channels)} maps, got {len(features)}")
+    if len(features[0]) == 0:
+        raise ShapeError("features: expected at least one image, got none")
+    size = (0, 0)
+    for index, (maps, expected) in enumerate(zip(features, channels, strict=True)):
+        name = f"features[{index}]"
+        if maps.ndim != 4 or maps.shape[1] != expected or len(maps) != len(features[0]):
+            raise ShapeError(
+                f"{name}: expected [{len(features[0])}, {expected}, h, w], got {list(maps.shape)}"
+            )
+        if maps.shape[2] < size[0] or maps.shape[3] < size[1]:
+            raise ShapeError(f"{name}: expected maps from coarse to fine")
+        if maps.dtype != features[0].dtype:
+            raise ShapeError(f"{name}: expected {features[0].dtype}, got {maps.dtype}")
+        size = (maps.shape[2], maps.shape[3])
 
 
 def jensen_shannon(member_logits: Tensor) -> Tensor:

@@ -358,8 +358,10 @@ def test_wrong_features_are_refused_by_name() -> None:
         branch([*features[:2], features[4], *features[3:]])
     with pytest.raises(ShapeError, match=r"features\[4\]: expected maps from coarse to fine"):
         branch([*features[:4], features[4][:, :, :4]])
-    with pytest.raises(ShapeError, match=r"features\[0\]: expected torch.float64"):
+    with pytest.raises(ShapeError, match=r"features: expected torch.float64"):
         branch([maps.float() for maps in features])
+    with pytest.raises(ShapeError, match=r"features\[1\]: expected torch.float64"):
+        branch([features[0], *(maps.float() for maps in features[1:])])
 
 
 @pytest.mark.parametrize(
