@@ -31,8 +31,17 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/editvec --home demo/home demo demo
 
+# A fresh home each time, so that every starter vector is version 1 of its name.
 avatars: $(STAMP)
-	@$(BIN)/python -m avatars.build
+	$(BIN)/python -m avatars.build --work build/avatars
+	$(BIN)/python -m avatars.starter build/avatars/pairs
+	rm -rf build/avatars/home
+	$(BIN)/editvec --home build/avatars/home model add avatars/bundle
+	$(BIN)/editvec --home build/avatars/home learn --from build/avatars/pairs/starter.json
+	rm -f avatars/starter.editvec.zip
+	$(BIN)/editvec --home build/avatars/home registry export avatars/starter.editvec.zip \
+		$$($(BIN)/python -m avatars.starter)
+	$(BIN)/python -m avatars.check
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
