@@ -38,9 +38,10 @@ avatars: $(STAMP)
 	rm -rf build/avatars/home
 	$(BIN)/editvec --home build/avatars/home model add avatars/bundle
 	$(BIN)/editvec --home build/avatars/home learn --from build/avatars/pairs/starter.json
-	rm -f avatars/starter.editvec.zip
-	$(BIN)/editvec --home build/avatars/home registry export avatars/starter.editvec.zip \
+	rm -f build/avatars/starter.editvec.zip
+	$(BIN)/editvec --home build/avatars/home registry export build/avatars/starter.editvec.zip \
 		$$($(BIN)/python -m avatars.starter)
+	mv build/avatars/starter.editvec.zip avatars/starter.editvec.zip
 	$(BIN)/python -m avatars.check
 
 check: $(STAMP)
