@@ -134,7 +134,7 @@ def worker(obj: dict[str, Any], /, *, class_name: str, device: str | None, log_l
         config,
         broker_url=broker_url(config.home),
         class_name=class_name,
-        device=device or "auto",
+        device=device,
         log_level=log_level,
     )
     sys.exit(exit_status)

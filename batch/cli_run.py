@@ -110,7 +110,7 @@ _EXECUTION = _options(
 @click.option(
     "--fit",
     type=click.Choice(["stretch", "crop", "pad"]),
-    default="stretch",
+    default="crop",
     show_default=True,
     help="How an image of another shape meets the generator's square.",
 )

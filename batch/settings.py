@@ -119,7 +119,7 @@ class RunSettings:
     embed: str = "encoder"
     space: Space = Space.W_PLUS
     composite: Composite = Composite.FEATHER
-    fit: Fit = Fit.STRETCH
+    fit: Fit = Fit.CROP
     refine_steps: int = 10
     optimize_steps: int = 100
     roi: tuple[str, ...] = ()

@@ -44,7 +44,7 @@ class WorkerState:
     The parent makes it before it forks, and must hold neither torch nor a connection.
     """
 
-    def __init__(self, config: RegistryConfig, *, device: str) -> None:
+    def __init__(self, config: RegistryConfig, *, device: str | None) -> None:
         self.config = config
         self.device = device
         self._library: Library | None = None
@@ -105,6 +105,7 @@ class WorkerState:
     def _processor_for(self, run: RunRecord) -> ChunkProcessor:
         """The processor of a run: the class stays loaded, the vectors change with the run."""
         from batch.pipeline import ChunkProcessor
+        from batch.workbench import default_device
         from engine.editor import Editor
 
         if self._processor is not None and self._processor.run.id == run.id:
@@ -114,7 +115,8 @@ class WorkerState:
             self._processor = None
         if self._editor is None or self._loaded_class != run.plan.class_address:
             model = self.library.get_class(run.plan.class_address)
-            self._editor = Editor.open(self.library.materialise_bundle(model), device=self.device)
+            folder = self.library.materialise_bundle(model)
+            self._editor = Editor.open(folder, device=self.device or default_device())
             self._loaded_class = run.plan.class_address
         self._processor = ChunkProcessor(self.library, self._editor, run)
         return self._processor

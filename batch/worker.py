@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def run_worker(
-    config: RegistryConfig, *, broker_url: str, class_name: str, device: str, log_level: str
+    config: RegistryConfig, *, broker_url: str, class_name: str, device: str | None, log_level: str
 ) -> int:
     """Serves the runs of one class until it is told to stop.
 
@@ -31,7 +31,7 @@ def run_worker(
         config: where the library is.
         broker_url: where messages come from.
         class_name: ``avatars`` (its latest version) or ``avatars@2``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None takes a CUDA device if there is one.
         log_level: of the log on stderr.
 
     Returns:

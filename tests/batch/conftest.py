@@ -1,18 +1,35 @@
-"""Databases for the tests of runs: SQLite always, PostgreSQL where it runs."""
+"""Databases, a library with a tiny class, and folders of pictures for the tests of runs."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import Engine
 
 from registry.config import RegistryConfig
 from registry.database import open_engine
+from registry.entities import NewVector
 from registry.schema import upgrade
+from registry.store import Library
+
+RESOLUTION = 32
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a migrated database and nothing in it."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    upgrade(RegistryConfig.for_home(home))
+    return home
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_home: Path
+) -> Iterator[Engine]:
     """An empty, migrated database."""
     config = RegistryConfig.for_home(tmp_path / "home")
     if request.param == "postgresql":
@@ -21,7 +38,61 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]
             database_url=request.getfixturevalue("postgresql_url"),
             blob_url=config.blob_url,
         )
-    upgrade(config)
+        upgrade(config)
+    else:
+        shutil.copytree(empty_home, config.home)
     engine = open_engine(config.database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def tiny_home(
+    tmp_path_factory: pytest.TempPathFactory, empty_home: Path, tiny_bundle: Path
+) -> Path:
+    """A home folder with class `tiny` and the vectors `smile`, `frown` and `plain`; read only."""
+    home = tmp_path_factory.mktemp("tiny") / "home"
+    shutil.copytree(empty_home, home)
+    random = np.random.default_rng(0)
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        model = library.add_bundle(tiny_bundle)
+        shape = (model.num_ws, model.w_dim)
+        for name, labels in (("smile", ("mouth", "teeth")), ("frown", ("mouth",)), ("plain", ())):
+            library.add_vector(
+                NewVector(class_name="tiny", name=name, roi_labels=labels, scale_max=2.0),
+                random.normal(size=shape).astype(np.float32),
+            )
+        library.materialise_bundle(model)
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_home: Path) -> Path:
+    """A home folder of the test's own, with class `tiny` and its vectors."""
+    target = tmp_path / "home"
+    shutil.copytree(tiny_home, target)
+    return target
+
+
+@pytest.fixture
+def library(home: Path) -> Iterator[Library]:
+    """The library in `home`."""
+    with Library.open(RegistryConfig.for_home(home)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_pictures(tmp_path: Path) -> Callable[..., Path]:
+    """Writes smooth pictures, `0.png`, `1.png`... or of the given names, and returns the folder."""
+
+    def make(count: int = 0, *, names: tuple[str, ...] = (), folder: str = "in") -> Path:
+        target = tmp_path / folder
+        random = np.random.default_rng(1)
+        for name in names or [f"{number}.png" for number in range(count)]:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            size = (RESOLUTION, RESOLUTION)
+            Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(target / name)
+        return target
+
+    return make
