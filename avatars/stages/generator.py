@@ -59,7 +59,7 @@ class Phase:
         batch: Images of a step.
         learning_rate: At the start of the phase.
         final_learning_rate: At its end; the fall is a cosine.
-        half: Compute in bfloat16; the last phase sharpens in float32.
+        half: Compute in bfloat16.
     """
 
     resolution: int
@@ -74,7 +74,7 @@ PHASES = (
     Phase(16, 3000, 16, 4e-3, 3e-3, half=True),
     Phase(32, 4500, 16, 3e-3, 2e-3, half=True),
     Phase(64, 26000, 8, 2.5e-3, 3e-4, half=True),
-    Phase(64, 5000, 8, 4e-4, 2e-5, half=False),
+    Phase(64, 2500, 8, 3e-4, 2e-5, half=True),
 )
 
 
