@@ -16,10 +16,15 @@ from registry.entities import (
     MaskPair,
     NewVector,
     VectorParcel,
-    check_name,
 )
 from registry.errors import RecordError
-from registry.records import check_origin, checked_roi, parse_row_mask, row_mask_text
+from registry.records import (
+    checked_number,
+    metric_row,
+    parse_row_mask,
+    row_mask_text,
+    vector_row,
+)
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,13 @@ def check_parcel(parcel: VectorParcel, model: ClassModel) -> CheckedParcel:
         RegistryError: a child that says what is wrong.
     """
     new = parcel.new
-    check_name(new.name, of="vector name")
-    check_origin(new, model)
-    checked_roi(new.roi_labels, model)
+    # making the rows checks their values; the store makes them again with version and digest
+    vector_row(new, model, delta_digest="", version=1, created_by="")
+    for metric in parcel.metrics:
+        metric_row(metric)
+    for term in parcel.terms:
+        checked_number(term.scale, of=f"scale of term {term.address}")
+        row_mask_text(term.row_mask, num_ws=model.num_ws)
     if (new.kind == Kind.COMPOSED) != bool(parcel.terms):
         raise RecordError(f"vector {new.name}: a composed vector has terms, another has none")
     rows = np.array(parse_row_mask(row_mask_text(new.row_mask, num_ws=model.num_ws)))

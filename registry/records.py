@@ -77,7 +77,7 @@ def class_row(manifest: BundleManifest, *, name: str, version: int, created_by: 
         ],
         files=[
             ClassFileRow(name=file.name, digest=file.digest, size=file.size)
-            for file in manifest.files
+            for file in sorted(manifest.files, key=lambda file: file.name)
         ],
     )
 

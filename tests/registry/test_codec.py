@@ -1,0 +1,147 @@
+"""Vector files: what is read, and every kind of trap that is not."""
+
+import io
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from registry.codec import check_delta, decode_latent, encode_latent, read_delta
+from registry.errors import CodecError
+
+
+def _npy(array: np.ndarray, **options: bool) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, **options)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def _safetensors(header: object, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.floats(-(2.0**99), 2.0**99, width=32),
+    )
+)
+def test_saving_and_loading_is_exact(array: np.ndarray) -> None:
+    loaded = decode_latent(encode_latent(array))
+
+    np.testing.assert_array_equal(loaded.view(np.uint32), array.view(np.uint32))
+
+
+def test_equal_arrays_give_equal_bytes() -> None:
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    assert len({encode_latent(array.copy(order="F")) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4)])
+@pytest.mark.parametrize("fmt", ["npy", "safetensors"])
+def test_vector_files_of_any_float_dtype_become_float32(
+    tmp_path: Path, dtype: str, shape: tuple[int, ...], fmt: str
+) -> None:
+    values = np.arange(1, 13).reshape(shape).astype(dtype)
+    native = values.astype(values.dtype.newbyteorder("="))  # safetensors knows no other order
+    data = _npy(values) if fmt == "npy" else safetensors.numpy.save({"anything": native})
+    # the content tells the format, not the name
+    path = tmp_path / "vector.bin"
+    path.write_bytes(data)
+
+    delta = read_delta(path, num_ws=3, w_dim=4)
+
+    assert delta.dtype == np.float32
+    np.testing.assert_array_equal(delta, np.arange(1, 13).reshape(3, 4))
+
+
+class _Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_pickle_is_refused_and_nothing_is_executed(tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    for name, data in {
+        "plain.npy": pickle.dumps(_Bomb(touched)),
+        "protocol0.npy": pickle.dumps(_Bomb(touched), protocol=0),
+        "object.npy": _npy(np.array([_Bomb(touched)], dtype=object), allow_pickle=True),
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(CodecError):
+            read_delta(path, num_ws=3, w_dim=4)
+
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "expected safetensors or .npy, got 0 bytes"),
+        (b"PK\x03\x04" + b"\0" * 40, "zip archive"),
+        (b"hello, this is no vector", "neither safetensors nor .npy"),
+        (struct.pack("<Q", 1 << 62) + b"{}" * 10, "header announces"),
+        (_safetensors(b'{"a": ' + b"[" * 100_000), "broken safetensors header"),
+        (_safetensors(b'{"a": {"dtype": "F32"}, "a": {"dtype": "F32"}}'), "duplicate keys"),
+        (_safetensors({}), "expected one tensor, got 0"),
+        (
+            safetensors.numpy.save({"a": np.ones(2, "f4"), "b": np.ones(2, "f4")}),
+            "expected one tensor, got 2",
+        ),
+        (safetensors.numpy.save({"a": np.ones((3, 4), np.int32)}), "expected dtype F16, F32"),
+        (
+            _safetensors({"a": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 999]}}),
+            "not a readable safetensors file",
+        ),
+        (_npy(np.ones((3, 4), "f4"))[:-4], "announces 48 bytes of data, there are 44"),
+        (_npy(np.ones((3, 4), "f4")).replace(b"(3, 4)", b"(9**9)"), "not a readable .npy"),
+        (_npy(np.ones((3, 4), "f4")).replace(b"(3, 4), ", b"(3, 999999999999)"), "there are 57"),
+        (b"\x93NUMPY\x09\x00" + b"\0" * 64, "version"),
+        (_npy(np.array([["a"]])), "expected a float dtype"),
+        (_npy(np.ones((4, 3), "f4")), r"expected shape \[3, 4\] \(num_ws, w_dim\), got \[4, 3\]"),
+        (_npy(np.ones((2, 3, 4), "f4")), r"got \[2, 3, 4\]"),
+        (_npy(np.full((3, 4), 1e300)), "too large for float32"),
+        (_npy(np.full((3, 4), np.inf)), r"got inf at \[0, 0\]"),
+        (_npy(np.zeros((3, 4))), "all values are zero"),
+        (_npy(np.full((3, 4), 1e-300)), "all values are zero"),
+    ],
+)
+def test_file_that_holds_no_usable_vector_is_refused(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    path = tmp_path / "vector"
+    path.write_bytes(data)
+
+    with pytest.raises(CodecError, match=message) as caught:
+        read_delta(path, num_ws=3, w_dim=4)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match=r"nowhere\.npy: No such file"):
+        read_delta(tmp_path / "nowhere.npy", num_ws=3, w_dim=4)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_at_all_end_in_another_error(data: bytes) -> None:
+    for prefix in (b"", b"\x93NUMPY\x01\x00", struct.pack("<Q", 20) + b"{"):
+        try:
+            check_delta(decode_latent(prefix + data), num_ws=3, w_dim=4)
+        except CodecError as error:
+            assert str(error)  # noqa: PT017 (most bytes are refused, a few may be valid)
