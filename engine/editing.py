@@ -221,7 +221,7 @@ def optimize(
         networks, edit, start=torch.zeros_like(edit.ws), settings=settings, on_step=on_step
     )
     touched = edit.roi.flatten(1).any(dim=1)[:, None, None]
-    return result._replace(deltas=result.deltas * touched)
+    return result._replace(deltas=torch.where(touched, result.deltas, 0.0))
 
 
 @torch.inference_mode(False)

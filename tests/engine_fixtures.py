@@ -46,6 +46,9 @@ def write_tiny_bundle(
             resolution, z_dim=8, w_dim=8, channel_base=256, channel_max=16, mapping_layers=2
         )
         generator = Generator(generator_config)
+        for name, parameter in generator.synthesis.named_parameters():
+            if ".torgb." in name and "affine" not in name:
+                parameter.mul_(0.25)  # images then stay within [-1, 1], nearly
         ws = generator.mapping(torch.randn(256, generator_config.z_dim))
         generator.mapping.w_avg.copy_(ws[:, 0].mean(dim=0))
         segmentation_config = SegmentationConfig(
@@ -75,7 +78,7 @@ def write_tiny_bundle(
             networks={
                 "generator": NetworkState(generator_config, generator.state_dict()),
                 "segmentation": NetworkState(
-                    segmentation_config, _random_members(segmentation_config)
+                    segmentation_config, _random_members(segmentation_config, generator)
                 ),
                 "encoder": NetworkState(encoder_config, encoder.state_dict()),
                 "perceptual": NetworkState(
@@ -93,15 +96,23 @@ def write_tiny_bundle(
     return folder
 
 
-def _random_members(config: object) -> dict[str, object]:
-    """Random members of a segmentation branch, with masks that show every label somewhere."""
+def _random_members(config: object, generator: object) -> dict[str, object]:
+    """Random members whose masks have smooth regions of every label.
+
+    The first layer reads the maps of up to 8 x 8 pixels only, and the last one is scaled so that
+    each label's logits have mean 0 and standard deviation 3 over samples of the generator.
+    """
     import torch
 
     from engine.config import SegmentationConfig
+    from engine.generator import Generator
+    from engine.segmentation import SegmentationBranch
 
     assert isinstance(config, SegmentationConfig)
+    assert isinstance(generator, Generator)
+    coarse = sum(config.feature_channels[:4])
     sizes = [sum(config.feature_channels), *config.hidden, config.num_labels]
-    state: dict[str, object] = {}
+    state: dict[str, torch.Tensor] = {}
     for member in range(config.members):
         for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             linear, norm = f"{member}.layers.{3 * index}", f"{member}.layers.{3 * index + 2}"
@@ -112,7 +123,16 @@ def _random_members(config: object) -> dict[str, object]:
                 state[f"{norm}.bias"] = torch.randn(outputs) * 0.1
                 state[f"{norm}.running_mean"] = torch.rand(outputs) * 0.5
                 state[f"{norm}.running_var"] = torch.rand(outputs) + 0.5
-    return state
+        state[f"{member}.layers.0.weight"][:, coarse:] = 0
+    ws = generator.mapping(torch.randn(32, generator.config.z_dim))
+    features = generator.synthesis.with_features(ws).features
+    logits = SegmentationBranch.from_members(state, config, generator.constant)(features)
+    mean, deviation = logits.mean(dim=(0, 2, 3)), logits.std(dim=(0, 2, 3)) / 3
+    for member in range(config.members):
+        last = f"{member}.layers.6"
+        state[f"{last}.weight"] = state[f"{last}.weight"] / deviation[:, None]
+        state[f"{last}.bias"] = (state[f"{last}.bias"] - mean) / deviation
+    return dict(state)
 
 
 @pytest.fixture(scope="session")

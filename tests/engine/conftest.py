@@ -59,6 +59,6 @@ def ws(loaded: LoadedBundle) -> Tensor:
 
 @pytest.fixture(scope="session")
 def images(loaded: LoadedBundle, ws: Tensor) -> Tensor:
-    """Images of `ws`, not clamped."""
+    """Images of `ws`."""
     with torch.no_grad():
-        return loaded.generator.synthesis(ws)
+        return loaded.generator.synthesis(ws).clamp(-1, 1)

@@ -32,7 +32,7 @@ def test_steps_improve_the_reconstruction_of_every_image(
 ) -> None:
     start = invert(networks, images, w_avg=w_avg, settings=EmbedSettings(num_steps=0))
 
-    result = invert(networks, images, w_avg=w_avg, settings=EmbedSettings(num_steps=40))
+    result = invert(networks, images, w_avg=w_avg, settings=EmbedSettings(num_steps=20))
 
     assert (result.psnr > start.psnr + 2).all()
     assert (result.perceptual < start.perceptual).all()
@@ -67,14 +67,12 @@ def test_w_has_one_row_for_all(networks: Networks, images: Tensor, w_avg: Tensor
 def test_joint_inversion_equals_separate_inversion(
     networks: Networks, images: Tensor, w_avg: Tensor, space: str
 ) -> None:
-    settings = EmbedSettings(num_steps=8, space=space)
+    settings = EmbedSettings(num_steps=5, space=space)
 
     together = invert(networks, images, w_avg=w_avg, settings=settings)
 
     for sample in range(len(images)):
-        alone = invert(
-            networks, images[sample : sample + 1], w_avg=w_avg, settings=settings
-        )
+        alone = invert(networks, images[sample : sample + 1], w_avg=w_avg, settings=settings)
         torch.testing.assert_close(together.ws[sample], alone.ws[0], atol=1e-8, rtol=0)
         torch.testing.assert_close(together.psnr[sample], alone.psnr[0], atol=1e-8, rtol=0)
 
@@ -82,14 +80,14 @@ def test_joint_inversion_equals_separate_inversion(
 def test_a_target_stops_each_sample_on_its_own(
     networks: Networks, images: Tensor, w_avg: Tensor
 ) -> None:
-    full = invert(networks, images, w_avg=w_avg, settings=EmbedSettings(40, weights=MSE))
+    full = invert(networks, images, w_avg=w_avg, settings=EmbedSettings(20, weights=MSE))
     target = float(full.psnr.median()) - 1
 
     result = invert(
-        networks, images, w_avg=w_avg, settings=EmbedSettings(40, target=target, weights=MSE)
+        networks, images, w_avg=w_avg, settings=EmbedSettings(20, target=target, weights=MSE)
     )
 
-    stopped = result.num_steps < 40
+    stopped = result.num_steps < 20
     assert stopped.any()
     assert (result.psnr[stopped] >= target).all()
     assert torch.equal(stopped, full.psnr >= target)
@@ -101,9 +99,7 @@ def test_without_an_encoder_inversion_starts_at_w_avg(
     bare = networks._replace(encoder=None)
     seen = []
 
-    invert(
-        bare, images, w_avg=w_avg, settings=EmbedSettings(1, weights=MSE), on_step=seen.append
-    )
+    invert(bare, images, w_avg=w_avg, settings=EmbedSettings(1, weights=MSE), on_step=seen.append)
 
     with torch.no_grad():
         start = networks.synthesis(w_avg.expand(4, networks.synthesis.config.num_ws, -1))
@@ -117,9 +113,7 @@ def test_embedding_twice_gives_the_same_bits(
     networks32: Networks, images: Tensor, w_avg: Tensor
 ) -> None:
     first, second = (
-        invert(
-            networks32, images.float(), w_avg=w_avg.float(), settings=EmbedSettings(num_steps=4)
-        )
+        invert(networks32, images.float(), w_avg=w_avg.float(), settings=EmbedSettings(num_steps=4))
         for _ in range(2)
     )
 

@@ -32,7 +32,11 @@ def _published(trunk: str, path: Path) -> lpips.LPIPS:
 
 @pytest.mark.parametrize(
     "trunk",
-    ["squeeze", pytest.param("alex", marks=pytest.mark.slow), pytest.param("vgg", marks=pytest.mark.slow)],
+    [
+        "squeeze",
+        pytest.param("alex", marks=pytest.mark.slow),
+        pytest.param("vgg", marks=pytest.mark.slow),
+    ],
 )
 def test_published_trunks_equal_the_lpips_package(trunk: str, tmp_path: Path, capsys) -> None:
     reference = _published(trunk, tmp_path / "trunk.pth")
@@ -94,7 +98,9 @@ def _reference_distance(distance, a: Tensor, b: Tensor) -> list[float]:
     results = []
     for image_a, image_b in zip(a, b, strict=True):
         total = 0.0
-        maps_a, maps_b = (distance.trunk(distance.scaling(2 * i[None] - 1)) for i in (image_a, image_b))
+        maps_a, maps_b = (
+            distance.trunk(distance.scaling(2 * i[None] - 1)) for i in (image_a, image_b)
+        )
         for head, map_a, map_b in zip(distance.heads, maps_a, maps_b, strict=True):
             weights = head.model[0].weight.flatten()
             height, width = map_a.shape[2:]
