@@ -247,11 +247,14 @@ def write_starters(folder: Path, *, resolution: int = RESOLUTION) -> Path:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--resolution", default=RESOLUTION, show_default=True, type=click.IntRange(8, 1024))
-def main(folder: Path, resolution: int) -> None:
-    """Write the starter library's mask pairs into FOLDER."""
-    click.echo(write_starters(folder, resolution=resolution))
+def main(folder: Path | None, resolution: int) -> None:
+    """Write the starter library's mask pairs into FOLDER; without one, print its addresses."""
+    if folder is None:
+        click.echo("\n".join(starter.address for starter in STARTERS))
+    else:
+        click.echo(write_starters(folder, resolution=resolution))
 
 
 if __name__ == "__main__":

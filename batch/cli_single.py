@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from batch.learn import LearnOutcome, LearnRequest
+    from batch.learn import LearnOutcome
+    from batch.learn_request import LearnRequest
     from registry.config import RegistryConfig
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -72,7 +73,7 @@ def learn(
     if pair_list is not None and (options["image"] or options["mask_after"] or options["roi"]):
         raise click.UsageError("--from takes pictures, masks and parts from the list")
 
-    from batch.learn import read_pair_list
+    from batch.learn_request import read_pair_list
 
     if pair_list is not None:
         requests = read_pair_list(pair_list)
@@ -86,7 +87,7 @@ def learn(
 
 def _request(address: str, **options: Any) -> LearnRequest:
     """The request that the options of one `learn` make."""
-    from batch.learn import LearnRequest, LearnSettings
+    from batch.learn_request import LearnRequest, LearnSettings
 
     roi = [part.strip() for part in (options["roi"] or "").split(",")]
     return LearnRequest(
@@ -140,8 +141,7 @@ def _learned_text(outcome: LearnOutcome) -> str:
     ]
     for name, metric in outcome.metrics.items():
         title, unit, note = METRIC_TEXTS[name]
-        backbone = f" ({metric.backbone})" if metric.backbone else ""
-        lines.append(f"  {title:24} {metric.value:.3g}{unit}{backbone}{note}")
+        lines.append(f"  {title:24} {metric.value:<8.3g} {unit or metric.backbone} {note}")
     lines.append(
         f"  {'learned in':24} {outcome.seconds:.1f} s, {outcome.num_steps} steps on "
         f"{outcome.device}; embedded in {outcome.embed_seconds:.1f} s; n=1"

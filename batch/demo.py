@@ -20,7 +20,8 @@ from avatars.render import render
 from avatars.starter import RESOLUTION, SURPRISE, write_pair
 from batch.contact_sheet import Section, draw_contact_sheet
 from batch.errors import PlanError
-from batch.learn import LearnOutcome, LearnRequest, OnProgress, learn_vector
+from batch.learn import LearnOutcome, OnProgress, learn_vector
+from batch.learn_request import LearnRequest
 from batch.local import Progress, run_locally
 from batch.planning import RunRequest, open_run
 from batch.recipe import EditArgument

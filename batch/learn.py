@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +15,12 @@ import torch
 from PIL import Image
 
 from batch.errors import SettingsError
+from batch.learn_request import LearnRequest, LearnSettings
 from batch.parts import repainted_labels
-from batch.settings import MAX_STEPS, Embedding, engine_version
+from batch.settings import engine_version
 from engine.descent import OnStep
-from engine.editing import EditResult, EditSettings
+from engine.editing import EditResult
 from engine.images import fit_pixels, read_image, resize_mask, to_images
-from engine.inversion import EmbedSettings
 from engine.metrics import leakage, success
 from engine.roi import default_dilation
 from registry.entities import (
@@ -36,116 +35,27 @@ from registry.entities import (
 from registry.masks import check_labels, check_size, encode_mask, read_mask
 
 if TYPE_CHECKING:
-    from engine.editor import Editor
+    from engine.editor import Editor, EmbedResult
     from registry.store import Library
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage ("embed" or "learn"), the steps made and the steps to be made."""
 
-Preset = Literal["learn", "released"]
-_PRESETS = ("learn", "released")
 _PROBE = "the mask pair that it was learned from"
+# Equal images have an infinite PSNR, which neither JSON nor every database holds.
+_MAX_PSNR = 200.0
+
+METRIC_TEXTS: Mapping[str, tuple[str, str, str]] = {
+    "success_iou": ("success in the ROI", "IoU", "against the edited mask"),
+    "success_iou_unedited": ("  before the edit", "IoU", ""),
+    "leakage_psnr": ("leakage outside", "dB", "against the reconstruction"),
+    "leakage_perceptual": ("leakage outside", "", "against the reconstruction"),
+    "reconstruction_psnr": ("reconstruction", "dB", "of the picture"),
+    "reconstruction_perceptual": ("reconstruction", "", "of the picture"),
+}
+"""Metrics in words: title, unit, and what the value is measured against."""
 
 Mask = npt.NDArray[np.integer[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnSettings:
-    """How a vector is learned.
-
-    Attributes:
-        preset: Loss weights and reference: "learn", or "released" for those of the paper's code.
-        num_steps: Steps of learning; None takes the preset's own number.
-        embed: Steps of embedding the image: ``encoder``, ``steps:N`` or ``target:DB``.
-        dilation: ROI buffer in pixels of the generator's image; None goes by its resolution.
-    """
-
-    preset: Preset = "learn"
-    num_steps: int | None = None
-    embed: str = "steps:100"
-    dilation: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            SettingsError: One of them is out of its range.
-        """
-        if self.preset not in _PRESETS:
-            raise SettingsError(f"preset: expected learn or released, got {self.preset!r}")
-        if self.num_steps is not None and not 1 <= self.num_steps <= MAX_STEPS:
-            raise SettingsError(f"num_steps: expected 1 to {MAX_STEPS}, got {self.num_steps}")
-        _ = self.embed_settings
-
-    @property
-    def edit_settings(self) -> EditSettings:
-        """What the engine is told about learning."""
-        changes: dict[str, Any] = {"dilation": self.dilation}
-        if self.num_steps is not None:
-            changes["num_steps"] = self.num_steps
-        return EditSettings.for_mode(self.preset, **changes)
-
-    @property
-    def embed_settings(self) -> EmbedSettings:
-        """What the engine is told about embedding."""
-        embedding = Embedding.parse(self.embed)
-        return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnRequest:
-    """What is to be learned, and from which files.
-
-    Attributes:
-        address: ``class/name``; with ``@version`` it must be that version.
-        image: The picture.
-        mask_after: Its part mask, edited; an index PNG as large as the picture.
-        mask_before: The mask before the edit; None segments the reconstruction.
-        roi_labels: Parts that the edit may touch; none takes those that `mask_after` repaints,
-            which needs `mask_before`.
-        description: For the people who choose the vector.
-        license: Of the vector.
-        tags: To find it by.
-        settings: How it is learned.
-    """
-
-    address: str
-    image: Path
-    mask_after: Path
-    mask_before: Path | None = None
-    roi_labels: tuple[str, ...] = ()
-    description: str = ""
-    license: str = ""
-    tags: tuple[str, ...] = ()
-    settings: LearnSettings = field(default_factory=LearnSettings)
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any], *, folder: Path) -> Self:
-        """Read an entry of a pair list.
-
-        Args:
-            entry: ``address``, ``image``, ``mask_after`` and, optionally, the other attributes.
-            folder: What file names are relative to.
-
-        Raises:
-            SettingsError: A name is unknown or missing, or a value is of the wrong type.
-        """
-        values = dict(entry)
-        unknown = set(values) - set(cls.__dataclass_fields__)
-        missing = {"address", "image", "mask_after"} - set(values)
-        if unknown or missing:
-            what = f"unknown {sorted(unknown)}" if unknown else f"{sorted(missing)} missing"
-            raise SettingsError(f"pair list: an entry has {what}")
-        try:
-            for name in ("image", "mask_after", "mask_before"):
-                if values.get(name) is not None:
-                    values[name] = folder / values[name]
-            for name in ("roi_labels", "tags"):
-                values[name] = tuple(map(str, values.get(name, ())))
-            values["settings"] = LearnSettings(**values.get("settings", {}))
-            return cls(**values)
-        except TypeError as exc:
-            raise SettingsError(f"pair list: {values.get('address')!r}: {exc}") from exc
 
 
 class LearnOutcome(NamedTuple):
@@ -166,24 +76,6 @@ class LearnOutcome(NamedTuple):
     seconds: float
     embed_seconds: float
     device: str
-
-
-def read_pair_list(path: Path) -> list[LearnRequest]:
-    """Read a list of mask pairs: a JSON object with ``vectors``, file names relative to it.
-
-    Raises:
-        SettingsError: The file cannot be read or is no such list.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as exc:
-        raise SettingsError(f"pair list {path}: {exc}") from exc
-    entries = content.get("vectors") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise SettingsError(f'pair list {path}: expected an object with a list "vectors"')
-    if not all(isinstance(entry, dict) for entry in entries):
-        raise SettingsError(f"pair list {path}: expected every entry to be an object")
-    return [LearnRequest.from_json(entry, folder=path.parent) for entry in entries]
 
 
 def learn_vector(
@@ -231,7 +123,7 @@ def learn_vector(
         settings=request.settings.edit_settings,
         on_step=_stage("learn", on_progress),
     )
-    metrics = [*_measure_edit(editor, learned), *_measure_embedding(embedded)]
+    metrics = [*_measure_edit(editor, learned, roi_labels), *_measure_embedding(embedded)]
     vector = library.add_vector(
         NewVector(
             class_name=model.address,
@@ -320,6 +212,59 @@ def _stage(name: str, on_progress: OnProgress | None) -> OnStep | None:
 
 
 # Measuring and storing.
+
+
+def _measure_edit(
+    editor: Editor, learned: EditResult, roi_labels: Sequence[str]
+) -> list[NewMetric]:
+    """Success against the given mask, and leakage against the reconstruction, at scale 1."""
+    before = editor.synthesize_with_mask(learned.ws)
+    after = editor.synthesize_with_mask(learned.edited_ws.detach())
+    indices = editor.bundle.label_indices(roi_labels)
+    unedited, edited = (
+        float(success(made.mask, learned.mask_target, learned.roi, roi_labels=indices)[0])
+        for made in (before, after)
+    )
+    leaked = leakage(after.images, before.images, learned.roi, perceptual=editor.perceptual)
+    metrics = [
+        _metric("success_iou", edited, Direction.HIGHER),
+        _metric("success_iou_unedited", unedited, Direction.NONE),
+        _metric("leakage_psnr", float(leaked.psnr[0]), Direction.HIGHER),
+    ]
+    if leaked.perceptual is not None:
+        distance = float(leaked.perceptual[0])
+        metrics.append(
+            _metric("leakage_perceptual", distance, Direction.LOWER, leaked.perceptual_name)
+        )
+    return metrics
+
+
+def _measure_embedding(embedded: EmbedResult) -> list[NewMetric]:
+    """How well the photograph itself was reconstructed, which is another number."""
+    metrics = [_metric("reconstruction_psnr", float(embedded.psnr[0]), Direction.HIGHER)]
+    if embedded.perceptual is not None:
+        distance = float(embedded.perceptual[0])
+        metrics.append(
+            _metric(
+                "reconstruction_perceptual", distance, Direction.LOWER, embedded.perceptual_name
+            )
+        )
+    return metrics
+
+
+def _metric(
+    name: str, value: float, direction: Direction, backbone: str | None = None
+) -> NewMetric:
+    """One image's value; a PSNR of equal images is cut to a number that JSON can hold."""
+    return NewMetric(
+        name=name,
+        value=min(value, _MAX_PSNR),
+        direction=direction,
+        backbone=backbone,
+        sample_count=1,
+        probe_set=_PROBE,
+        settings={"scale": 1.0},
+    )
 
 
 def _dilation(settings: LearnSettings, resolution: int) -> int:

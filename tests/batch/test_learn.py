@@ -15,7 +15,8 @@ from PIL import Image
 
 import editvec
 from batch.errors import SettingsError
-from batch.learn import LearnRequest, LearnSettings, learn_vector, read_pair_list
+from batch.learn import learn_vector
+from batch.learn_request import LearnRequest, LearnSettings, read_pair_list
 from batch.workbench import Workbench
 from engine.editor import Editor
 from engine.errors import ImageError
@@ -69,9 +70,7 @@ def drawn(tiny_bundle: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint
 
 
 @pytest.fixture
-def files(
-    tmp_path: Path, drawn: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-) -> Files:
+def files(tmp_path: Path, drawn: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]) -> Files:
     """A mouth is painted into the middle of the picture's mask."""
     pixels, before = drawn
     after = before.copy()
@@ -85,10 +84,11 @@ def write_files(
     before: npt.NDArray[np.uint8],
     after: npt.NDArray[np.uint8],
 ) -> Files:
-    paths = [folder / name for name in ("image.png", "before.png", "after.png")]
-    for path, array in zip(paths, (pixels, before, after), strict=True):
-        Image.fromarray(array).save(path)
-    return Files(*paths, pixels, before, after)
+    image, before_file, after_file = (folder / f"{name}.png" for name in ("i", "before", "after"))
+    Image.fromarray(pixels).save(image)
+    Image.fromarray(before).save(before_file)
+    Image.fromarray(after).save(after_file)
+    return Files(image, before_file, after_file, pixels, before, after)
 
 
 def _learn(bench: Workbench, request: LearnRequest) -> object:
@@ -237,9 +237,7 @@ def test_an_unknown_label_is_named_with_its_place(bench: Workbench, files: Files
     assert bench.library.find_vectors() == []
 
 
-def test_a_mask_of_another_size_is_refused_with_both_sizes(
-    bench: Workbench, files: Files
-) -> None:
+def test_a_mask_of_another_size_is_refused_with_both_sizes(bench: Workbench, files: Files) -> None:
     Image.fromarray(files.mask_after[:, :20]).save(files.after)
 
     with pytest.raises(MaskError, match=r"after\.png: expected 32 x 32 pixels, got 20 x 32"):
