@@ -177,5 +177,3 @@ def test_temporary_folder_is_gone_unless_renamed(tmp_path: Path) -> None:
         folder.rename(tmp_path / "parent" / "kept")
 
     assert [path.name for path in (tmp_path / "parent").iterdir()] == ["kept"]
-
-

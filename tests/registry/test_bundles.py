@@ -65,7 +65,7 @@ def test_changed_manifest_does_not_match_its_digest(bundle: Path) -> None:
     content["license"] = "mine"
     (bundle / "bundle.json").write_text(json.dumps(content))
 
-    with pytest.raises(BundleFormatError, match="bundle_digest says .*, the content is"):
+    with pytest.raises(BundleFormatError, match=r"bundle_digest says .*, the content is"):
         read_manifest(bundle)
 
 
@@ -86,7 +86,7 @@ def test_file_that_is_no_manifest_is_refused(bundle: Path, data: bytes) -> None:
 
 
 def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleFormatError, match="it has no bundle.json"):
+    with pytest.raises(BundleFormatError, match=r"it has no bundle\.json"):
         read_manifest(tmp_path)
     with pytest.raises(BundleFormatError, match="expected a folder"):
         read_manifest(tmp_path / "nowhere")

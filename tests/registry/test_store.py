@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from registry.config import RegistryConfig
-from registry.entities import Direction, Kind, Label, NewMetric, NewTerm, VectorParcel, parse_address
+from registry.entities import (
+    Direction,
+    Kind,
+    Label,
+    NewMetric,
+    NewTerm,
+    VectorParcel,
+    parse_address,
+)
 from registry.errors import (
     BlobError,
     ClassNotFoundError,
@@ -440,7 +448,9 @@ def test_eight_threads_adding_one_bundle_make_one_version(
 # --- addresses ---
 
 
-@pytest.mark.parametrize("text", ["a/b/c", "smile@", "smile@0", "smile@-1", "smile@x", "/smile", ""])
+@pytest.mark.parametrize(
+    "text", ["a/b/c", "smile@", "smile@0", "smile@-1", "smile@x", "/smile", ""]
+)
 def test_text_that_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidNameError):
         parse_address(text)

@@ -1,0 +1,126 @@
+"""The migrations make exactly the tables of the models, on both databases."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect
+
+import batch.models
+import registry.models
+from registry.config import RegistryConfig
+from registry.database import Base, open_engine
+from registry.schema import known_revisions, migrations_folder, upgrade
+
+TABLES_OF = (registry.models, batch.models)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/migrated.db"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def _settings(connection: Connection) -> Config:
+    settings = Config()
+    settings.set_main_option("script_location", str(migrations_folder()))
+    settings.attributes["connection"] = connection
+    return settings
+
+
+def _migrate(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        move = command.downgrade if revision == "base" else command.upgrade
+        move(_settings(connection), revision)
+
+
+def test_revisions_are_one_straight_line() -> None:
+    script = ScriptDirectory(str(migrations_folder()))
+
+    walked = [revision.revision for revision in script.walk_revisions()]
+
+    assert script.get_heads() == [known_revisions()[-1]]
+    assert walked[::-1] == known_revisions()
+
+
+def test_models_and_migrations_agree(engine: Engine) -> None:
+    _migrate(engine, "head")
+
+    with engine.begin() as connection:
+        command.check(_settings(connection))
+
+
+def _checks(connection: Connection) -> dict[tuple[str, str | None], str]:
+    """Every CHECK of the database, which alembic does not compare."""
+    inspector = inspect(connection)
+    return {
+        (table, check["name"]): re.sub(r"\s+", " ", check["sqltext"])
+        for table in inspector.get_table_names()
+        for check in inspector.get_check_constraints(table)
+    }
+
+
+def _names(connection: Connection) -> set[tuple[str, str, Any]]:
+    """Every constraint and index by name."""
+    inspector = inspect(connection)
+    names: set[tuple[str, str, Any]] = set()
+    for table in inspector.get_table_names():
+        names |= {(table, "unique", one["name"]) for one in inspector.get_unique_constraints(table)}
+        names |= {(table, "foreign", one["name"]) for one in inspector.get_foreign_keys(table)}
+        names |= {(table, "index", one["name"]) for one in inspector.get_indexes(table)}
+        names.add((table, "primary", inspector.get_pk_constraint(table)["name"]))
+    return names - {("alembic_version", "primary", "alembic_version_pkc")}
+
+
+def test_constraints_agree_by_name_and_text_and_none_is_nameless(engine: Engine) -> None:
+    _migrate(engine, "head")
+    with engine.connect() as connection:
+        migrated_checks, migrated_names = _checks(connection), _names(connection)
+    _migrate(engine, "base")
+    with engine.begin() as connection:
+        Base.metadata.create_all(connection)
+        expected_checks, expected_names = _checks(connection), _names(connection)
+        Base.metadata.drop_all(connection)
+
+    assert migrated_checks == expected_checks
+    assert migrated_names == expected_names
+    assert None not in {name for _, name in migrated_checks}
+    assert None not in {name for *_, name in migrated_names}
+
+
+def test_downgrade_removes_what_upgrade_made(engine: Engine) -> None:
+    _migrate(engine, "head")
+    _migrate(engine, "base")
+
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() in ([], ["alembic_version"])
+
+    _migrate(engine, "head")
+
+
+def test_alembic_ini_works_on_the_environments_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDITVEC_HOME", str(tmp_path))
+    upgrade(RegistryConfig.for_home(tmp_path))
+    answer = io.StringIO()
+    settings = Config(migrations_folder().parent / "alembic.ini", stdout=answer)
+
+    command.check(settings)
+
+    assert "No new upgrade operations detected" in answer.getvalue()
