@@ -16,9 +16,13 @@ from batch.naming import display_path, output_names
 from batch.recipe import EditArgument, Recipe
 from batch.settings import RunSettings
 
-IMAGE_SUFFIXES = frozenset(
-    ("png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm")
-)
+# the formats that `engine.images` reads
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "avif", "gif", "bmp", "dib", "tif", "tiff",
+    "ppm", "pgm", "pbm", "pnm",
+})
+# fmt: on
 PLAN_FORMAT = 1
 
 

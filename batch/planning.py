@@ -23,13 +23,12 @@ from batch.recipe import (
     OPTIMIZE_RECIPE,
     SOURCE_RECIPE,
     EditArgument,
-    PinnedVector,
     Recipe,
     expand,
     pin_vector,
 )
 from batch.runs import Runs
-from batch.settings import Composite, Mode, RunSettings
+from batch.settings import Mode, RunSettings
 from registry.entities import ClassModel
 from registry.store import Library
 
@@ -125,8 +124,6 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
         pin_vector(library, model, argument, force_scale=request.force_scale)
         for argument in request.edits
     ]
-    for vector in vectors:
-        _require_parts(vector, settings)
     if settings.mode is Mode.OPTIMIZE and not (vectors or settings.roi):
         raise SettingsError("roi: mode optimize needs --roi PART,... or an edit with part labels")
     recipes = expand(request.edits, vectors) if vectors else []
@@ -139,21 +136,6 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
     if not recipes:
         raise RecipeError("edit: expected at least one --edit NAME=SCALE")
     return recipes
-
-
-def _require_parts(vector: PinnedVector, settings: RunSettings) -> None:
-    """Refinement and compositing need to know where a vector may change the image."""
-    if vector.roi_labels or settings.roi:
-        return
-    if settings.mode is not Mode.VECTOR:
-        raise SettingsError(
-            f"mode: {settings.mode} needs part labels, and {vector.address} has none; give --roi"
-        )
-    if settings.composite is not Composite.NONE:
-        raise SettingsError(
-            f"composite: {vector.address} has no part labels to composite by; "
-            "give --roi or --composite none"
-        )
 
 
 def _with_real_masks(settings: RunSettings, source: Path | None) -> RunSettings:
@@ -190,6 +172,8 @@ def _inputs(source: Path | None, settings: RunSettings) -> tuple[list[PlannedInp
         return sampled_inputs(settings.count, settings.seed), []
     scan = scan_folder(source)
     notes = [f"cannot list {folder}: what is in it is left out" for folder in scan.unreadable]
+    if scan.other_files:
+        notes.append(f"{scan.other_files} files that are no images are left out")
     return scan.inputs, notes
 
 

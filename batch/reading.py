@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from batch.errors import MaskPairingError, PlanError
+from batch.naming import display_path
 from batch.plan import PlannedInput, RunPlan
+from batch.settings import Fit
 from engine.errors import ImageError
-from engine.images import fit_pixels, read_image
+from engine.images import crop_box, fit_pixels, read_image, resize_mask
 from registry.entities import Label
 from registry.errors import MaskError
 from registry.masks import check_labels, check_size, read_mask
-
-_MASK_SUFFIX = ".png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,10 @@ def decode(
     path = plan.input_folder / os.fsdecode(planned.relative_path)
     try:
         digest = _checked_digest(path, planned)
-        pixels = fit_pixels(read_image(path), resolution, fit=plan.settings.fit.value)
-        mask = _wanted_mask(plan, planned, resolution=resolution, labels=labels)
+        picture = read_image(path)
+        pixels = fit_pixels(picture, resolution, fit=plan.settings.fit.value)
+        size = (picture.shape[0], picture.shape[1])
+        mask = _wanted_mask(plan, planned, size, resolution=resolution, labels=labels)
     except (ImageError, PlanError, MaskPairingError) as exc:
         return Decoded(input=planned, reason=str(exc))
     except OSError as exc:
@@ -84,19 +86,42 @@ def _checked_digest(path: Path, planned: PlannedInput) -> str:
 
 
 def _wanted_mask(
-    plan: RunPlan, planned: PlannedInput, *, resolution: int, labels: tuple[Label, ...]
+    plan: RunPlan,
+    planned: PlannedInput,
+    size: tuple[int, int],
+    *,
+    resolution: int,
+    labels: tuple[Label, ...],
 ) -> npt.NDArray[np.integer[Any]] | None:
-    """The edited mask of an input: same relative name, suffix .png."""
+    """The edited mask of an input, of the picture's own size or of the generator's."""
     if plan.settings.masks_folder is None:
         return None
-    folder = Path(plan.settings.masks_folder)
-    path = (folder / os.fsdecode(planned.relative_path)).with_suffix(_MASK_SUFFIX)
-    if not path.exists():
-        raise MaskPairingError(f"no mask: expected {path.relative_to(folder)} in the mask folder")
+    path = _mask_path(Path(plan.settings.masks_folder), planned)
     try:
         mask = read_mask(path)
-        check_size(mask, resolution, resolution, of="mask")
         check_labels(mask, labels, of="mask")
+        if mask.shape == (resolution, resolution):
+            return mask
+        check_size(mask, *size, of="mask")
     except MaskError as exc:
         raise MaskPairingError(str(exc)) from exc
-    return mask
+    if plan.settings.fit is Fit.PAD:
+        raise MaskPairingError(
+            f"mask: with --fit pad expected {resolution} x {resolution} pixels, "
+            f"got {mask.shape[1]} x {mask.shape[0]}"
+        )
+    if plan.settings.fit is Fit.CROP:
+        top, left, bottom, right = crop_box(*size)
+        mask = mask[top:bottom, left:right]
+    return resize_mask(mask, resolution)
+
+
+def _mask_path(folder: Path, planned: PlannedInput) -> Path:
+    """Where an input's mask is: ``a.jpg.png`` or ``a.png`` for ``a.jpg``."""
+    relative = Path(os.fsdecode(planned.relative_path))
+    candidates = (relative.with_name(relative.name + ".png"), relative.with_suffix(".png"))
+    for candidate in candidates:
+        if (folder / candidate).exists():
+            return folder / candidate
+    name = display_path(os.fsencode(candidates[-1]))
+    raise MaskPairingError(f"no mask: expected {name} in the mask folder")

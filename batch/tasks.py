@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery
+from celery import Celery, Task
 
 from batch.app import WORKER_LOST_RETRIES, queue_name, waiting_messages
 from batch.entities import RunRecord
 from batch.errors import (
-    BatchError,
     DeviceLostError,
     DiskFullError,
     LeaseLostError,
@@ -60,19 +60,11 @@ class WorkerState:
         return self._library
 
     def process_chunk(self, run_id: str, chunk_id: int) -> None:
-        """Processes a chunk if it still waits; whatever is wrong with the run pauses it."""
-        from engine.errors import EngineError
-
-        runs = Runs(self.library.engine)
-        run = runs.get(run_id)
+        """Processes a chunk if it still waits."""
+        run = Runs(self.library.engine).get(run_id)
         if run.is_finished or run.state == "paused":
             return
-        try:
-            processor = self._processor_for(run)
-        except (BatchError, RegistryError, EngineError) as exc:
-            # without the class or a vector no chunk of the run can be done by anybody
-            runs.pause(run_id, str(exc))
-            raise
+        processor = self._processor_for(run)
         lease = self._claim(run_id, chunk_id)
         if lease is None:
             return
@@ -93,6 +85,12 @@ class WorkerState:
         state = runs.final_state(run_id)
         if state is not None and not run.is_finished:
             complete(self.library, run, state)
+
+    def pause(self, run_id: str, error: BaseException) -> None:
+        """Pauses a run that a task of it failed in: the next message would only fail again."""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        with suppress(RegistryError):
+            Runs(self.library.engine).pause(run_id, reason)
 
     def _claim(self, run_id: str, chunk_id: int) -> Lease | None:
         """Claims a chunk; a message that came back tells that its last holder may be dead."""
@@ -124,13 +122,23 @@ class WorkerState:
 
 def register(app: Celery, state: WorkerState) -> None:
     """Gives the tasks to an application of a worker."""
-    options: dict[str, Any] = {"max_retries": WORKER_LOST_RETRIES}
 
-    @app.task(name=PROCESS_CHUNK, **options)
+    class RunTask(Task[Any, Any]):
+        """A task about the run that its first argument names."""
+
+        abstract = True
+        max_retries = WORKER_LOST_RETRIES
+
+        def on_failure(
+            self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any
+        ) -> None:
+            state.pause(args[0], exc)
+
+    @app.task(name=PROCESS_CHUNK, base=RunTask)
     def process_chunk(run_id: str, chunk_id: int) -> None:
         state.process_chunk(run_id, chunk_id)
 
-    @app.task(name=COMPLETE_RUN, **options)
+    @app.task(name=COMPLETE_RUN, base=RunTask)
     def complete_run(run_id: str) -> None:
         state.complete_run(run_id)
 

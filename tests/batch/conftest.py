@@ -27,9 +27,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
-def database(
-    request: pytest.FixtureRequest, tmp_path: Path, empty_home: Path
-) -> Iterator[Engine]:
+def database(request: pytest.FixtureRequest, tmp_path: Path, empty_home: Path) -> Iterator[Engine]:
     """An empty, migrated database."""
     config = RegistryConfig.for_home(tmp_path / "home")
     if request.param == "postgresql":
@@ -50,14 +48,14 @@ def database(
 def tiny_home(
     tmp_path_factory: pytest.TempPathFactory, empty_home: Path, tiny_bundle: Path
 ) -> Path:
-    """A home folder with class `tiny` and the vectors `smile`, `frown` and `plain`; read only."""
+    """A home folder with class `tiny` and the vectors `smile` and `frown`; read only."""
     home = tmp_path_factory.mktemp("tiny") / "home"
     shutil.copytree(empty_home, home)
     random = np.random.default_rng(0)
     with Library.open(RegistryConfig.for_home(home)) as library:
         model = library.add_bundle(tiny_bundle)
         shape = (model.num_ws, model.w_dim)
-        for name, labels in (("smile", ("mouth", "teeth")), ("frown", ("mouth",)), ("plain", ())):
+        for name, labels in (("smile", ("mouth", "teeth")), ("frown", ("mouth",))):
             library.add_vector(
                 NewVector(class_name="tiny", name=name, roi_labels=labels, scale_max=2.0),
                 random.normal(size=shape).astype(np.float32),

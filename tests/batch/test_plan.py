@@ -9,8 +9,8 @@ from batch.plan import (
     cut_chunks,
     require_same_request,
     resolve_folders,
-    scan_folder,
     sampled_inputs,
+    scan_folder,
 )
 from batch.recipe import parse_edit
 from batch.settings import RunSettings
@@ -115,7 +115,9 @@ def test_chunks_cover_every_input_once() -> None:
 
 def test_a_changed_parameter_is_refused_and_named(tmp_path: Path) -> None:
     known = build_request("avatars", [parse_edit("smile=1")], tmp_path, RunSettings())
-    asked = build_request("avatars", [parse_edit("smile=1")], tmp_path, RunSettings(refine_steps=30))
+    asked = build_request(
+        "avatars", [parse_edit("smile=1")], tmp_path, RunSettings(refine_steps=30)
+    )
 
     require_same_request(known, known, run_id="0" * 32)
     with pytest.raises(RunConflictError, match="refine_steps was 10, now 30"):

@@ -51,7 +51,7 @@ def test_a_sweep_includes_both_ends() -> None:
     ],
 )
 def test_a_wrong_edit_is_refused_with_the_argument_that_is_wrong(text: str, complaint: str) -> None:
-    with pytest.raises(RecipeError, match="^edit: ") as caught:
+    with pytest.raises(RecipeError, match=r"^edit: ") as caught:
         parse_edit(text)
 
     assert complaint in str(caught.value)

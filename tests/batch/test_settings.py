@@ -13,7 +13,7 @@ def test_an_embedding_prints_as_it_is_typed(text: str) -> None:
     "text", ["", "steps", "steps:0", "steps:-1", "steps:x", "target:", "target:0", "target:500"]
 )
 def test_a_wrong_embedding_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="^embed: expected"):
+    with pytest.raises(SettingsError, match=r"^embed: expected"):
         Embedding.parse(text)
 
 

@@ -1,0 +1,118 @@
+"""Processes that end at any moment: what is left is whole, and the same command continues."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.audit import audit
+from batch.runs import Runs
+from registry.config import RegistryConfig
+from registry.store import Library
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(home: Path, source: Path, target: Path) -> list[str]:
+    words = f"batch run {source} {target} --class tiny --edit smile=0:1:2 --chunk-size 4".split()
+    return [sys.executable, str(ROOT / "editvec.py"), "--home", str(home), *words]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*arguments, "--batch-size", "2", "--device", "cpu"],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def images_in(target: Path) -> int:
+    return sum(1 for path in target.glob("images/*/*.png"))
+
+
+def keys(target: Path) -> dict[str, Any]:
+    lines = (target / "metadata.jsonl").read_text().splitlines()
+    return {row["file_name"]: row["content_key"] for row in map(json.loads, lines)}
+
+
+def test_a_killed_run_continues_with_the_same_command(
+    home: Path, make_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, target = make_pictures(24), tmp_path / "out"
+    arguments = command(home, source, target)
+
+    for wanted in (1, 14):
+        process = start(arguments)
+        wait_until(lambda wanted=wanted: images_in(target) >= wanted, process)  # type: ignore[misc]
+        process.kill()
+        process.communicate()
+        for path in target.glob("images/*/*.png"):
+            assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        finished_before = Runs(library.engine).counts(Runs(library.engine).latest()[0].id).finished
+    untouched = {
+        path: path.stat().st_mtime_ns
+        for path in list(target.glob("images/*/*.png"))
+        if finished_before
+    }
+    process = start(arguments)
+    _, progress = process.communicate(timeout=120)
+
+    assert process.returncode == 0, progress
+    assert "continuing run" in progress
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        assert Runs(library.engine).counts(run.id).done == 48
+        assert audit(library, run).problems == []
+    again = sum(path.stat().st_mtime_ns != at for path, at in untouched.items())
+    assert again <= len(untouched) - finished_before, "what was recorded is not done twice"
+    assert list(target.glob(".editvec/*/tmp")) == []
+
+    undisturbed = start(command(home, source, tmp_path / "other"))
+    undisturbed.communicate(timeout=120)
+    assert keys(target) == keys(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_an_interrupted_run_gives_its_lease_back(
+    home: Path,
+    make_pictures: Callable[..., Path],
+    tmp_path: Path,
+    sent: signal.Signals,
+    status: int,
+) -> None:
+    source, target = make_pictures(24), tmp_path / "out"
+    process = start(command(home, source, target))
+    wait_until(lambda: images_in(target) >= 1, process)
+
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        assert "leased" not in Runs(library.engine).chunk_states(run.id)
+        counts = Runs(library.engine).counts(run.id)
+        assert 0 < counts.done < counts.total

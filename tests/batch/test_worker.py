@@ -1,0 +1,161 @@
+"""Runs on real Celery workers, over a folder as the broker and over Redis."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from batch.audit import audit
+from batch.runs import Runs
+from registry.config import RegistryConfig
+from registry.store import Library
+
+ROOT = Path(__file__).resolve().parents[2]
+MakePictures = Callable[..., Path]
+
+
+def start(home: Path, *words: object, broker: str | None = None) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if broker is not None:
+        environment["EDITVEC_BROKER_URL"] = broker
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "editvec.py"), "--home", str(home), *map(str, words)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@contextmanager
+def worker(home: Path, broker: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A worker of class `tiny` on the CPU; ended in order."""
+    log = (home / "worker.log").open("w")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "editvec.py"), "--home", str(home)),
+            *("worker", "--class", "tiny", "--device", "cpu"),
+        ],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            **({} if broker is None else {"EDITVEC_BROKER_URL": broker}),
+        },
+        text=True,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def has_torch(pid: int) -> bool:
+    return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_a_worker_does_a_run_over_a_folder_as_the_broker(
+    home: Path, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    source, out = make_pictures(12), tmp_path / "out"
+    words = ("batch", "run", source, out, "--edit", "smile=1", "--chunk-size", "4")
+
+    with worker(home) as parent:
+        process = start(home, *words, "--workers", "celery", "--json")
+        output, errors = process.communicate(timeout=240)
+        log = (home / "worker.log").read_text()
+        assert process.returncode == 0, errors + log
+        assert json.loads(output)["counts"]["done"] == 12
+        assert not has_torch(parent.pid), "the parent computes nothing"
+        assert any(has_torch(child) for child in children_of(parent.pid))
+
+    assert parent.returncode == 0, log
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        assert audit(library, run).problems == []
+    assert list((home / "broker/messages").glob("*.msg")) == []
+
+
+@pytest.mark.slow
+def test_a_worker_whose_child_is_killed_finishes_the_run(
+    home: Path, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    source, out = make_pictures(40), tmp_path / "out"
+    words = ("batch", "run", source, out, "--edit", "smile=0:1:5", "--chunk-size", "8")
+
+    with worker(home) as parent:
+        process = start(home, *words, "--workers", "celery")
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("images/*/*.png"))) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for child in children_of(parent.pid):
+            os.kill(child, signal.SIGKILL)
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors + (home / "worker.log").read_text()
+
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        assert Runs(library.engine).counts(run.id).done == 200
+        assert audit(library, run).problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_two_workers_share_a_run_over_redis(
+    home: Path, make_pictures: MakePictures, tmp_path: Path, redis_url: str
+) -> None:
+    source, out = make_pictures(24), tmp_path / "out"
+    words = ("batch", "run", source, out, "--edit", "smile=0:1:2", "--chunk-size", "2")
+    # a database of its own on the shared server: messages of other tests stay away
+    broker = f"{redis_url.rpartition('/')[0]}/{1 + uuid.uuid4().int % 15}"
+
+    with worker(home, broker), worker(home, broker):
+        process = start(home, *words, "--workers", "celery", broker=broker)
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors + (home / "worker.log").read_text()
+
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        assert Runs(library.engine).counts(run.id).done == 48
+        assert audit(library, run).problems == []
+
+
+def test_a_worker_s_parent_needs_no_torch_to_serve() -> None:
+    program = "import batch.worker, sys; assert 'torch' not in sys.modules"
+
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_worker_without_its_class_or_broker_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import editvec
+
+    monkeypatch.setenv("EDITVEC_BROKER_URL", "redis://127.0.0.1:1/0")
+
+    assert editvec.main(["--home", str(home), "worker", "--class", "cars"]) == 1
+    assert "cars" in capsys.readouterr().err
+    assert editvec.main(["--home", str(home), "worker", "--class", "tiny"]) == 1
+    assert "127.0.0.1:1/0 does not answer" in capsys.readouterr().err
