@@ -1,0 +1,187 @@
+"""Decoding of picture files that may be broken, hostile or merely odd.
+
+Each file comes out as pixels with a defined meaning, or as one ImageError with the reason. Safe in
+threads; no setting of Pillow is changed.
+"""
+
+import os
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from engine.errors import ImageError
+
+Decoded = TypeVar("Decoded")
+
+# Formats for pictures. Pillow reads forty more; each of them is code that hostile bytes reach.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+MASK_FORMATS = ("PNG", "TIFF")
+
+MIN_SIDE = 8
+MAX_PIXELS = 64 * 2**20  # 8192 x 8192
+
+# What Pillow's decoders raise on hostile files, over its own collection of them and by its code.
+_DECODER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+_PILLOW_MODULES = r"PIL\."
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_file(
+    path: Path, decode: Callable[[Image.Image], Decoded], *, formats: tuple[str, ...]
+) -> Decoded:
+    """Open a file and decode it.
+
+    Args:
+        path: The file.
+        decode: What to do with the opened picture, `decode_picture` or `decode_mask`.
+        formats: Formats to try, by Pillow's names; the file's suffix does not matter.
+
+    Returns:
+        What `decode` returns.
+
+    Raises:
+        ImageError: Any trouble with this file; one line that names the file and the reason.
+    """
+    _ignore_pillow_warnings()
+    name = os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n")
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+            raise ImageError("expected a file, got a folder or a special file")
+        if status.st_size == 0:
+            raise ImageError("the file is empty")
+        with path.open("rb") as file, Image.open(file, formats=formats) as image:
+            return decode(image)
+    except FileNotFoundError as exc:
+        raise ImageError(f"{name}: no such file") from exc
+    except UnidentifiedImageError as exc:
+        accepted = ", ".join(formats)
+        raise ImageError(f"{name}: not a picture in a format that is read ({accepted})") from exc
+    except ImageError as exc:
+        raise ImageError(f"{name}: {exc}") from exc
+    except _DECODER_ERRORS as exc:
+        raise ImageError(f"{name}: cannot be decoded: {_one_line(exc)}") from exc
+
+
+def decode_picture(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """Load the first frame: upright RGB, uint8 [H, W, 3]; see `engine.images.read_image`."""
+    _check_size(image, max_pixels)
+    if min(image.size) < MIN_SIDE:
+        raise ImageError(
+            f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {image.width} x {image.height}"
+        )
+    image.load()  # `verify` passes on a file that was cut in half
+    orientation = _orientation(image)
+    picture = _to_rgb(image)
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
+    return np.array(picture, dtype=np.uint8)
+
+
+def decode_mask(image: Image.Image, max_pixels: int) -> npt.NDArray[np.int32]:
+    """Load a mask without any conversion of its values: int32 [H, W]."""
+    _check_size(image, max_pixels)
+    image.load()
+    if image.mode not in ("P", "L") and not image.mode.startswith("I;16"):
+        raise ImageError(
+            f"expected label indices (palette, 8-bit or 16-bit grey), got mode {image.mode}"
+        )
+    if _orientation(image) in _UPRIGHT:
+        raise ImageError("expected a mask without EXIF orientation")
+    return np.array(image).astype(np.int32)
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    """Refuse a bomb by its header, before any pixel is allocated."""
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"expected at most {max_pixels} pixels, got {image.width} x {image.height}"
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a loaded image of any mode to RGB, transparency composited on white."""
+    if image.mode.startswith("I"):
+        return _sixteen_bit_to_rgb(image)
+    if image.mode == "F":
+        raise ImageError("floating-point samples (mode F) have no fixed range")
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_bit_to_rgb(image: Image.Image) -> Image.Image:
+    """Scale grey samples of 16 bits to 8 bits; Pillow's own conversion would clip them."""
+    # A PNM file of 16 bits opens as mode I; a TIFF file in that mode has 32 bits.
+    if image.mode == "I" and image.format == "TIFF":
+        raise ImageError("32-bit samples (mode I) have no fixed range")
+    samples = np.array(image).astype(np.int64)
+    grey = ((samples.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[samples == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) where there is none or none that can be read."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _DECODER_ERRORS:
+        return 1  # the pixels are whole: a broken tag is no reason to refuse them
+
+
+def _ignore_pillow_warnings() -> None:
+    """Keep Pillow's warnings about odd files out of the output.
+
+    They come from a dozen places in its decoders, and where warnings are errors they would refuse
+    good pictures. `warnings.catch_warnings` cannot scope this: it swaps the list of filters of the
+    whole process, and two threads that leave it in the wrong order leave the wrong list behind.
+    One filter that names Pillow's own modules, put in place where it is missing, is the same for
+    all threads. What a warning about size would say is checked in `_check_size`.
+    """
+    first = warnings.filters[0] if warnings.filters else None
+    if first is None or first[0] != "ignore" or getattr(first[3], "pattern", "") != _PILLOW_MODULES:
+        warnings.filterwarnings("ignore", module=_PILLOW_MODULES)
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's text on one line of bounded length."""
+    reason = getattr(error, "strerror", None) or str(error)  # without errno and path
+    text = " ".join(str(reason).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
