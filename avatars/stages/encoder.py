@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 ENCODER = EncoderConfig(
     resolution=CONFIG.resolution, num_ws=CONFIG.num_ws, w_dim=CONFIG.w_dim, head_channels=96
 )
-WARMUP_STEPS, JOINT_STEPS, JOINT_BATCH = 4000, 1200, 16
+WARMUP_STEPS, JOINT_STEPS, JOINT_BATCH = 3000, 700, 16
 
 
 def train(

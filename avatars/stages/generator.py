@@ -205,8 +205,8 @@ def fit_mapping(work: Path, generator: Generator, *, seed: int) -> None:
         return
     rng = np.random.default_rng(seed)
     mapping.w_avg.zero_()  # The prior is symmetric, so the mean code is zero.
-    parameters = [p for p in mapping.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.9, 0.99))
+    mapping.requires_grad_(True)
+    optimizer = torch.optim.Adam(mapping.parameters(), lr=1.0, betas=(0.9, 0.99))
     for step in range(MAPPING_STEPS):
         # The stored weights are 100 times the used ones, and so is the learning rate.
         rate = 0.3 * (0.5 + 0.5 * math.cos(math.pi * step / MAPPING_STEPS)) + 1e-3
@@ -220,6 +220,7 @@ def fit_mapping(work: Path, generator: Generator, *, seed: int) -> None:
         optimizer.step()
         if (step + 1) % 2000 == 0:
             _log.info("  mapping step %d/%d loss %.5f", step + 1, MAPPING_STEPS, loss.item())
+    mapping.requires_grad_(False)
     save_state(path, MAPPING_STEPS, mapping.state_dict())
 
 

@@ -80,7 +80,7 @@ def train_trunk(work: Path, renders: Renders, *, device: str, seed: int) -> Smal
         loss_of,
         renders,
         path=work / "trunk.safetensors",
-        steps=2500,
+        steps=1800,
         batch=32,
         device=device,
         seed=seed,
@@ -104,7 +104,7 @@ def train_identity(work: Path, renders: Renders, *, device: str, seed: int) -> I
         loss_of,
         renders,
         path=work / "identity.safetensors",
-        steps=1500,
+        steps=1000,
         device=device,
         seed=seed,
     )
@@ -128,7 +128,7 @@ def train_classifier(
         loss_of,
         renders,
         path=work / "classifier.safetensors",
-        steps=3000,
+        steps=2500,
         device=device,
         seed=seed,
     )
