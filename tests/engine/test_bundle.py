@@ -1,6 +1,68 @@
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from engine.bundle import load_bundle
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from engine.bundle import (
+    NetworkState,
+    generator_digest,
+    load_bundle,
+    read_bundle,
+    write_bundle,
+)
+from engine.config import GeneratorConfig
+from engine.description import Label, canonical_json
+from engine.errors import BundleError, SettingsError
+from engine.generator import Generator
+
+CONFIG = GeneratorConfig(16, z_dim=4, w_dim=4, channel_base=64, channel_max=4, mapping_layers=1)
+
+
+@pytest.fixture
+def copy(small: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may damage."""
+    return Path(shutil.copytree(small, tmp_path / "copy"))
+
+
+def _write(folder: Path, **changes: Any) -> None:
+    values: dict[str, Any] = {
+        "class_name": "thing",
+        "description": "A thing",
+        "license": "CC0-1.0",
+        "labels": [Label(0, "background", (0, 0, 0))],
+        "networks": {"generator": NetworkState(CONFIG, Generator(CONFIG).state_dict())},
+        "built": {},
+        **changes,
+    }
+    write_bundle(folder, **values)
+
+
+def _change(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change bundle.json and make its own digest right again."""
+    path = folder / "bundle.json"
+    values = json.loads(path.read_text())
+    change(values)
+    values.pop("bundle_digest", None)
+    values["bundle_digest"] = hashlib.sha256(canonical_json(values).encode()).hexdigest()
+    path.write_text(json.dumps(values))
+
+
+def _listed(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file of the bundle, with its right size and digest."""
+    (folder / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    _change(folder, lambda v: v["files"].update({name: {"sha256": digest, "bytes": len(content)}}))
+
+
+# ----------------------------------------------------------------------------------------------
+# What is there
 
 
 def test_a_bundle_loads_with_all_networks_frozen(tiny_bundle: Path) -> None:
@@ -11,3 +73,237 @@ def test_a_bundle_loads_with_all_networks_frozen(tiny_bundle: Path) -> None:
     for network in networks:
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
+    generator = Generator(CONFIG)
+    _write(tmp_path / "b", networks={"generator": NetworkState(CONFIG, generator.state_dict())})
+    before = torch.get_rng_state()
+
+    loaded = load_bundle(tmp_path / "b")
+
+    assert torch.equal(torch.get_rng_state(), before)
+    for name, tensor in loaded.generator.state_dict().items():
+        assert torch.equal(tensor, generator.state_dict()[name])
+    assert loaded.encoder is None
+    assert loaded.segmentation is None
+
+
+def test_the_description_says_what_the_class_is(small: Path) -> None:
+    bundle = read_bundle(small)
+    values = json.loads((small / "bundle.json").read_text())
+
+    assert (bundle.class_name, bundle.resolution, bundle.num_ws, bundle.w_dim) == ("tiny", 16, 6, 8)
+    assert bundle.valid_rectangle == (0, 0, 16, 16)
+    assert bundle.labels[4] == Label(4, "mouth", (160, 95, 104))
+    assert bundle.label_index("mouth") == 4
+    assert bundle.label_indices(["mouth", "teeth"]) == [4, 5] == bundle.label_indices([4, 5])
+    assert values["bundle_digest"] == bundle.bundle_digest
+    with pytest.raises(SettingsError, match="nose"):
+        bundle.label_index("nose")
+    with pytest.raises(SettingsError, match="0 to 5"):
+        bundle.label_indices([6])
+    with pytest.raises(SettingsError, match="at least one"):
+        bundle.label_indices([])
+
+
+def test_the_same_networks_make_the_same_bytes(
+    make_tiny_bundle: Callable[..., Path], small: Path, tmp_path: Path
+) -> None:
+    again = make_tiny_bundle(tmp_path / "again", resolution=16)
+
+    for path in small.iterdir():
+        assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_bundle_digest_covers_everything_but_itself(small: Path) -> None:
+    values = json.loads((small / "bundle.json").read_text())
+    digest = values.pop("bundle_digest")
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+    assert hashlib.sha256(text.encode()).hexdigest() == digest
+
+
+def test_the_generator_digest_depends_on_names_shapes_and_values_only(small: Path) -> None:
+    state = safetensors.torch.load_file(small / "generator.safetensors")
+    digest = generator_digest(state)
+
+    assert digest == read_bundle(small).generator_digest
+    assert digest == generator_digest(dict(reversed(state.items())))
+    name = "mapping.w_avg"
+    assert digest != generator_digest({**state, name: state[name] + 1e-6})
+    assert digest != generator_digest({**state, name: state[name].double()})
+    assert digest != generator_digest({**state, name: state[name][None]})
+    expected = hashlib.sha256()
+    for key in sorted(state):
+        array = state[key].numpy()
+        expected.update(
+            f'["{key}","float32",{json.dumps(list(array.shape), separators=",:")}]\n'.encode()
+        )
+        expected.update(array.astype("<f4").tobytes())
+    assert digest == expected.hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------
+# What is refused
+
+
+def test_every_altered_byte_is_found(copy: Path) -> None:
+    random = np.random.default_rng(0)
+    for path in sorted(copy.iterdir()):
+        content = path.read_bytes()
+        for position in random.integers(0, len(content), size=3).tolist():
+            altered = bytearray(content)
+            altered[position] ^= 0x01
+            path.write_bytes(altered)
+            with pytest.raises(BundleError):
+                read_bundle(copy)
+        path.write_bytes(content)
+    read_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "generator.safetensors", "identity.safetensors"])
+def test_missing_and_truncated_files_are_found(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+
+    (copy / name).write_bytes(content[:-7])
+    with pytest.raises(BundleError):
+        read_bundle(copy)
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=name.replace(".", r"\.")):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(format="other"), "format"),
+        (lambda v: v.update(format_version=2), "format_version 1"),
+        (lambda v: v.pop("labels"), "'labels' is missing"),
+        (lambda v: v.pop("networks"), "'networks' is missing"),
+        (lambda v: v.update(networks=[]), "wrong type"),
+        (lambda v: v.update(class_name="../up"), "class_name"),
+        (lambda v: v.update(class_name=7), "class_name"),
+        (lambda v: v.update(resolution=64), "resolution"),
+        (lambda v: v.update(surprise=1), "surprise"),
+        (lambda v: v.update(valid_rectangle=[0, 0, 17, 16]), "valid_rectangle"),
+        (lambda v: v.update(valid_rectangle=[0, 0, 1.5, 16]), "integers"),
+        (lambda v: v["labels"][1].update(index=5), "labels"),
+        (lambda v: v["labels"][1].update(name="background"), "different names"),
+        (lambda v: v["labels"][1].update(color=[0, 0, 256]), "colours"),
+        (lambda v: v["labels"].pop(), "num_labels"),
+        (lambda v: v["networks"].pop("generator"), "generator"),
+        (lambda v: v["networks"].update(extra={"file": "x", "config": {}}), "extra"),
+        (lambda v: v["networks"]["encoder"].update(file="../../secret.safetensors"), "one file"),
+        (lambda v: v["networks"]["encoder"]["config"].update(num_ws=5), "num_ws 6"),
+        (lambda v: v["networks"]["encoder"]["config"].update(depth=5), "depth"),
+        (lambda v: v["networks"]["generator"]["config"].update(resolution=17), "resolution"),
+        (lambda v: v["files"]["encoder.safetensors"].update(bytes=10**15), "bytes"),
+        (lambda v: v["files"]["encoder.safetensors"].update(sha256="0"), "SHA-256"),
+        (lambda v: v.update(generator_digest="0" * 64), "generator_digest"),
+    ],
+)
+def test_inconsistent_descriptions_are_refused(copy: Path, change: Any, message: str) -> None:
+    _change(copy, change)
+
+    with pytest.raises(BundleError, match=message) as caught:
+        read_bundle(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_outside_the_folder_is_opened(copy: Path) -> None:
+    (copy.parent / "up.safetensors").write_bytes((copy / "encoder.safetensors").read_bytes())
+
+    def escape(values: dict[str, Any]) -> None:
+        values["networks"]["encoder"]["file"] = "../up.safetensors"
+        values["files"]["../up.safetensors"] = values["files"].pop("encoder.safetensors")
+
+    _change(copy, escape)
+
+    with pytest.raises(BundleError, match="files"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": NaN}', "[" * 100_000])
+def test_descriptions_that_are_no_json_object_are_refused(copy: Path, text: str) -> None:
+    (copy / "bundle.json").write_text(text)
+
+    with pytest.raises(BundleError):
+        read_bundle(copy)
+
+
+def test_pickles_are_never_read(copy: Path) -> None:
+    path = copy / "encoder.pt"
+    torch.save({"weight": torch.zeros(1)}, path)
+    _listed(copy, "encoder.safetensors", path.read_bytes())
+
+    with pytest.raises(BundleError, match="safetensors"):
+        read_bundle(copy)
+
+
+def test_missing_and_unknown_weights_are_listed(copy: Path) -> None:
+    state = safetensors.torch.load_file(copy / "encoder.safetensors")
+    weight = state.pop("stem.weight")
+
+    _listed(copy, "encoder.safetensors", safetensors.torch.save(state))
+    with pytest.raises(BundleError, match=r"encoder: missing weights: stem\.weight"):
+        load_bundle(copy)
+    state.update({"stem.weight": weight, "surprise": weight.clone()})
+    _listed(copy, "encoder.safetensors", safetensors.torch.save(state))
+    with pytest.raises(BundleError, match="encoder: unknown weights: surprise"):
+        load_bundle(copy)
+    state.pop("surprise")
+    state["stem.weight"] = weight[:1].clone()
+    _listed(copy, "encoder.safetensors", safetensors.torch.save(state))
+    with pytest.raises(BundleError, match=r"stem\.weight of shape"):
+        load_bundle(copy)
+    state["stem.weight"] = weight * torch.nan
+    _listed(copy, "encoder.safetensors", safetensors.torch.save(state))
+    with pytest.raises(BundleError, match="finite"):
+        load_bundle(copy)
+
+
+# ----------------------------------------------------------------------------------------------
+# Writing
+
+
+def test_a_folder_with_other_files_is_never_touched(tmp_path: Path, copy: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    (copy / "notes.txt").write_text("about this bundle")
+
+    with pytest.raises(BundleError, match="new or empty"):
+        _write(tmp_path / "mine")
+    with pytest.raises(BundleError, match=r"bundle\.json"):
+        _write(tmp_path / "mine", replace=True)
+    with pytest.raises(BundleError, match=r"notes\.txt"):
+        _write(copy, replace=True)
+    with pytest.raises(BundleError, match="is a file"):
+        _write(tmp_path / "mine" / "thesis.txt")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    read_bundle(copy)
+
+
+def test_a_bundle_is_replaced_only_when_asked(copy: Path) -> None:
+    with pytest.raises(BundleError, match="new or empty"):
+        _write(copy)
+
+    _write(copy, replace=True)
+
+    assert read_bundle(copy).class_name == "thing"
+    assert sorted(path.name for path in copy.iterdir()) == ["bundle.json", "generator.safetensors"]
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="missing weights"):
+        _write(tmp_path / "b", networks={"generator": NetworkState(CONFIG, {})})
+    with pytest.raises(BundleError, match="class_name"):
+        _write(tmp_path / "b", class_name="Big Name")
+    with pytest.raises(BundleError, match="generator"):
+        _write(tmp_path / "b", networks={})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="cannot be written"):
+        _write(tmp_path / "file" / "b")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
