@@ -211,8 +211,16 @@ def contribution(term: WeightedDelta) -> npt.NDArray[np.float64]:
 
 
 def union_roi(roi_lists: Sequence[Sequence[str]], labels: Sequence[Label]) -> tuple[str, ...]:
-    """Every part that one of the lists names, in the order of the label scheme."""
+    """Every part that one of the lists names, in the order of the label scheme.
+
+    Raises:
+        CompositionError: a part that the scheme does not have.
+    """
     wanted = {name for names in roi_lists for name in names}
+    if unknown := sorted(wanted - {label.name for label in labels}):
+        raise CompositionError(
+            f"composition: the class of the first term has no part {', '.join(unknown)}"
+        )
     return tuple(label.name for label in labels if label.name in wanted)
 
 

@@ -76,7 +76,7 @@ def parse_database_url(url: str) -> URL:
         raise ConfigError(f"database URL: cannot parse {url!r}") from exc
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
         raise ConfigError(f"database URL: expected sqlite or postgresql, got {parsed.drivername!r}")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ConfigError("database URL: SQLite needs a file; a database in memory is not shared")
@@ -87,7 +87,7 @@ def open_engine(url: str) -> Engine:
     """Opens an engine with our settings; connects to nothing yet.
 
     Raises:
-        ConfigError: the URL is none that we support.
+        ConfigError: the URL is none that we support, or its driver is not installed.
         DatabaseError: SQLite's file would lie on a network file system.
     """
     parsed = parse_database_url(url)
@@ -97,7 +97,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        engine = _open_postgresql(parsed)
     event.listen(engine, "connect", _remember_process)
     event.listen(engine, "checkout", _refuse_foreign_connection)
     return engine
@@ -120,7 +120,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """One consistent read; on SQLite it waits for no writer.
+    """One transaction that only reads; on SQLite it waits for no writer.
 
     Raises:
         DatabaseError: the database cannot be reached or refuses.
@@ -161,6 +161,15 @@ def first_line(error: BaseException | None) -> str:
     """The first line of an error's text."""
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
+
+
+def _open_postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"database URL: {exc.name} is not installed; pip install 'editvec[postgresql]'"
+        ) from exc
 
 
 # --- SQLite ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -50,7 +51,7 @@ def write_embeddings(engine: Engine, blobs: BlobStore, embeddings: Iterable[Embe
     encoder takes to embed it.
 
     Raises:
-        RecordError: a key that is no digest.
+        RecordError: a key that is no digest, or a measure that is NaN.
         CodecError: ws of different shapes, of another dtype, or with NaN.
     """
     batch = {_key(embedding): embedding for embedding in embeddings}
@@ -68,8 +69,8 @@ def write_embeddings(engine: Engine, blobs: BlobStore, embeddings: Iterable[Embe
             "ws_row": place,
             "size": pack[place].nbytes,
             "perceptual_name": embedding.perceptual_name,
-            "perceptual_value": embedding.perceptual_value,
-            "psnr": embedding.psnr,
+            "perceptual_value": _number(embedding.perceptual_value, of="perceptual value"),
+            "psnr": _number(embedding.psnr, of="psnr"),
             "num_steps": embedding.num_steps,
             "created_at": now(),
         }
@@ -122,6 +123,12 @@ def _key(embedding: Embedding) -> tuple[str, ...]:
         if not is_digest(digest):
             raise RecordError(f"embedding: expected a SHA-256 in hex, got {digest!r}")
     return key
+
+
+def _number(value: float | None, *, of: str) -> float | None:
+    if value is not None and math.isnan(value):
+        raise RecordError(f"embedding: {of}: expected a number, got {value}")
+    return value
 
 
 def _batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -23,6 +23,7 @@ from registry.models import ClassRow, HistoryRow, MaskPairRow, TermRow, VectorRo
 from registry.parcels import CheckedParcel, ParcelDigests
 from registry.records import (
     checked_number,
+    checked_text,
     class_row,
     content_digest_of,
     editing_vector,
@@ -144,7 +145,8 @@ def _term_row(
 
 
 def _record(session: Session, by: str, action: str, subject: str, reason: str) -> None:
-    session.add(HistoryRow(at=now(), by=by, action=action, subject=subject, reason=reason))
+    why = checked_text(reason, of="reason")
+    session.add(HistoryRow(at=now(), by=by, action=action, subject=subject, reason=why))
 
 
 def current_user() -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from registry.bundles import BundleManifest
 from registry.database import now
 from registry.entities import (
+    MAX_NAME_LENGTH,
     BundleFile,
     ClassModel,
     Direction,
@@ -122,6 +123,7 @@ def vector_row(
         RecordError: a value that is none of the allowed words or numbers.
     """
     check_origin(new, model)
+    check_ranges(new)
     return VectorRow(
         class_id=model.id,
         class_name=model.name,
@@ -141,10 +143,10 @@ def vector_row(
         default_scale=checked_number(new.default_scale, of="default scale"),
         scale_min=optional_number(new.scale_min, of="scale minimum"),
         scale_max=optional_number(new.scale_max, of="scale maximum"),
-        license=new.license,
-        description=new.description,
+        license=checked_text(new.license, of="license"),
+        description=checked_text(new.description, of="description"),
         created_at=new.created_at or now(),
-        created_by=new.created_by or created_by,
+        created_by=checked_text(new.created_by or created_by, of="created by", max_length=200),
         roi=[
             RoiLabelRow(position=position, label_name=name)
             for position, name in enumerate(checked_roi(new.roi_labels, model))
@@ -204,14 +206,20 @@ def editing_vector(row: VectorRow) -> EditingVector:
 
 
 def metric_row(metric: NewMetric) -> MetricRow:
-    """The row of a new metric; a metric that was stored elsewhere keeps its time."""
+    """The row of a new metric; a metric that was stored elsewhere keeps its time.
+
+    Raises:
+        RecordError: a value that no database keeps, or a count of no samples.
+    """
+    if metric.sample_count < 1:
+        raise RecordError(f"metric {metric.name}: expected one sample at least")
     return MetricRow(
         name=check_name(metric.name, of="metric name"),
         value=checked_number(metric.value, of=f"metric {metric.name}"),
         direction=one_of(Direction, metric.direction, of=f"direction of metric {metric.name}"),
-        backbone=metric.backbone,
+        backbone=optional_text(metric.backbone, of="backbone", max_length=MAX_NAME_LENGTH),
         sample_count=metric.sample_count,
-        probe_set=metric.probe_set,
+        probe_set=optional_text(metric.probe_set, of="probe set", max_length=200),
         settings=checked_json(metric.settings, of=f"settings of metric {metric.name}"),
         measured_at=metric.measured_at if isinstance(metric, Metric) else now(),
     )
@@ -268,6 +276,20 @@ def content_digest_of(new: NewVector, model: ClassModel, *, delta_digest: str) -
     ]
     canonical = json.dumps(content, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def check_ranges(new: NewVector) -> None:
+    """Refuses a version below 1 and a scale range that is upside down.
+
+    Raises:
+        RecordError: says which.
+    """
+    if new.version is not None and new.version < 1:
+        raise RecordError(f"vector {new.name}: expected a version of 1 or more, got {new.version}")
+    if new.scale_min is not None and new.scale_max is not None and new.scale_min > new.scale_max:
+        raise RecordError(
+            f"vector {new.name}: scale range from {new.scale_min} to {new.scale_max} is upside down"
+        )
 
 
 def dilation_of(new: NewVector, model: ClassModel) -> int:
@@ -356,6 +378,24 @@ def checked_number(value: float, *, of: str) -> float:
     if not math.isfinite(number):
         raise RecordError(f"{of}: expected a finite number, got {value!r}")
     return number
+
+
+def checked_text(value: str, *, of: str, max_length: int = 10_000) -> str:
+    """A text that every database keeps faithfully.
+
+    Raises:
+        RecordError: too long, a NUL, or bytes that are not UTF-8.
+    """
+    if len(value) > max_length:
+        raise RecordError(f"{of}: expected at most {max_length} characters, got {len(value)}")
+    if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
+        raise RecordError(f"{of}: expected text, got {value[:60]!r}")
+    return value
+
+
+def optional_text(value: str | None, *, of: str, max_length: int) -> str | None:
+    """A text as `checked_text` allows it, or None."""
+    return None if value is None else checked_text(value, of=of, max_length=max_length)
 
 
 def optional_number(value: float | None, *, of: str) -> float | None:

@@ -11,8 +11,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from registry.entities import Address, Kind, parse_address, parse_class_address
-from registry.errors import ClassNotFoundError, VectorNotFoundError
+from registry.errors import ClassNotFoundError, LabelNotFoundError, VectorNotFoundError
 from registry.models import (
+    ClassLabelRow,
     ClassRow,
     EmbeddingRow,
     HistoryRow,
@@ -92,6 +93,22 @@ def classes_of_generator(name: str, generator_digest: str) -> Select[ClassRow]:
 def last_class_version(name: str) -> Select[int | None]:
     """The highest version of a class; None when there is none."""
     return select(func.max(ClassRow.version)).where(ClassRow.name == name)
+
+
+def check_label(session: Session, name: str, class_name: str | None) -> None:
+    """Refuses a part that no class has, or not the given one.
+
+    Raises:
+        LabelNotFoundError: close names are suggested.
+    """
+    query = select(ClassLabelRow.name).distinct().order_by(ClassLabelRow.name)
+    if class_name is not None:
+        query = query.join(ClassRow).where(ClassRow.name == class_name)
+    known = list(session.scalars(query))
+    if name not in known:
+        where = "no class has" if class_name is None else f"class {class_name} has no"
+        hint = suggestion(name, known) or f"; there is {_listed(known) or 'none'}"
+        raise LabelNotFoundError(f"{where} part {name!r}{hint}")
 
 
 # --- vectors ---

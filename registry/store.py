@@ -272,16 +272,26 @@ class Library:
             kind: learned, imported or composed.
             tag: with this tag.
             limit: at most so many.
+
+        Raises:
+            ClassNotFoundError: no such class.
+            LabelNotFoundError: no class, or not that one, has such a part.
+            RecordError: no such kind.
         """
-        query = selects.vectors(
-            class_name=class_name,
-            name_glob=name_glob,
-            roi_label=roi_label,
-            kind=None if kind is None else one_of(Kind, kind, of="kind"),
-            tag=tag,
-            limit=limit,
-        )
+        kind = None if kind is None else one_of(Kind, kind, of="kind")
         with reading(self.engine) as session:
+            if class_name is not None:
+                class_name = selects.find_class(session, class_name).name
+            if roi_label is not None:
+                selects.check_label(session, roi_label, class_name)
+            query = selects.vectors(
+                class_name=class_name,
+                name_glob=name_glob,
+                roi_label=roi_label,
+                kind=kind,
+                tag=tag,
+                limit=limit,
+            )
             return [editing_vector(row) for row in session.scalars(query)]
 
     def delta(self, vector: EditingVector) -> FloatArray:

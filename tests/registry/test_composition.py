@@ -105,6 +105,8 @@ def test_union_of_rois_is_in_the_order_of_the_scheme() -> None:
     labels = [Label(place, name, (0, 0, 0)) for place, name in enumerate("abcd")]
 
     assert union_roi([("d", "b"), ("a", "b")], labels) == ("a", "b", "d")
+    with pytest.raises(CompositionError, match="no part e"):
+        union_roi([("d", "e")], labels)
 
 
 def test_terms_are_parsed() -> None:

@@ -213,7 +213,10 @@ def test_postgresql_means_psycopg() -> None:
     assert parse_database_url("postgres://h/x").drivername == "postgresql+psycopg"
 
 
-@pytest.mark.parametrize("url", ["", "no url", "mysql://h/x", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "no url", "mysql://h/x", "postgresql+asyncpg://h/x", "sqlite://", "sqlite:///:memory:"],
+)
 def test_unsupported_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         parse_database_url(url)

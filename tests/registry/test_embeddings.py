@@ -90,6 +90,8 @@ def test_lost_or_altered_blob_counts_as_not_held(sqlite_library: Library) -> Non
 def test_bad_embedding_is_refused(sqlite_library: Library) -> None:
     with pytest.raises(RecordError, match="expected a SHA-256 in hex, got 'image'"):
         sqlite_library.put_embeddings([_embedding(0, image_digest="image")])
+    with pytest.raises(RecordError, match="psnr: expected a number, got nan"):
+        sqlite_library.put_embeddings([_embedding(0, psnr=float("nan"))])
     with pytest.raises(CodecError, match="finite"):
         sqlite_library.put_embeddings([_embedding(0, ws=np.full((6, 4), np.nan, np.float32))])
     with pytest.raises(CodecError, match=r"expected shape \[6, 4\], got \[2, 2\]"):

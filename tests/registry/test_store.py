@@ -231,7 +231,10 @@ def test_filters_narrow_the_list(library: Library) -> None:
     assert names(roi_label="teeth") == ["smile"]
     assert names(kind="imported") == ["close-eyes"]
     assert names(tag="mood") == ["smile"]
-    assert names(class_name="car") == []
+    with pytest.raises(ClassNotFoundError, match="no class 'car'"):
+        names(class_name="car")
+    with pytest.raises(LabelNotFoundError, match="did you mean mouth"):
+        names(roi_label="mouht")
     assert names(limit=2) == ["close-eyes", "small-smile"]
     with pytest.raises(RecordError, match="learned, imported, composed"):
         names(kind="wrong")
@@ -253,6 +256,12 @@ def test_filters_narrow_the_list(library: Library) -> None:
         ({"kind": "stolen"}, None, RecordError, "one of learned"),
         ({"kind": "composed"}, None, RecordError, "composed vector has terms"),
         ({"dilation": -1}, None, RecordError, "dilation"),
+        ({"version": 0}, None, RecordError, "version of 1 or more"),
+        ({"scale_min": 1.0, "scale_max": 0.0}, None, RecordError, "upside down"),
+        ({"description": "a\0b"}, None, RecordError, "description: expected text"),
+        ({"license": "\udcff"}, None, RecordError, "license: expected text"),
+        ({"created_by": "a" * 201}, None, RecordError, "at most 200 characters"),
+        ({"tags": ("a b",)}, None, InvalidNameError, "tag"),
         ({"default_scale": float("nan")}, None, RecordError, "finite"),
         ({"settings": {"x": float("nan")}}, None, RecordError, "not JSON"),
         ({}, np.zeros((NUM_WS, W_DIM), np.float32), CodecError, "all values are zero"),
@@ -299,6 +308,13 @@ def test_bad_mask_pair_or_metric_stores_no_part_of_the_vector(
         )
 
     assert library.find_vectors() == []
+
+
+def test_metric_over_no_samples_is_refused(sqlite_library: Library) -> None:
+    metric = NewMetric(name="success", value=1.0, sample_count=0)
+
+    with pytest.raises(RecordError, match="one sample at least"):
+        sqlite_library.add_vector(new_vector(), random_delta(), metrics=[metric])
 
 
 def test_several_vectors_are_stored_all_or_none(library: Library) -> None:
