@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.errors import ShapeError
+
 # Up to this width a row is up-sampled by a dense product. On a CPU that is three to fifty times
 # faster than `F.interpolate`, which walks over single values where there are many channels.
 DENSE_WIDTH = 128
@@ -46,6 +48,22 @@ def axis_taps(positions: Tensor, *, source: int, target: int, dtype: torch.dtype
     low = coordinates.floor().long().clamp(max=source - 1)
     high = (low + 1).clamp(max=source - 1)
     return AxisTaps(low, high, coordinates - low)
+
+
+def check_pixels(pixels: Tensor, *, extent: tuple[int, int, int]) -> None:
+    """Check that pixels are integers (n, y, x), [P, 3], inside `extent` = (N, H, W).
+
+    Raises:
+        ShapeError: They are not.
+    """
+    integer = not pixels.is_floating_point() and pixels.dtype != torch.bool
+    if pixels.ndim != 2 or pixels.shape[1] != 3 or not integer:
+        raise ShapeError(
+            f"pixels: expected integers [P, 3], got {pixels.dtype} {list(pixels.shape)}"
+        )
+    bound = torch.tensor(extent, device=pixels.device)
+    if bool(((pixels < 0) | (pixels >= bound)).any()):
+        raise ShapeError(f"pixels: expected (n, y, x) inside {extent}, got one outside")
 
 
 def pixel_rows(maps: Tensor) -> Tensor:

@@ -22,7 +22,13 @@ from torch.utils.checkpoint import checkpoint
 from engine.config import SegmentationConfig
 from engine.errors import SettingsError, ShapeError
 from engine.folding import FoldedLayers, fold_constant, fold_members
-from engine.resampling import gather_bilinear, pixel_rows, source_band, upsample_band
+from engine.resampling import (
+    check_pixels,
+    gather_bilinear,
+    pixel_rows,
+    source_band,
+    upsample_band,
+)
 
 # Size of one stacked hidden map of a piece of the work; two to three of them live at a time. On a
 # CPU a piece should stay near the caches, elsewhere it should be worth a launch.
@@ -133,7 +139,7 @@ class SegmentationBranch(nn.Module):
         """
         groups = self._groups(features)
         size = groups[-1].size
-        _check_pixels(pixels, extent=(features[0].shape[0], *size))
+        check_pixels(pixels, extent=(features[0].shape[0], *size))
         sources = [self._pixel_source(group, count=len(pixels)) for group in groups]
 
         def piece(part: Tensor) -> Tensor:
@@ -394,15 +400,3 @@ def _pieces(count: int, height: int, rows: float) -> Iterator[tuple[slice, tuple
     for first in range(0, count, images):
         for start in range(0, height, step):
             yield slice(first, min(first + images, count)), (start, min(start + step, height))
-
-
-def _check_pixels(pixels: Tensor, *, extent: tuple[int, int, int]) -> None:
-    """Check that pixels are integers [P, 3] inside (N, H, W)."""
-    integer = not pixels.is_floating_point() and pixels.dtype != torch.bool
-    if pixels.ndim != 2 or pixels.shape[1] != 3 or not integer:
-        raise ShapeError(
-            f"pixels: expected integers [P, 3], got {pixels.dtype} {list(pixels.shape)}"
-        )
-    bound = torch.tensor(extent, device=pixels.device)
-    if bool(((pixels < 0) | (pixels >= bound)).any()):
-        raise ShapeError(f"pixels: expected (n, y, x) inside {extent}, got one outside")
