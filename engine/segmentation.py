@@ -13,6 +13,7 @@ Here the same numbers come without the [N, D, H, W] tensor:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 import torch
@@ -241,13 +242,7 @@ class SegmentationBranch(nn.Module):
         if not torch.is_grad_enabled() or kept <= KEPT_BYTES:
             return piece
 
-        def run(*arguments: object) -> Tensor:
-            output: Tensor = checkpoint(
-                piece, *arguments, use_reentrant=False, preserve_rng_state=False
-            )
-            return output
-
-        return run
+        return partial(checkpoint, piece, use_reentrant=False, preserve_rng_state=False)
 
     def _pixel_source(self, group: "_Group", *, count: int) -> "_PixelSource":
         """What to gather pixels from: projected rows, or raw ones where pixels are fewer."""
