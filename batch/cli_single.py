@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from registry.config import RegistryConfig
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_REPORT_SECONDS = 10.0
+_TERMINAL_SECONDS = 0.1
+_LOG_SECONDS = 10.0
 
 
 @click.command()
@@ -132,21 +134,25 @@ def _learn_all(
 
 def _learned_text(outcome: LearnOutcome) -> str:
     """A short table of what was learned and measured."""
-    from batch.learn import METRIC_TEXTS
+    value = {name: metric.value for name, metric in outcome.metrics.items()}
 
-    vector = outcome.vector
-    lines = [
-        f"{vector.address}",
-        f"  {'parts':24} {', '.join(vector.roi_labels)}",
-    ]
-    for name, metric in outcome.metrics.items():
-        title, unit, note = METRIC_TEXTS[name]
-        lines.append(f"  {title:24} {metric.value:<8.3g} {unit or metric.backbone} {note}")
-    lines.append(
-        f"  {'learned in':24} {outcome.seconds:.1f} s, {outcome.num_steps} steps on "
-        f"{outcome.device}; embedded in {outcome.embed_seconds:.1f} s; n=1"
-    )
-    return "\n".join(lines)
+    def error(what: str) -> str:
+        """PSNR and, where there is a network for it, the perceptual distance by its name."""
+        perceptual = outcome.metrics.get(f"{what}_perceptual")
+        distance = f", {perceptual.backbone} {perceptual.value:.3g}" if perceptual else ""
+        return f"{value[f'{what}_psnr']:.1f} dB{distance}"
+
+    edited, unedited = value["success_iou"], value["success_iou_unedited"]
+    rows = {
+        "parts": ", ".join(outcome.vector.roi_labels),
+        "success": f"IoU {edited:.3f} in the ROI, {unedited:.3f} before the edit",
+        "leakage": f"{error('leakage')}, outside the ROI against the reconstruction",
+        "reconstruction": f"{error('reconstruction')}, of the picture",
+        "learned": f"{outcome.num_steps} steps in {outcome.seconds:.1f} s on {outcome.device}, "
+        f"embedded in {outcome.embed_seconds:.1f} s, n=1",
+    }
+    lines = [f"  {name:15} {text}" for name, text in rows.items()]
+    return "\n".join([outcome.vector.address, *lines])
 
 
 def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
@@ -183,9 +189,9 @@ def _progress(title: str) -> Callable[[str, int, int], None]:
 
     def show(stage: str, step: int, num_steps: int) -> None:
         nonlocal last_shown
-        is_last = step >= num_steps
+        is_last = moves and step >= num_steps
         now = time.monotonic()
-        if not is_last and now - last_shown < (0.1 if moves else _REPORT_SECONDS):
+        if not is_last and now - last_shown < (_TERMINAL_SECONDS if moves else _LOG_SECONDS):
             return
         last_shown = now
         line = f"{title}: {stage} {step}/{num_steps}"
@@ -219,7 +225,7 @@ def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
     else:
         config = RegistryConfig.from_environment(home)
     outcome = run_demo(config, out, device=device, say=click.echo, on_progress=_progress("demo"))
-    command = f"editvec --home {shlex.quote(str(home or out / 'home'))}"
+    command = f"{_program()} --home {shlex.quote(str(home or out / 'home'))}"
     click.echo("")
     for line in outcome.closing_lines(command):
         click.echo(line)
@@ -246,6 +252,14 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
             click.echo(f"{finding.state:8} {finding.part:{width}}  {finding.text}")
     if any(finding.state is State.PROBLEM for finding in findings):
         ctx.exit(1)
+
+
+def _program() -> str:
+    """What to type to call this program from here."""
+    called = Path(sys.argv[0])
+    if called.name == "editvec" and shutil.which("editvec") is None:
+        return shlex.quote(str(called))
+    return "editvec"
 
 
 def _config(obj: dict[str, Any]) -> RegistryConfig:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from batch.samples import RecipeSummary, Sample
+from batch.samples import RecipeSummary, Sample, by_interest, metric_label
 
 SIDE = 128
 MAX_RECIPES = 8
@@ -132,13 +132,10 @@ def _draw_triple(
 
 
 def _caption(sample: Sample) -> str:
-    name = sample.source.replace("\\", "/").rpartition("/")[2]
-    metrics = [f"{_label(key)} {number_text(value)}" for key, value in sample.metrics.items()]
-    return "   ".join([name, *metrics[:2]])
-
-
-def _label(metric: str) -> str:
-    return metric.replace("_", " ")
+    file_name = sample.source.replace("\\", "/").rpartition("/")[2]
+    names = by_interest(sample.metrics)[:2]
+    metrics = [f"{metric_label(name)} {number_text(sample.metrics[name])}" for name in names]
+    return "   ".join([file_name, *metrics])
 
 
 def _write(

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from avatars import default
-from avatars.parameters import index, sample
+from avatars.parameters import FloatArray, index, sample
 from avatars.render import render
 from avatars.starter import RESOLUTION, SURPRISE, write_pair
 from batch.contact_sheet import Section, draw_contact_sheet
@@ -38,7 +37,6 @@ PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.
 PHOTO_SEED = 31_415_926
 _PHOTO_FOLDERS = ("family", "friends", "team")
-# Every sixth person smiles already.
 _SMILING_EVERY = 6
 
 SETTINGS = RunSettings(
@@ -77,8 +75,8 @@ class DemoOutcome(NamedTuple):
         Args:
             command: How `editvec` is called on the demo's library.
         """
-        first, out = self.out / RUNS[0], shlex.quote(str(self.out))
-        photos = f"{out}/{_PHOTOS}"
+        first = self.out / RUNS[0]
+        photos, gaze, new = (shlex.quote(str(self.out / name)) for name in (_PHOTOS, "gaze", "new"))
         return [
             f"Done in {self.seconds:.0f} s: {self.images} edited images with their masks. Look at",
             f"  {self.out / _SHEET}",
@@ -86,9 +84,9 @@ class DemoOutcome(NamedTuple):
             f"  {first / METADATA}",
             "Try next",
             f"  {command} registry list",
-            f"  {command} batch run {photos} {out}/gaze --class {default.CLASS_NAME} "
+            f"  {command} batch run {photos} {gaze} --class {default.CLASS_NAME} "
             "--edit look-left=-1:1:3",
-            f"  {command} batch generate {out}/new --class {default.CLASS_NAME} --count 24 "
+            f"  {command} batch generate {new} --class {default.CLASS_NAME} --count 24 "
             f"--edit {COMPOSED}=1",
         ]
 
@@ -173,19 +171,20 @@ def _install(bench: Workbench) -> str:
 # Photographs.
 
 
-def photographs() -> npt.NDArray[np.uint8]:
-    """The people of the demo: RGB, uint8 [PHOTO_COUNT, H, W, 3]."""
-    params = sample(PHOTO_COUNT, seed=PHOTO_SEED)
+def people(count: int) -> FloatArray:
+    """Parameters of the people on the photographs, [count, P]; every sixth of them smiles."""
+    params = sample(count, seed=PHOTO_SEED)
     smile = index("smile")
-    earnest = np.arange(PHOTO_COUNT) % _SMILING_EVERY != 0
-    # fold the smiles of the prior into the earnest half of the range
-    params[:, smile] = np.where(earnest, -np.abs(params[:, smile]), np.abs(params[:, smile]))
-    return render(params, RESOLUTION).pixels
+    earnest = np.arange(count) % _SMILING_EVERY != 0
+    # fold the prior's range of mouths into its earnest half
+    curve = np.abs(params[:, smile])
+    params[:, smile] = np.where(earnest, -0.8 * curve, curve)
+    return params
 
 
 def write_photographs(folder: Path) -> None:
     """Write the photographs into sub-folders; a file that is right already is left alone."""
-    for number, pixels in enumerate(photographs()):
+    for number, pixels in enumerate(render(people(PHOTO_COUNT), RESOLUTION).pixels):
         place = folder / _PHOTO_FOLDERS[number % len(_PHOTO_FOLDERS)]
         path = place / f"person-{number + 1:02d}.png"
         stream = io.BytesIO()

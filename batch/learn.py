@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,16 +44,6 @@ OnProgress = Callable[[str, int, int], None]
 _PROBE = "the mask pair that it was learned from"
 # Equal images have an infinite PSNR, which neither JSON nor every database holds.
 _MAX_PSNR = 200.0
-
-METRIC_TEXTS: Mapping[str, tuple[str, str, str]] = {
-    "success_iou": ("success in the ROI", "IoU", "against the edited mask"),
-    "success_iou_unedited": ("  before the edit", "IoU", ""),
-    "leakage_psnr": ("leakage outside", "dB", "against the reconstruction"),
-    "leakage_perceptual": ("leakage outside", "", "against the reconstruction"),
-    "reconstruction_psnr": ("reconstruction", "dB", "of the picture"),
-    "reconstruction_perceptual": ("reconstruction", "", "of the picture"),
-}
-"""Metrics in words: title, unit, and what the value is measured against."""
 
 Mask = npt.NDArray[np.integer[Any]]
 

@@ -81,7 +81,7 @@ def write_report(
 
 def _title(out: Path, run: Mapping[str, Any]) -> str:
     name = run.get("run_id", run.get("id"))
-    return f"Run {name}" if name else out.absolute().name or "Run"
+    return f"Run {str(name)[:8]}" if name else out.absolute().name or "Run"
 
 
 def _subtitle(run: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from batch.contact_sheet import Section, describe_recipe, number_text, printable
 from batch.report_style import STYLE
-from batch.samples import RecipeSummary, Sample
+from batch.samples import RecipeSummary, Sample, by_interest, metric_label
 
 MAX_LISTED = 100
 MAX_HISTOGRAMS = 6
@@ -131,9 +131,9 @@ def _overview(recipes: Sequence[RecipeSummary]) -> str:
         return '<section class="card"><p class="empty">This run has no images.</p></section>'
     if len(recipes) == 1:
         return ""
-    names = list(dict.fromkeys(name for recipe in recipes for name in recipe.metrics))
+    names = by_interest(dict.fromkeys(name for recipe in recipes for name in recipe.metrics))
     names = names[:MAX_HISTOGRAMS]
-    head = "".join(f'<th class="num">{_text(_label(name))}</th>' for name in names)
+    head = "".join(f'<th class="num">{_text(metric_label(name))}</th>' for name in names)
     body = []
     for number, recipe in enumerate(recipes):
         medians = recipe.medians()
@@ -174,9 +174,8 @@ def _recipe(number: int, section: Section) -> str:
         for term in recipe.terms
     )
     charts = "".join(
-        _histogram(name, values)
-        for name, values in list(recipe.metrics.items())[:MAX_HISTOGRAMS]
-        if values
+        _histogram(name, recipe.metrics[name])
+        for name in by_interest(recipe.metrics)[:MAX_HISTOGRAMS]
     )
     figures = "".join(_figure(sample) for sample in section.samples)
     shown = len(section.samples)
@@ -201,7 +200,10 @@ def _figure(sample: Sample) -> str:
         + _picture(sample.after, "after", lossless=False)
         + _picture(sample.mask, "mask", lossless=True)
     )
-    texts = [f"{_text(_label(key))} {number_text(value)}" for key, value in sample.metrics.items()]
+    texts = [
+        f"{_text(metric_label(key))} {number_text(sample.metrics[key])}"
+        for key in by_interest(sample.metrics)
+    ]
     return (
         f'<figure><div class="triple">{pictures}</div>'
         f'<figcaption title="{_text(sample.source)}"><b>{_text(name)}</b>'
@@ -242,18 +244,14 @@ def _histogram(name: str, values: array[float]) -> str:
         for position, count in enumerate(counts.tolist())
         if count
     )
-    label = f"{_text(_label(name))}: median {number_text(median)}, n={len(numbers)}"
+    label = f"{_text(metric_label(name))}: median {number_text(median)}, n={len(numbers)}"
     return (
-        f'<div class="chart"><h3>{_text(_label(name))}<b>{number_text(median)}</b></h3>'
+        f'<div class="chart"><h3>{_text(metric_label(name))}<b>{number_text(median)}</b></h3>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{bars}'
         f'<line x1="{place:.1f}" x2="{place:.1f}" y1="0" y2="{height}"/></svg>'
         f"<p><span>{number_text(low)}</span><span>median of {len(numbers):,}</span>"
         f"<span>{number_text(high)}</span></p></div>"
     )
-
-
-def _label(metric: str) -> str:
-    return metric.replace("_", " ").replace(".", " · ")
 
 
 # What gave no image, and how the run was set.

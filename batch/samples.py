@@ -60,6 +60,16 @@ class RecipeSummary:
         return {name: float(np.median(values)) for name, values in self.metrics.items()}
 
 
+def metric_label(name: str) -> str:
+    """A metric's name in words."""
+    return name.replace("_", " ").replace(".", " ")
+
+
+def by_interest(names: Iterable[str]) -> list[str]:
+    """Names of metrics, ratios first and counts of steps last, otherwise in their order."""
+    return sorted(names, key=lambda name: (name.endswith("num_steps"), "perceptual" in name))
+
+
 class Sample(NamedTuple):
     """One image of a recipe, ready to be drawn; None stands for a file that cannot be shown."""
 
