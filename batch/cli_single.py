@@ -62,11 +62,10 @@ def learn(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Learn an editing vector from one picture and its edited part mask.
+    """Learn an editing vector from one picture and its edited part mask.
 
-    \b
-    editvec learn avatars/smile --image I.png --mask-after M.png --roi mouth,teeth
-    editvec learn --from pairs/starter.json
+    The picture is embedded, the edit is learned and measured, and the vector is stored with its
+    mask pair and its metrics. Of a picture that is not square the middle square is taken.
     """
     if (address is None) == (pair_list is None):
         raise click.UsageError("give either CLASS/NAME with its files, or --from LIST")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from batch.samples import RecipeSummary, Sample, by_interest, metric_label
+from batch.samples import RecipeSummary, Sample, Term, by_interest, metric_label
 
 SIDE = 128
 MAX_RECIPES = 8
@@ -76,7 +76,12 @@ def describe_recipe(recipe: RecipeSummary) -> str:
     """The recipe's vectors and scales in words, or its name where it has none."""
     if not recipe.terms:
         return recipe.name or "no edit"
-    return " + ".join(f"{_short(term.address)} × {term.scale:g}" for term in recipe.terms)
+    return " + ".join(f"{_short(term.address)} × {scale_text(term)}" for term in recipe.terms)
+
+
+def scale_text(term: Term) -> str:
+    """The scale with a real minus sign."""
+    return f"{term.scale:g}".replace("-", "−")
 
 
 def number_text(value: float) -> str:
@@ -149,8 +154,8 @@ def _write(
 ) -> None:
     """One line of text, cut to a width; what cannot be printed is escaped."""
     font = ImageFont.load_default(size=size)
-    # the default font has no multiplication sign
-    line = printable(text).replace("×", "x")
+    # the default font has no signs of arithmetic
+    line = printable(text).replace("×", "x").replace("−", "-")
     if font.getlength(line) > width:
         while line and font.getlength(line + "…") > width:
             line = line[:-1]

@@ -20,7 +20,7 @@ from batch.parts import repainted_labels
 from batch.settings import engine_version
 from engine.descent import OnStep
 from engine.editing import EditResult
-from engine.images import fit_pixels, read_image, resize_mask, to_images
+from engine.images import crop_box, fit_pixels, read_image, resize_mask, to_images
 from engine.metrics import leakage, success
 from engine.roi import default_dilation
 from registry.entities import (
@@ -95,7 +95,7 @@ def learn_vector(
     pair = _read_pair(request, model)
     roi_labels = _roi_labels(request, pair, model)
     resolution = editor.bundle.resolution
-    images = to_images([fit_pixels(pair.pixels, resolution, fit="stretch")]).to(editor.device)
+    images = to_images([fit_pixels(pair.pixels, resolution, fit="crop")]).to(editor.device)
 
     began = time.monotonic()
     embedded = editor.embed(
@@ -189,9 +189,10 @@ def _roi_labels(request: LearnRequest, pair: _Pair, model: ClassModel) -> list[s
 
 
 def _tensor(mask: Mask, resolution: int, editor: Editor) -> torch.Tensor:
-    """The mask at the generator's resolution, [1, H, W]."""
-    resized = resize_mask(mask, resolution)
-    return torch.as_tensor(np.asarray(resized), device=editor.device).long()[None]
+    """The mask as the generator sees the picture: the middle square, [1, H, W]."""
+    top, left, bottom, right = crop_box(*mask.shape)
+    resized = resize_mask(mask[top:bottom, left:right], resolution)
+    return torch.as_tensor(resized, device=editor.device).long()[None]
 
 
 def _stage(name: str, on_progress: OnProgress | None) -> OnStep | None:
@@ -280,12 +281,13 @@ def _record(settings: LearnSettings, editor: Editor) -> dict[str, Any]:
 
 def _stored_pair(pair: _Pair, learned: EditResult, model: ClassModel) -> NewMaskPair:
     """The mask pair at the picture's own size; a segmented mask before is enlarged to it."""
-    height, width = pair.pixels.shape[:2]
     before = pair.mask_before
     if before is None:
-        segmented = learned.mask_before[0].cpu().numpy().astype(np.uint16)
-        picture = Image.fromarray(segmented).resize((width, height), Image.Resampling.NEAREST)
-        before = np.asarray(picture).astype(np.int32)
+        # beyond the middle square nothing was segmented, and nothing was edited
+        top, left, bottom, right = crop_box(*pair.mask_after.shape)
+        before = pair.mask_after.copy()
+        segmented = learned.mask_before[0].cpu().numpy()
+        before[top:bottom, left:right] = resize_mask(segmented, bottom - top)
     stream = io.BytesIO()
     Image.fromarray(pair.pixels).save(stream, "PNG")
     return NewMaskPair(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import registry.errors
 from batch.contact_sheet import Section, draw_contact_sheet
 from batch.errors import DiskFullError
+from batch.recipe import SOURCE_RECIPE
 from batch.report_page import MAX_LISTED, Leftovers, Page, render_page
 from batch.samples import Row, SampleReader, read_rows, summarise
 from registry.blobs import write_atomically
@@ -68,7 +69,9 @@ def write_report(
         run={name: value for name, value in run.items() if name not in _SHOWN_ELSEWHERE},
     )
     files = ReportFiles(out / "report.html", out / "contact_sheet.png")
-    sheet = draw_contact_sheet(page.title, page.subtitle, sections)
+    # unedited samples are the "before" of every other recipe
+    edited = [section for section in sections if section.recipe.name != SOURCE_RECIPE]
+    sheet = draw_contact_sheet(page.title, page.subtitle, edited or sections)
     stream = io.BytesIO()
     sheet.save(stream, "PNG", optimize=True)
     try:

@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from batch.contact_sheet import Section, describe_recipe, number_text, printable
+from batch.contact_sheet import (
+    Section,
+    describe_recipe,
+    number_text,
+    printable,
+    scale_text,
+)
 from batch.report_style import STYLE
 from batch.samples import RecipeSummary, Sample, by_interest, metric_label
 
@@ -170,7 +176,7 @@ def _legend(labels: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
 def _recipe(number: int, section: Section) -> str:
     recipe = section.recipe
     chips = "".join(
-        f'<span class="chip">{_text(term.address)} <b>× {term.scale:g}</b></span>'
+        f'<span class="chip">{_text(term.address)} <b>× {scale_text(term)}</b></span>'
         for term in recipe.terms
     )
     charts = "".join(

@@ -209,6 +209,34 @@ def test_a_larger_picture_is_learned_from_and_kept_at_its_own_size(
     assert decode_mask(bench.library.blobs.get(pair.mask_after_digest)).shape == (96, 64)
 
 
+def test_of_a_wide_picture_the_middle_square_is_learned_from(
+    bench: Workbench, files: Files, tmp_path: Path
+) -> None:
+    def widened(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        margins = [(0, 0), (6, 7), *[(0, 0)] * (array.ndim - 2)]
+        return np.pad(array, margins)
+
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    wide = write_files(folder, *map(widened, (files.pixels, files.mask_before, files.mask_after)))
+    editor = bench.editor_for("tiny/grin")
+    square = learn_vector(bench.library, editor, files.request(roi_labels=("mouth",)))
+
+    outcome = learn_vector(
+        bench.library, editor, wide.request(roi_labels=("mouth",), mask_before=None)
+    )
+    exact = learn_vector(bench.library, editor, wide.request(roi_labels=("mouth",)))
+
+    assert exact.vector == square.vector
+    digest = outcome.vector.pairs[0].mask_before_digest
+    before = decode_mask(bench.library.blobs.get(digest))
+    assert (before[:, :6] == wide.mask_after[:, :6]).all()
+    editor_mask = editor.synthesize_with_mask(
+        _stored_ws(bench, outcome.vector.pairs[0].source_ws_digest)
+    ).mask[0]
+    assert (before[:, 6:38] == editor_mask.numpy()).all()
+
+
 def test_progress_is_told_for_both_stages(bench: Workbench, files: Files) -> None:
     seen: list[tuple[str, int, int]] = []
 
