@@ -1,14 +1,20 @@
 """Libraries on both databases, for the tests of the library."""
 
+import multiprocessing
+import uuid
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from registry.config import RegistryConfig
+from registry.database import open_engine
 from registry.schema import upgrade
 from registry.store import Library
+from tests.conftest import POSTGRESQL, _require
 from tests.registry_fixtures import write_small_bundle
 
 
@@ -26,6 +32,32 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         return write_small_bundle(tmp_path / folder, **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql_url() -> Iterator[str]:
+    """A PostgreSQL database of this session: creating one per test is slow."""
+    _require(POSTGRESQL, "PostgreSQL")
+    server = f"postgresql+psycopg://postgres@{POSTGRESQL[0]}:{POSTGRESQL[1]}"
+    name = f"editvec_registry_{uuid.uuid4().hex[:12]}"
+    engine = open_engine(f"{server}/postgres").execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield f"{server}/{name}"
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def postgresql_url(shared_postgresql_url: str) -> Iterator[str]:
+    """The session's database, empty again after each test."""
+    yield shared_postgresql_url
+    engine = open_engine(shared_postgresql_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
@@ -63,3 +95,11 @@ def sqlite_library(tmp_path: Path, bundle: Path) -> Iterator[Library]:
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
         library.add_bundle(bundle)
         yield library
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Starts processes from one that has imported the library already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.registry_processes", "alembic.command"])
+    return context

@@ -1,15 +1,15 @@
 """Transactions, concurrent processes, forks, and errors as one line."""
 
-import multiprocessing
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from registry.config import RegistryConfig
@@ -17,6 +17,7 @@ from registry.database import open_engine, parse_database_url, reading, serialis
 from registry.errors import ConfigError, DatabaseError, DiskFullError
 from registry.models import HistoryRow
 from registry.schema import upgrade
+from tests.registry_processes import claim_until_none_is_left
 
 ITEMS = 2_000
 PROCESSES = 8
@@ -93,28 +94,9 @@ def test_serialised_subject_is_worked_on_by_one_transaction_at_a_time(engine: En
     assert numbers == list(range(30))
 
 
-def _claim_until_none_is_left(url: str, name: str) -> int:
-    """What a worker does: claims 16 rows at a time by an UPDATE, one transaction each."""
-    engine = open_engine(url)
-    claimed = 0
-    while True:
-        with transaction(engine) as session:
-            free = select(HistoryRow.id).where(HistoryRow.by == "").limit(16)
-            ids = list(session.scalars(free))
-            if not ids:
-                break
-            changed = session.execute(
-                update(HistoryRow)
-                .where(HistoryRow.id.in_(ids), HistoryRow.by == "")
-                .values(by=name)
-                .returning(HistoryRow.id)
-            )
-            claimed += len(changed.all())
-    engine.dispose()
-    return claimed
-
-
-def test_eight_processes_on_sqlite_meet_no_lock_error(tmp_path: Path) -> None:
+def test_eight_processes_on_sqlite_meet_no_lock_error(
+    tmp_path: Path, processes: ForkServerContext
+) -> None:
     config = RegistryConfig.for_home(tmp_path)
     upgrade(config)
     engine = open_engine(config.database_url)
@@ -122,11 +104,10 @@ def test_eight_processes_on_sqlite_meet_no_lock_error(tmp_path: Path) -> None:
         session.add_all(_row(str(item)) for item in range(ITEMS))
     engine.dispose()
 
-    context = multiprocessing.get_context("forkserver")
-    with context.Pool(PROCESSES) as pool:
+    with processes.Pool(PROCESSES) as pool:
         # a lock error in any process would be raised here
         counts = pool.starmap(
-            _claim_until_none_is_left,
+            claim_until_none_is_left,
             [(config.database_url, f"p{place}") for place in range(PROCESSES)],
         )
 

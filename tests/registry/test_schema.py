@@ -1,18 +1,19 @@
 """Is the database at head? What is done about it, and what is said."""
 
-import multiprocessing
 import subprocess
 import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 
 from registry.config import RegistryConfig
 from registry.database import open_engine, transaction
 from registry.errors import ConfigError, DatabaseError, SchemaError
 from registry.schema import current, ensure_current, known_revisions, upgrade
 from registry.store import Library
+from tests.registry_processes import count_tables
 
 HEAD = known_revisions()[-1]
 
@@ -115,17 +116,13 @@ def test_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         Library.open(RegistryConfig.for_home(tmp_path / "file" / "home"))
 
 
-def _open(config: RegistryConfig) -> int:
-    with Library.open(config) as library:
-        return len(inspect(library.engine).get_table_names())
-
-
-def test_eight_processes_starting_at_once_make_one_schema(tmp_path: Path) -> None:
+def test_eight_processes_starting_at_once_make_one_schema(
+    tmp_path: Path, processes: ForkServerContext
+) -> None:
     config = RegistryConfig.for_home(tmp_path / "home")
-    context = multiprocessing.get_context("forkserver")
 
-    with context.Pool(8) as pool:
-        tables = pool.map(_open, [config] * 8, chunksize=1)
+    with processes.Pool(8) as pool:
+        tables = pool.map(count_tables, [config] * 8, chunksize=1)
 
     assert len(set(tables)) == 1
     assert tables[0] > 10
@@ -133,12 +130,11 @@ def test_eight_processes_starting_at_once_make_one_schema(tmp_path: Path) -> Non
 
 @pytest.mark.services
 def test_four_upgrades_of_postgresql_at_once_make_one_schema(
-    tmp_path: Path, postgresql_url: str
+    tmp_path: Path, postgresql_url: str, processes: ForkServerContext
 ) -> None:
     config = _named(tmp_path, postgresql_url)
-    context = multiprocessing.get_context("forkserver")
 
-    with context.Pool(4) as pool:
+    with processes.Pool(4) as pool:
         pool.map(upgrade, [config] * 4, chunksize=1)
 
     assert current(config).is_current

@@ -1,14 +1,13 @@
 """The contract of the library, on SQLite and on PostgreSQL."""
 
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from registry.config import RegistryConfig
 from registry.entities import (
     Direction,
     Kind,
@@ -33,6 +32,7 @@ from registry.errors import (
 from registry.masks import encode_mask
 from registry.store import Library
 from tests.registry_fixtures import NUM_WS, PARTS, W_DIM, mask_pair, new_vector, random_delta
+from tests.registry_processes import add_vector
 
 # --- class models ---
 
@@ -425,11 +425,6 @@ def _add_in_thread(library: Library, seed: int) -> int:
     return library.add_vector(new_vector("raced"), random_delta(seed)).version
 
 
-def _add_in_process(config: RegistryConfig, seed: int) -> int:
-    with Library.open(config) as library:
-        return _add_in_thread(library, seed)
-
-
 def test_sixteen_threads_get_versions_one_to_sixteen(library: Library) -> None:
     with ThreadPoolExecutor(16) as threads:
         versions = threads.map(lambda seed: _add_in_thread(library, seed), range(16))
@@ -444,10 +439,11 @@ def test_sixteen_equal_adds_get_one_version(library: Library) -> None:
     assert set(versions) == {1}
 
 
-def test_four_processes_get_versions_one_to_sixteen(library: Library) -> None:
-    context = multiprocessing.get_context("forkserver")
-    with context.Pool(4) as pool:
-        versions = pool.starmap(_add_in_process, [(library.config, seed) for seed in range(16)])
+def test_four_processes_get_versions_one_to_sixteen(
+    library: Library, processes: ForkServerContext
+) -> None:
+    with processes.Pool(4) as pool:
+        versions = pool.starmap(add_vector, [(library.config, seed) for seed in range(16)])
 
     assert sorted(versions) == list(range(1, 17))
 
