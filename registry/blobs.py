@@ -236,6 +236,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         BlobError: it cannot be written; DiskFullError when no space is left.
     """
+    if not path.parent.is_dir():
+        raise BlobError(f"file {path}: its folder does not exist")
     with _foreign_errors(f"file {path}"), _appearing(path) as file:
         file.write(data)
 

@@ -24,6 +24,10 @@ from registry.errors import CompatibilityError, CompositionError
 _TERM = re.compile(r"(?P<address>[^\[\]=]+)(\[(?P<first>\d+):(?P<last>\d+)\])?=(?P<scale>.+)\Z")
 
 
+MAX_SCALE = 1e9
+"""Larger scales mean nothing, and sums of them could overflow."""
+
+
 @dataclass(frozen=True)
 class WeightedDelta:
     """One summand: scale times the rows of a delta that the mask keeps.
@@ -181,13 +185,10 @@ def weighted_sum(terms: Sequence[WeightedDelta]) -> FloatArray:
         raise CompositionError(f"composition: the deltas have different shapes: {sorted(shapes)}")
     contributions = np.stack([contribution(term) for term in terms])
     flat = contributions.reshape(len(terms), -1)
-    if len(terms) == 1:
-        total = flat[0]
-    else:
-        total = np.array([math.fsum(column) for column in flat.T.tolist()])
-    summed: FloatArray = total.reshape(terms[0].delta.shape).astype(np.float32)
-    if not np.isfinite(summed).all():
+    total = np.array([math.fsum(column) for column in flat.T.tolist()])
+    if np.abs(total).max() > np.finfo(np.float32).max:
         raise CompositionError("composition: the sum is too large for float32")
+    summed: FloatArray = total.reshape(terms[0].delta.shape).astype(np.float32)
     return summed
 
 
@@ -195,10 +196,12 @@ def contribution(term: WeightedDelta) -> npt.NDArray[np.float64]:
     """What one term adds, float64 [num_ws, w_dim].
 
     Raises:
-        CompositionError: a scale that is not finite, or a row mask of another length.
+        CompositionError: a scale that is not finite or huge, or a row mask of another length.
     """
     if not math.isfinite(term.scale):
         raise CompositionError(f"composition: expected a finite scale, got {term.scale}")
+    if abs(term.scale) > MAX_SCALE:
+        raise CompositionError(f"composition: scale {term.scale:g} is beyond {MAX_SCALE:g}")
     scaled: npt.NDArray[np.float64] = term.delta.astype(np.float64) * term.scale
     if term.row_mask is not None:
         if len(term.row_mask) != term.delta.shape[0]:

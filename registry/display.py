@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from registry.composition import PlannedComposition
-from registry.entities import ClassModel, EditingVector
-from registry.exchange import ImportedVector
 from registry.tables import Cell, format_record, format_table
+
+if TYPE_CHECKING:
+    from registry.composition import PlannedComposition
+    from registry.entities import ClassModel, EditingVector
+    from registry.exchange import ImportedVector
 
 
 def classes_text(found: Sequence[ClassModel]) -> str:

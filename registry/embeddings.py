@@ -6,11 +6,10 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Engine
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, Executable
 
 from registry import codec, selects
 from registry.blobs import BlobStore, is_digest
@@ -76,12 +75,25 @@ def write_embeddings(engine: Engine, blobs: BlobStore, embeddings: Iterable[Embe
         }
         for place, embedding in enumerate(batch.values())
     ]
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     with transaction(engine) as session:
         for some in _batches(rows, _ROWS_PER_STATEMENT):
-            statement = insert(EmbeddingRow).values(some)
-            others = {name: statement.excluded[name] for name in some[0] if name not in _KEY}
-            session.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=others))
+            session.execute(_upsert(engine.dialect.name, some))
+
+
+def _upsert(dialect: str, rows: Sequence[dict[str, Any]]) -> Executable:
+    """Both databases have the same statement, each with a construct of its own."""
+    if dialect == "postgresql":
+        # imported only here: it takes a tenth of a second, which every command would pay
+        from sqlalchemy.dialects import postgresql
+
+        theirs = postgresql.insert(EmbeddingRow).values(rows)
+        others = {name: theirs.excluded[name] for name in rows[0] if name not in _KEY}
+        return theirs.on_conflict_do_update(index_elements=_KEY, set_=others)
+    from sqlalchemy.dialects import sqlite
+
+    ours = sqlite.insert(EmbeddingRow).values(rows)
+    others = {name: ours.excluded[name] for name in rows[0] if name not in _KEY}
+    return ours.on_conflict_do_update(index_elements=_KEY, set_=others)
 
 
 class _Packs:

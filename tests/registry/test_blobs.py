@@ -168,6 +168,8 @@ def test_file_written_atomically_replaces_the_old_one_or_nothing(
     assert list(tmp_path.iterdir()) == [path]
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
+    with pytest.raises(BlobError, match="its folder does not exist"):
+        write_atomically(tmp_path / "nowhere" / "file", b"new")
 
 
 def test_temporary_folder_is_gone_unless_renamed(tmp_path: Path) -> None:

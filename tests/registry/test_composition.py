@@ -80,6 +80,10 @@ def test_sum_of_nothing_or_of_different_shapes_is_refused() -> None:
         )
     with pytest.raises(CompositionError, match="finite scale"):
         weighted_sum([WeightedDelta(np.ones((4, 3), "f4"), float("nan"))])
+    with pytest.raises(CompositionError, match=r"scale 1e\+300 is beyond 1e\+09"):
+        weighted_sum([WeightedDelta(np.ones((4, 3), "f4"), 1e300)])
+    with pytest.raises(CompositionError, match="too large for float32"):
+        weighted_sum([WeightedDelta(np.full((4, 3), 3e38, "f4"), 2.0)])
     with pytest.raises(CompositionError, match="row mask of 4 rows, got 1"):
         weighted_sum([WeightedDelta(np.ones((4, 3), "f4"), 1.0, (True,))])
 
