@@ -1,5 +1,7 @@
 """The contract of the library, on SQLite and on PostgreSQL."""
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
@@ -23,6 +25,7 @@ from registry.errors import (
     CodecError,
     CompatibilityError,
     ConflictError,
+    DiskFullError,
     InvalidNameError,
     LabelNotFoundError,
     MaskError,
@@ -328,6 +331,22 @@ def test_several_vectors_are_stored_all_or_none(library: Library) -> None:
     assert [vector.name for vector in library.find_vectors()] == ["taken"]
 
 
+def test_full_disk_stores_no_part_of_the_vector(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    pair = mask_pair(library.get_class().labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFullError, match="no space left on the disk"):
+            library.add_vector(new_vector(), random_delta(), pairs=[pair])
+
+    assert library.find_vectors() == []
+    assert library.add_vector(new_vector(), random_delta(), pairs=[pair]).version == 1
+
+
 def test_altered_delta_is_noticed(library: Library) -> None:
     vector = library.add_vector(new_vector(), random_delta())
     blob = Path(library.blobs.url) / vector.delta_digest[:2] / vector.delta_digest
@@ -397,6 +416,12 @@ def test_composing_across_classes_or_generators_is_refused(
     def compose(*addresses: str) -> None:
         library.compose("avatars/x", [NewTerm(address=one, scale=1.0) for one in addresses])
 
+    library.add_vector(
+        new_vector("in-w", class_name="avatars@1", latent_space="W"), random_delta(3)
+    )
+
+    with pytest.raises(CompatibilityError, match=r"differ in latent space: W\+ and W"):
+        compose("avatars/smile", "avatars/in-w")
     with pytest.raises(CompatibilityError, match="differ in generator"):
         compose("avatars/smile", "avatars/look")
     with pytest.raises(CompatibilityError, match="differ in class: avatars and car"):
