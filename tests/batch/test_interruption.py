@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 
 from batch.audit import audit
+from batch.local import run_locally
+from batch.planning import RunRequest, open_run
+from batch.recipe import parse_edit
 from batch.runs import Runs
+from batch.settings import RunSettings
 from registry.config import RegistryConfig
 from registry.store import Library
 
@@ -87,8 +91,15 @@ def test_a_killed_run_continues_with_the_same_command(
     assert again <= len(untouched) - finished_before, "what was recorded is not done twice"
     assert list(target.glob(".editvec/*/tmp")) == []
 
-    undisturbed = start(command(home, source, tmp_path / "other"))
-    undisturbed.communicate(timeout=120)
+    undisturbed = RunRequest(
+        class_name="tiny",
+        input_folder=source,
+        output_folder=tmp_path / "other",
+        edits=[parse_edit("smile=0:1:2")],
+        settings=RunSettings(),
+    )
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        run_locally(library, open_run(library, undisturbed).run)
     assert keys(target) == keys(tmp_path / "other")
 
 
@@ -116,3 +127,41 @@ def test_an_interrupted_run_gives_its_lease_back(
         assert "leased" not in Runs(library.engine).chunk_states(run.id)
         counts = Runs(library.engine).counts(run.id)
         assert 0 < counts.done < counts.total
+
+
+POISONED = """
+import os, signal, sys
+import batch.pipeline, editvec
+
+def decode(plan, planned, **options):
+    if planned.source == "5.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(plan, planned, **options)
+
+whole, batch.pipeline.decode = batch.pipeline.decode, decode
+sys.exit(editvec.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_an_input_that_kills_every_process_is_quarantined_and_the_rest_is_done(
+    home: Path, make_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, target = make_pictures(8), tmp_path / "out"
+    words = command(home, source, target)[2:]
+    statuses = []
+
+    while not statuses or statuses[-1] == -signal.SIGKILL:
+        assert len(statuses) < 10
+        process = start([sys.executable, "-c", POISONED, *words])
+        _, errors = process.communicate(timeout=240)
+        statuses.append(process.returncode)
+
+    assert statuses[-1] == 3, errors
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        counts = Runs(library.engine).counts(run.id)
+        assert (counts.done, counts.quarantined) == (14, 2)
+        assert audit(library, run).problems == []
+    lines = (target / "failed.jsonl").read_text().splitlines()
+    assert {row["source"] for row in map(json.loads, lines)} == {"5.png"}

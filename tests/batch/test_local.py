@@ -21,7 +21,10 @@ from batch.recipe import parse_edit
 from batch.runs import Runs
 from batch.settings import Composite, Mode, RunSettings
 from engine.inversion import EmbedSettings
+from registry.config import RegistryConfig
+from registry.entities import NewVector
 from registry.errors import RegistryError
+from registry.schema import upgrade
 from registry.store import Library
 
 Rows = list[dict[str, Any]]
@@ -240,8 +243,6 @@ def test_a_command_with_other_parameters_is_refused_and_names_the_field(
 def test_the_same_command_keeps_its_versions_when_a_newer_vector_appears(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
-    from registry.entities import NewVector
-
     wanted = request(make_pictures(1), tmp_path / "out", "smile=1")
     opened = open_run(library, wanted)
     model = library.get_class("tiny")
@@ -479,6 +480,28 @@ def test_names_that_are_no_text_come_out_readable(
     assert "caf%E9.png" in names
     assert "new%0Aline.png" in names
     assert audit(library, run).problems == []
+
+
+@pytest.mark.services
+def test_a_run_is_the_same_on_postgresql(
+    tiny_bundle: Path, make_pictures: MakePictures, tmp_path: Path, postgresql_url: str
+) -> None:
+    config = RegistryConfig(
+        home=tmp_path / "home", database_url=postgresql_url, blob_url=str(tmp_path / "blobs")
+    )
+    upgrade(config)
+    source, out = make_pictures(5), tmp_path / "out"
+    (source / "bad.png").write_bytes(b"no picture")
+    with Library.open(config) as library:
+        model = library.add_bundle(tiny_bundle)
+        delta = np.ones((model.num_ws, model.w_dim), np.float32)
+        library.add_vector(NewVector(class_name="tiny", name="smile", roi_labels=("mouth",)), delta)
+
+        run = do(library, request(source, out, "smile=0:1:2", embed="steps:1", chunk_size=2))
+
+        assert run.state == "completed_with_failures"
+        assert Runs(library.engine).counts(run.id).done == 10
+        assert audit(library, run).problems == []
 
 
 def test_an_audit_names_what_is_missing_and_what_is_too_much(
