@@ -6,7 +6,6 @@ items, 130 interrupted.
 
 import contextlib
 import errno
-import importlib
 import os
 import sys
 import traceback
@@ -16,6 +15,9 @@ from typing import Any
 
 import click
 
+import batch.cli
+import engine.cli
+import registry.cli
 from batch.errors import BatchError
 from cuda_ext.errors import CudaExtError
 from engine.errors import EngineError
@@ -59,10 +61,8 @@ def _ignore_result(result: object, **options: object) -> None:
     """Only ctx.exit() sets the exit status: what a command's function returns does not."""
 
 
-for _package in ("batch", "registry", "engine"):
-    with contextlib.suppress(ModuleNotFoundError):
-        for _command in importlib.import_module(f"{_package}.cli").COMMANDS:
-            cli.add_command(_command)
+for _command in [*batch.cli.COMMANDS, *registry.cli.COMMANDS, *engine.cli.COMMANDS]:
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
