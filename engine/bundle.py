@@ -73,6 +73,8 @@ def generator_digest(state: Mapping[str, Tensor]) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(state):
+        if state[name].dtype == torch.bfloat16:
+            raise BundleError(f"generator: expected a dtype that numpy has, {name} is bfloat16")
         array = state[name].detach().cpu().contiguous().numpy()
         header = [name, str(array.dtype), list(array.shape)]
         digest.update(json.dumps(header, separators=(",", ":")).encode() + b"\n")
@@ -236,7 +238,7 @@ def _read_verified(folder: Path) -> tuple[Bundle, dict[str, dict[str, Tensor]]]:
         content = _read_file(folder / entry.file, bundle.files[entry.file])
         try:
             states[name] = safetensors.torch.load(content)
-        except safetensors.SafetensorError as exc:
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as exc:
             raise BundleError(f"{entry.file}: expected a safetensors file: {exc}") from exc
         for key, tensor in states[name].items():
             if not bool(torch.isfinite(tensor).all()):
@@ -288,6 +290,8 @@ def _build_network(
 ) -> nn.Module:
     """The network with its weights, on the CPU."""
     if isinstance(config, SegmentationConfig):
+        # Files may hold float16 to be half as large; networks compute in float32.
+        state = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
         constant = generator_state.get("synthesis.b4.const")
         try:
             return SegmentationBranch.from_members(

@@ -144,6 +144,24 @@ def test_the_generator_digest_depends_on_names_shapes_and_values_only(small: Pat
     assert digest == expected.hexdigest()
 
 
+def test_files_may_hold_half_precision(copy: Path, small: Path) -> None:
+    for name in ("segmentation.safetensors", "encoder.safetensors"):
+        state = safetensors.torch.load_file(copy / name)
+        halved = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        _listed(copy, name, safetensors.torch.save(halved))
+
+    half, full = load_bundle(copy), load_bundle(small)
+
+    ws = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
+    for loaded in (half, full):
+        assert loaded.encoder is not None
+        assert {p.dtype for p in loaded.encoder.parameters()} == {torch.float32}
+    features = full.generator.synthesis.with_features(ws).features
+    torch.testing.assert_close(
+        half.segmentation(features), full.segmentation(features), atol=0.05, rtol=0.01
+    )
+
+
 # ----------------------------------------------------------------------------------------------
 # What is refused
 

@@ -34,7 +34,7 @@ def _published(trunk: str, path: Path) -> lpips.LPIPS:
     "trunk",
     [
         "squeeze",
-        pytest.param("alex", marks=pytest.mark.slow),
+        "alex",
         pytest.param("vgg", marks=pytest.mark.slow),
     ],
 )
