@@ -7,10 +7,12 @@ state every thousand steps, so that the same command after a kill goes on.
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import torch
+from torch import Tensor
 
 from avatars import default
 from avatars.dataset import SHARD_SIZE, rendered
@@ -37,7 +39,6 @@ from engine.bundle import NetworkState, write_bundle
 from engine.description import Label
 from engine.losses import Networks
 from engine.perceptual import build_perceptual
-from engine.segmentation import SegmentationBranch
 
 _log = logging.getLogger(__name__)
 
@@ -74,10 +75,6 @@ def build(work: Path, folder: Path, *, device: str) -> None:
     _log.info("6/8 segmentation branch")
     networks = Networks(synthesis=generator.synthesis, perceptual=perceptual, encoder=encoder)
     members = segmentation_stage.train(work, renders, networks, w_avg=generator.w_avg, seed=SEED)
-    # The branch is folded once here, so that one which cannot be loaded never gets written.
-    SegmentationBranch.from_members(
-        members, segmentation_stage.SEGMENTATION, constant=generator.constant
-    )
     _log.info("7/8 attribute classifier")
     classifier = train_classifier(work, renders, device=device, seed=SEED)
     _log.info("8/8 identity network")
@@ -88,12 +85,14 @@ def build(work: Path, folder: Path, *, device: str) -> None:
         description="Cartoon faces with exact part masks; the class that editvec comes with.",
         license="Apache-2.0",
         labels=[
-            Label(index, name, tuple(int(value) for value in color))
-            for index, (name, color) in enumerate(zip(LABELS, LABEL_COLORS, strict=True))
+            Label(index, name, (red, green, blue))
+            for index, (name, (red, green, blue)) in enumerate(
+                zip(LABELS, LABEL_COLORS.tolist(), strict=True)
+            )
         ],
         networks={
             "generator": NetworkState(CONFIG, generator.state_dict()),
-            "segmentation": NetworkState(segmentation_stage.SEGMENTATION, members),
+            "segmentation": NetworkState(segmentation_stage.SEGMENTATION, _halved(members)),
             "encoder": NetworkState(encoder_stage.ENCODER, encoder.state_dict()),
             "perceptual": NetworkState(PERCEPTUAL, perceptual.state_dict()),
             "classifier": NetworkState(CLASSIFIER, classifier.state_dict()),
@@ -112,6 +111,11 @@ def build(work: Path, folder: Path, *, device: str) -> None:
         replace=True,
     )
     _log.info("bundle %s in %s", bundle.bundle_digest[:12], folder)
+
+
+def _halved(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The members with their linear weights in float16, which halves the largest file."""
+    return {name: tensor.half() if tensor.ndim == 2 else tensor for name, tensor in members.items()}
 
 
 @click.command()

@@ -43,14 +43,14 @@ class Goal(NamedTuple):
         value: The figure.
         bound: What it has to reach; None where nothing is promised.
         unit: Unit of both.
-        count: Images behind the figure.
+        images: Images behind the figure.
     """
 
     name: str
     value: float
     bound: float | None
     unit: str
-    count: int
+    images: int
 
     @property
     def met(self) -> bool:
@@ -111,10 +111,10 @@ def measure(
         goal("embedding PSNR, median", embedding.median().item(), 24.0, "dB", count),
         goal("part mIoU after embedding", float(np.mean(list(known.values()))), 0.70, "", count),
         goal("attribute accuracy", accuracy * 100, 97.0, "%", count),
-        goal("smile success at scale 1", smiles.success * 100, 85.0, "%", smiles.count),
-        goal("PSNR outside the ROI", smiles.psnr_outside, 30.0, "dB", smiles.count),
-        goal("smile success, refined", smiles.success_refined * 100, 85.0, "%", smiles.count),
-        goal("PSNR outside, refined", smiles.psnr_refined, 30.0, "dB", smiles.count),
+        goal("smile success at scale 1", smiles.success * 100, 85.0, "%", smiles.images),
+        goal("PSNR outside the ROI", smiles.psnr_outside, 30.0, "dB", smiles.images),
+        goal("smile success, refined", smiles.success_refined * 100, 85.0, "%", smiles.images),
+        goal("PSNR outside, refined", smiles.psnr_refined, 30.0, "dB", smiles.images),
     ]
     return lines, ious
 
@@ -144,7 +144,7 @@ def _accuracy(editor: Editor, drawn: Rendered, params: FloatArray) -> float:
 class _Smiles(NamedTuple):
     """What the smile vector does at scale 1, before and after refinement."""
 
-    count: int
+    images: int
     success: float
     psnr_outside: float
     success_refined: float
@@ -210,7 +210,7 @@ def table(title: str, lines: list[Goal], ious: dict[str, float]) -> str:
     rows = [f"{title}"]
     for line in lines:
         bound = "" if line.bound is None else f">= {line.bound:g} {'ok' if line.met else 'MISSED'}"
-        rows.append(f"  {line.name:28} {line.value:8.2f} {line.unit:3} {bound:16} n={line.count}")
+        rows.append(f"  {line.name:28} {line.value:8.2f} {line.unit:3} {bound:16} n={line.images}")
     rows.append("  IoU by part: " + ", ".join(f"{k} {v:.2f}" for k, v in ious.items()))
     return "\n".join(rows)
 

@@ -1,4 +1,4 @@
-"""The starter library's mask pairs: every edit is clear, and stays within the parts that it names."""
+"""The starter library's mask pairs: every edit is clear and stays within its parts."""
 
 import json
 import subprocess
