@@ -177,12 +177,13 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
 @click.pass_context
 def resume(ctx: click.Context, /, *, run_id: str, **options: Any) -> None:
     """Continue a run that was interrupted or paused."""
+    from batch.planning import mark_folder
     from batch.runs import Runs
 
     config, library = open_library(ctx)
     with library:
         record = Runs(library.engine).get(run_id)
-        record.work_folder.mkdir(parents=True, exist_ok=True)
+        mark_folder(record)
         _execute(ctx, config, library, record, options)
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from batch.entities import RunRecord
 from batch.report import write_report
 from batch.runs import Runs
+from batch.sinks.files import raise_if_full
 from batch.sinks.imagefolder import ImageFolderSink, manifest_row, run_summary
 from registry.database import now
 from registry.store import Library
@@ -14,7 +22,7 @@ def complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     """Writes what describes the whole run, from SQL alone, and then closes it.
 
     A process that is killed on the way leaves a run that is still open, and whoever comes next
-    does all of it again.
+    does all of it again. Of several that come at once, one does it and the others wait.
 
     Args:
         library: where the run is.
@@ -24,11 +32,17 @@ def complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     Raises:
         DiskFullError: no space is left; the run stays open.
     """
+    run.work_folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(run.work_folder):
+        run = Runs(library.engine).get(run.id)
+        return run if run.is_finished else _complete(library, run, state)
+
+
+def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     runs = Runs(library.engine)
     model = library.get_class(run.plan.class_address)
-    run = runs.get(run.id)
     summary = run_summary(run, model, runs.counts(run.id), state=state, finished_at=now())
-    sink = ImageFolderSink(run, model.labels, writer_name="manifests")
+    sink = ImageFolderSink(run, model.labels, writer_name=uuid.uuid4().hex)
     sink.write_manifests(
         done=runs.items(run.id, states=["done"]),
         rejected=runs.items(run.id, states=["rejected"]),
@@ -37,6 +51,21 @@ def complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     )
     folder = run.plan.output_folder
     rows = (manifest_row(run.plan, item) for item in runs.items(run.id, states=["done"]))
-    write_report(folder, summary, rows, inputs_root=run.plan.input_folder or folder)
+    try:
+        write_report(folder, summary, rows, inputs_root=run.plan.input_folder or folder)
+    except OSError as exc:
+        raise_if_full(exc, folder / "report.html")
+        raise
     sink.writer.clean()
     return runs.close(run.id, state)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds a lock on a folder; it ends with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -91,6 +91,7 @@ def open_run(library: Library, request: RunRequest) -> OpenedRun:
             )
         if known.cancel_requested:
             raise RunConflictError(f"output folder: run {known.id[:8]} is being cancelled")
+        mark_folder(known)
         return OpenedRun(known, False, _changes_since(known))
     model = library.get_class(request.class_name)
     plan = RunPlan(
@@ -107,7 +108,31 @@ def open_run(library: Library, request: RunRequest) -> OpenedRun:
         settings=settings,
     )
     inputs, notes = _inputs(source, settings)
-    return OpenedRun(Runs(library.engine).create(plan, inputs), True, notes)
+    _make(target)
+    run = Runs(library.engine).create(plan, inputs)
+    mark_folder(run)
+    return OpenedRun(run, True, notes)
+
+
+def mark_folder(run: RunRecord) -> None:
+    """Makes the folder in the output folder that ties it to the run.
+
+    Raises:
+        PlanError: the output folder cannot be written to, or was removed while the run was on.
+    """
+    if run.state != "planned" and not run.work_folder.is_dir():
+        raise PlanError(
+            f"output folder: {run.plan.output_folder} of run {run.id[:8]} was removed; "
+            "give the whole command to begin anew"
+        )
+    _make(run.work_folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PlanError(f"output folder: cannot make {folder} ({exc.strerror or exc})") from exc
 
 
 def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> list[Recipe]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from batch.local import Progress, run_locally
 from batch.planning import RunRequest, open_run
 from batch.recipe import parse_edit
 from batch.runs import Runs
-from batch.settings import Composite, Mode, RunSettings
+from batch.settings import Composite, Mode, RunSettings, Space
 from engine.inversion import EmbedSettings
 from registry.config import RegistryConfig
 from registry.entities import NewVector
@@ -427,6 +428,72 @@ def test_a_full_disk_pauses_the_run_and_room_resumes_it(
 
     assert finished.state == "completed"
     assert audit(library, finished).problems == []
+
+
+def test_a_process_that_ends_while_it_writes_the_manifests_leaves_a_run_that_can_be_finished(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import batch.completion
+
+    out = tmp_path / "out"
+    wanted = request(make_pictures(2), out, "smile=1")
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch.completion, "write_report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            do(library, wanted)
+    assert not Runs(library.engine).latest()[0].is_finished
+
+    run = do(library, wanted)
+
+    assert run.state == "completed"
+    assert (out / "report.html").exists()
+    assert audit(library, run).problems == []
+
+
+def test_two_commands_at_once_share_one_run(
+    library: Library, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    wanted = request(make_pictures(12), tmp_path / "out", "smile=1", chunk_size=1)
+    opened = open_run(library, wanted)
+    ended: list[RunRecord] = []
+    threads = [
+        threading.Thread(target=lambda: ended.append(run_locally(library, opened.run)))
+        for _ in range(2)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [run.state for run in ended] == ["completed", "completed"]
+    assert ended[0] == ended[1]
+    assert audit(library, ended[0]).problems == []
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(
+    library: Library, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(PlanError, match=r"output folder: cannot make .*Not a directory"):
+        open_run(library, request(make_pictures(1), tmp_path / "file/out", "smile=1"))
+
+
+@pytest.mark.parametrize("space", ["W", "W+"])
+def test_embedding_stops_where_its_target_is_reached(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, space: str
+) -> None:
+    out = tmp_path / "out"
+
+    do(library, request(make_pictures(2), out, "smile=1", embed="target:1", space=Space(space)))
+
+    steps = [row["metrics"]["reconstruction"]["num_steps"] for row in rows(out)]
+    assert all(count < 5 for count in steps)
 
 
 def test_a_cancelled_run_begins_no_further_mini_batch(
