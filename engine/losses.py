@@ -77,8 +77,8 @@ PRESETS: Mapping[str, LossWeights] = {
     "released-embed": LossWeights(
         perceptual_weight=10.0, mse_weight=1.0, encoder_weight=1.0, mse_divisor="all"
     ),
-    "learn": LossWeights(perceptual_weight=5.0, mse_weight=75.0, cross_entropy_weight=1.0),
-    "refine": LossWeights(perceptual_weight=10.0, mse_weight=150.0, cross_entropy_weight=1.0),
+    "learn": LossWeights(perceptual_weight=20.0, mse_weight=300.0, cross_entropy_weight=1.0),
+    "refine": LossWeights(perceptual_weight=20.0, mse_weight=300.0, cross_entropy_weight=1.0),
     "embed": LossWeights(perceptual_weight=1.0, mse_weight=10.0),
 }
 
