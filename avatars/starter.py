@@ -191,8 +191,8 @@ SURPRISE = Starter(
     "Drops the jaw, opens the eyes wide and lifts the eyebrows.",
     ("brow", "eye", "iris", "mouth", "teeth"),
     seed=113,
-    before={"smile": 0.1, "mouth_opening": 0.05, "eye_opening": 0.45, "brow_height": -0.4},
-    after={"mouth_opening": 0.95, "eye_opening": 1.0, "brow_height": 0.95},
+    before={"smile": 0.1, "mouth_opening": 0.15, "eye_opening": 0.5, "brow_height": -0.3},
+    after={"mouth_opening": 0.6, "eye_opening": 0.95, "brow_height": 0.7},
 )
 """The vector that the demo learns while one watches; not part of the library."""
 
