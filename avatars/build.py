@@ -5,7 +5,6 @@ state every thousand steps, so that the same command after a kill goes on.
 """
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,7 +128,6 @@ def _halved(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def main(work: Path, out: Path, device: str | None) -> None:
     """Train every network of the class avatars and write the bundle."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(os.cpu_count() or 1)
     started = time.monotonic()
     build(work, out, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     _log.info("done in %.0f minutes", (time.monotonic() - started) / 60)

@@ -6,7 +6,6 @@ exact masks and facts of the renderer, and the attribute classifier.
 """
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -221,7 +220,6 @@ def table(title: str, lines: list[Goal], ious: dict[str, float]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(count: int, bundle: Path | None, as_json: bool) -> None:
     """Measure a bundle of the class avatars and its smile vector on held-out renders."""
-    torch.set_num_threads(os.cpu_count() or 1)
     editor = Editor.open(bundle or default.BUNDLE_FOLDER)
     with tempfile.TemporaryDirectory() as home:
         library = Library.open(RegistryConfig.from_environment(Path(home)))
