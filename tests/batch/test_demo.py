@@ -15,7 +15,7 @@ from avatars import attributes, starter
 from avatars.parameters import PARAMETERS
 from batch import demo
 from batch.errors import PlanError
-from batch.settings import RunSettings
+from batch.settings import Mode, RunSettings
 from registry.config import RegistryConfig
 from registry.store import Library
 
@@ -134,7 +134,7 @@ def test_command_keeps_its_library_in_its_folder(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("EDITVEC_HOME", str(tmp_path / "users"))
-    monkeypatch.setattr(demo, "RUNS", demo.RUNS[:1])
+    monkeypatch.setattr(demo, "RUNS", {"smile": Mode.VECTOR})
 
     status = editvec.main(["demo", str(tmp_path / "out"), "--device", "cpu"])
 

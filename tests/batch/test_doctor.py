@@ -130,3 +130,9 @@ def test_command_ends_with_status_1_when_something_is_broken(
     assert {"part": "class avatars", "state": "problem"}.items() <= next(
         finding for finding in findings if finding["part"] == "class avatars"
     ).items()
+
+
+def test_this_installation_is_fit(tmp_path: Path) -> None:
+    findings = examine(RegistryConfig.for_home(tmp_path / "home"))
+
+    assert [finding for finding in findings if finding.state is not State.OK] == []

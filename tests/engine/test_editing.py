@@ -78,7 +78,11 @@ def test_learning_paints_the_part_inside_and_leaves_the_outside(
     with torch.no_grad():
         reference = networks.synthesis(ws)
 
-    result = learn(networks, ws, after, roi_labels=ROI_LABELS, settings=EditSettings(30, 0.1))
+    weights = LossWeights(perceptual_weight=5, mse_weight=75, cross_entropy_weight=1)
+
+    result = learn(
+        networks, ws, after, roi_labels=ROI_LABELS, settings=EditSettings(30, 0.1, weights)
+    )
 
     careless = learn(
         networks,

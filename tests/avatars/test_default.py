@@ -1,0 +1,62 @@
+"""The shipped class and its starter library get into a library, once."""
+
+from pathlib import Path
+
+import pytest
+
+from avatars import default
+from avatars.render import LABEL_COLORS, LABELS
+from avatars.starter import STARTERS
+from registry.config import RegistryConfig
+from registry.errors import BundleFormatError
+from registry.store import Library
+
+
+def test_installing_brings_the_class_and_every_starter_vector(tmp_path: Path) -> None:
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        model = default.install(library)
+        vectors = library.find_vectors(class_name=model.name)
+
+    assert model.address == "avatars@1"
+    assert model.label_names == LABELS
+    assert [label.color for label in model.labels] == [tuple(c) for c in LABEL_COLORS.tolist()]
+    assert {vector.name for vector in vectors} == {starter.name for starter in STARTERS}
+    for vector in vectors:
+        assert vector.generator_digest == model.generator_digest
+        assert len(vector.pairs) == 1
+        assert {"success_iou", "leakage_psnr"} <= {metric.name for metric in vector.metrics}
+
+
+def test_starter_vectors_keep_the_parts_and_pairs_that_they_were_learned_from(
+    tmp_path: Path,
+) -> None:
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        default.install(library)
+        for starter in STARTERS:
+            vector = library.get_vector(starter.address)
+            assert vector.roi_labels == starter.roi_labels
+            assert vector.description == starter.description
+
+
+def test_installing_again_changes_nothing(tmp_path: Path) -> None:
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        first = default.install(library)
+        vectors = library.find_vectors()
+
+        assert default.install(library) == first
+        assert library.find_vectors() == vectors
+        assert len(library.classes()) == 1
+
+
+def test_an_installation_without_its_bundle_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(default, "BUNDLE_FOLDER", tmp_path / "none")
+
+    with (
+        Library.open(RegistryConfig.for_home(tmp_path / "home")) as library,
+        pytest.raises(BundleFormatError, match="missing; install editvec again"),
+    ):
+        default.install(library)
+
+    assert not default.is_shipped()
