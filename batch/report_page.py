@@ -180,8 +180,10 @@ def _recipe(number: int, section: Section) -> str:
         for term in recipe.terms
     )
     charts = "".join(
-        _histogram(name, recipe.metrics[name])
+        _histogram(name, values)
         for name in by_interest(recipe.metrics)[:MAX_HISTOGRAMS]
+        # a number of steps is worth a picture only where images stopped early
+        if len(set(values := recipe.metrics[name])) > 1 or not name.endswith("num_steps")
     )
     figures = "".join(_figure(sample) for sample in section.samples)
     shown = len(section.samples)
