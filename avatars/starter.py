@@ -176,12 +176,20 @@ STARTERS: tuple[Starter, ...] = (
         after={"hair_length": 0.8},
     ),
     Starter(
-        "bigger-nose",
-        "Makes the nose larger.",
-        ("nose",),
-        seed=101,
-        before={"nose_size": 0.056},
-        after={"nose_size": 0.093},
+        "stern",
+        "Draws the inner ends of the eyebrows down.",
+        ("brow",),
+        seed=19,
+        before={"brow_angle": 0.5, "brow_height": -0.1, "fringe": 0.1},
+        after={"brow_angle": -0.9},
+    ),
+    Starter(
+        "worried",
+        "Draws the inner ends of the eyebrows up.",
+        ("brow",),
+        seed=29,
+        before={"brow_angle": -0.5, "brow_height": -0.1, "fringe": 0.1},
+        after={"brow_angle": 0.9},
     ),
 )
 """The starter library; the order is that of the listing."""
