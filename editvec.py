@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status, as the module's docstring lists it.
     """
     # torch's CPU threads spin while they wait for each other, which takes the cores away from the
-    # very threads that they wait for as soon as anything else runs: measured, 13 times slower on
-    # two cores. It has to be said before torch is loaded.
+    # very threads that they wait for as soon as anything else runs: several times slower on two
+    # cores (benchmarks/waiting_threads.py). It has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     obj: dict[str, Any] = {"home": None, "traceback": False}
     try:
