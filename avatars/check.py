@@ -123,7 +123,7 @@ def _embedding(
 ) -> tuple[Tensor, dict[str, float]]:
     """PSNR [N] of the reconstructions, and the IoU of each part against the exact masks."""
     psnrs, masks = [], []
-    for images in _batches(drawn):
+    for images in _batches(drawn, "embed"):
         embedded = editor.embed(images, EmbedSettings(num_steps=setting.embed_steps))
         psnrs.append(embedded.psnr)
         masks.append(editor.synthesize_with_mask(embedded.ws).mask)
@@ -136,7 +136,7 @@ def _accuracy(editor: Editor, drawn: Rendered, params: FloatArray) -> float:
     """Share of the attributes that the classifier tells right."""
     assert editor.classifier is not None
     with torch.inference_mode():
-        logits = torch.cat([editor.classifier(images) for images in _batches(drawn)])
+        logits = torch.cat([editor.classifier(images) for images in _batches(drawn, "classify")])
     return float(((logits > 0).numpy() == attributes.present(params)).mean())
 
 
@@ -158,7 +158,7 @@ def _smile(
     drawn = render(params, editor.bundle.resolution, style=setting.style)
     refine = EditSettings.for_mode("refine", num_steps=setting.refine_steps)
     results: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for images in _batches(drawn):
+    for images in _batches(drawn, "smile"):
         ws = editor.embed(images, EmbedSettings(num_steps=setting.embed_steps)).ws
         edited = ws + delta
         refined = editor.refine(ws, edited, roi_labels=roi_labels, settings=refine)
@@ -199,8 +199,10 @@ def _not_smiling(count: int) -> FloatArray:
     return params[~smiling][:count]
 
 
-def _batches(drawn: Rendered) -> Iterator[Tensor]:
+def _batches(drawn: Rendered, task: str) -> Iterator[Tensor]:
+    """Images of the renders, telling on stderr how far the task is."""
     for start in range(0, len(drawn.pixels), BATCH):
+        click.echo(f"{task} {start}/{len(drawn.pixels)}", err=True)
         yield as_images(drawn.pixels[start : start + BATCH])
 
 
