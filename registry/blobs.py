@@ -10,26 +10,59 @@ import errno
 import hashlib
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import IO, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import IO, Protocol, TypeVar
 
 from registry.errors import BlobError, DiskFullError
 
+TEMPORARY_PREFIX = ".incoming-"
+LIBRARIES = "libraries"
+"""The folder beside the blobs that tells whose they are."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_TEMPORARY_PREFIX = ".incoming-"
-_BLOCK = 1 << 20
+BLOCK = 1 << 20
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a store: a blob by its digest, or what an interrupted command left, by its path.
+
+    Attributes:
+        name: the digest, or the path in the store.
+        size: in bytes.
+        modified: when it was put last.
+    """
+
+    name: str
+    size: int
+    modified: datetime
 
 
 class BlobStore(Protocol):
-    """What every store of blobs can do."""
+    """What every store of blobs can do.
+
+    Attributes:
+        url: where it is.
+        threads: how many requests at a time pay.
+        is_marked: whether the present library is known to be noted there, see `add_library`.
+    """
 
     url: str
+    threads: int
+    is_marked: bool
+
+    def absence(self) -> str | None:
+        """`not found` or `it is empty` where nothing was ever stored; None otherwise."""
+
+    def create(self) -> None:
+        """Makes the folder of a new store. Raises BlobError."""
 
     def has(self, digest: str) -> bool:
         """True when the blob is there."""
@@ -43,11 +76,38 @@ class BlobStore(Protocol):
     def get(self, digest: str) -> bytes:
         """The bytes, verified. Raises BlobError: missing, unreadable or altered."""
 
+    def read(self, digest: str) -> bytes:
+        """The bytes as they are. Raises BlobError: missing or unreadable."""
+
+    def rehash(self, digest: str) -> str:
+        """The digest that the bytes have, read in blocks. Raises BlobError."""
+
     def copy_to(self, digest: str, target: Path) -> None:
         """Writes the bytes to a new file, verified. Raises BlobError, DiskFullError."""
 
+    def delete(self, digest: str) -> None:
+        """Removes a blob; one that is not there is no error. Raises BlobError."""
+
+    def place(self, digest: str) -> str:
+        """Where the blob lies, for people."""
+
     def digests(self) -> Iterator[str]:
         """Every stored digest, in no promised order."""
+
+    def entries(self) -> Iterator[StoredFile]:
+        """Every blob with its size and time, in no promised order."""
+
+    def leftovers(self) -> Iterator[StoredFile]:
+        """Temporary files, of commands at work or of those that were killed."""
+
+    def remove_leftover(self, name: str) -> None:
+        """Removes a temporary file; one that is not there is no error. Raises BlobError."""
+
+    def libraries(self) -> dict[str, str]:
+        """Whose blobs are here: what `add_library` was told, by identity."""
+
+    def add_library(self, identity: str, text: str) -> None:
+        """Notes that a library keeps its blobs here. Raises BlobError."""
 
 
 def open_blob_store(url: str) -> BlobStore:
@@ -56,22 +116,42 @@ def open_blob_store(url: str) -> BlobStore:
     Raises:
         BlobError: the URL cannot be used.
     """
+    from registry.blobs_local import LocalBlobStore
+
     if "://" not in url:
         return LocalBlobStore(Path(url))
+    # imported only here: a listing needs none of it
+    from urllib.parse import unquote, urlsplit
+
     parts = urlsplit(url)
     if parts.scheme == "file":
         return LocalBlobStore(Path(unquote(parts.path)))
+    from registry.blobs_fsspec import FsspecBlobStore
+
     return FsspecBlobStore(url)
 
 
-def put_all(store: BlobStore, contents: Sequence[bytes]) -> list[str]:
-    """Stores several blobs at once; their digests in the same order.
+def put_all(store: BlobStore, contents: Sequence[bytes | Path]) -> list[str]:
+    """Stores several blobs at once, bytes or files; their digests in the same order."""
+
+    def put(content: bytes | Path) -> str:
+        return store.put_file(content) if isinstance(content, Path) else store.put(content)
+
+    return at_once(store, put, contents)
+
+
+def at_once(store: BlobStore, call: Callable[[_T], _U], values: Sequence[_T]) -> list[_U]:
+    """Calls a store once per value; the answers in the same order.
 
     Threads share the disk's syncs (or a remote store's round trips), which is all that a small
     blob costs.
     """
-    with ThreadPoolExecutor(max_workers=max(1, min(8, len(contents)))) as threads:
-        return list(threads.map(store.put, contents))
+    if len(values) < 2:
+        return [call(value) for value in values]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(store.threads, len(values))) as threads:
+        return list(threads.map(call, values))
 
 
 def digest_of(data: bytes) -> str:
@@ -90,144 +170,21 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.match(text) is not None
 
 
-class LocalBlobStore:
-    """Blobs in a local folder: `ab/ab12...`."""
+def check_digest(digest: str) -> str:
+    """Returns a digest.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = str(folder)
-
-    def path(self, digest: str) -> Path:
-        """Where a blob lies."""
-        return self.folder / _checked(digest)[:2] / digest
-
-    def has(self, digest: str) -> bool:
-        """True when the blob is there."""
-        return self.path(digest).is_file()
-
-    def put(self, data: bytes) -> str:
-        """Stores bytes; returns their digest."""
-        digest = digest_of(data)
-        if not self.has(digest):
-            with self._incoming(digest) as file:
-                file.write(data)
-        return digest
-
-    def put_file(self, path: Path) -> str:
-        """Stores a file's bytes; returns their digest."""
-        with _foreign_errors(f"file {path}"):
-            digest = digest_of_file(path)
-        if self.has(digest):
-            return digest
-        with path.open("rb") as source, self._incoming(digest) as file:
-            if _copy(source, file) != digest:
-                raise BlobError(f"file {path}: it changed while it was stored")
-        return digest
-
-    def get(self, digest: str) -> bytes:
-        """The bytes, verified."""
-        path = self.path(digest)
-        with _foreign_errors(f"blob {digest}"):
-            data = path.read_bytes()
-        if digest_of(data) != digest:
-            raise BlobError(f"blob {digest}: its bytes were altered ({path})")
-        return data
-
-    def copy_to(self, digest: str, target: Path) -> None:
-        """Writes the bytes to a new file, verified."""
-        path = self.path(digest)
-        with (
-            _foreign_errors(f"blob {digest}"),
-            path.open("rb") as source,
-            target.open("xb") as file,
-        ):
-            found = _copy(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if found != digest:
-            target.unlink()
-            raise BlobError(f"blob {digest}: its bytes were altered ({path})")
-
-    def digests(self) -> Iterator[str]:
-        """Every stored digest."""
-        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
-            if is_digest(path.name):
-                yield path.name
-
-    @contextmanager
-    def _incoming(self, digest: str) -> Iterator[IO[bytes]]:
-        """A temporary file that becomes the blob when the block ends well."""
-        target = self.path(digest)
-        with _foreign_errors(f"blob store {self.folder}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _appearing(target) as file:
-                yield file
+    Raises:
+        BlobError: it is none, and could be a path to somewhere else.
+    """
+    if not is_digest(digest):
+        raise BlobError(f"blob: expected a SHA-256 in hex, got {digest!r}")
+    return digest
 
 
-class FsspecBlobStore:
-    """Blobs behind any fsspec URL, such as `s3://bucket/editvec`."""
-
-    def __init__(self, url: str) -> None:
-        import fsspec
-
-        self.url = url.rstrip("/")
-        try:
-            self.filesystem, self.root = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError, OSError) as exc:
-            raise BlobError(f"blob URL {url!r}: {exc}") from exc
-
-    def path(self, digest: str) -> str:
-        """Where a blob lies."""
-        return f"{self.root}/{_checked(digest)[:2]}/{digest}"
-
-    def has(self, digest: str) -> bool:
-        """True when the blob is there."""
-        path = self.path(digest)
-        with _foreign_errors(f"blob store {self.url}"):
-            return bool(self.filesystem.isfile(path))
-
-    def put(self, data: bytes) -> str:
-        """Stores bytes; returns their digest."""
-        digest = digest_of(data)
-        if not self.has(digest):
-            path = self.path(digest)
-            with _foreign_errors(f"blob store {self.url}"):
-                # one put of the whole object: object stores show it complete or not at all
-                self.filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-                self.filesystem.pipe_file(path, data)
-        return digest
-
-    def put_file(self, path: Path) -> str:
-        """Stores a file's bytes; returns their digest."""
-        with _foreign_errors(f"file {path}"):
-            data = path.read_bytes()
-        return self.put(data)
-
-    def get(self, digest: str) -> bytes:
-        """The bytes, verified."""
-        path = self.path(digest)
-        with _foreign_errors(f"blob {digest}"):
-            data: bytes = self.filesystem.cat_file(path)
-        if digest_of(data) != digest:
-            raise BlobError(f"blob {digest}: its bytes were altered ({self.url})")
-        return data
-
-    def copy_to(self, digest: str, target: Path) -> None:
-        """Writes the bytes to a new file, verified."""
-        data = self.get(digest)
-        with _foreign_errors(f"file {target}"), target.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def digests(self) -> Iterator[str]:
-        """Every stored digest."""
-        with _foreign_errors(f"blob store {self.url}"):
-            paths: list[str] = self.filesystem.find(self.root)
-        for path in paths:
-            name = path.rpartition("/")[2]
-            if is_digest(name):
-                yield name
+def vanished(url: str, absence: str) -> BlobError:
+    """The error about a store that is not where it was."""
+    hint = "is the address right" if "://" in url else "is its disk mounted"
+    return BlobError(f"blob store {url}: {absence}; {hint}?")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -238,7 +195,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     if not path.parent.is_dir():
         raise BlobError(f"file {path}: its folder does not exist")
-    with _foreign_errors(f"file {path}"), _appearing(path) as file:
+    with foreign_errors(f"file {path}"), appearing(path) as file:
         file.write(data)
 
 
@@ -252,11 +209,31 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that must not exist yet; synced at the end, gone when the block fails.
+
+    Raises:
+        BlobError: it cannot be written; DiskFullError when no space is left.
+    """
+    with foreign_errors(f"file {path}"), path.open("xb") as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink()
+            raise
+
+
+@contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """A new folder inside `parent`, gone at the end unless it was renamed away."""
-    with _foreign_errors(f"folder {parent}"):
+    import shutil
+    import tempfile
+
+    with foreign_errors(f"folder {parent}"):
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
     try:
         yield folder
     finally:
@@ -264,9 +241,11 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _appearing(target: Path) -> Iterator[IO[bytes]]:
+def appearing(target: Path) -> Iterator[IO[bytes]]:
     """A file under a temporary name in the same folder; synced and renamed when all is well."""
-    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, dir=target.parent)
+    import tempfile
+
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -282,24 +261,18 @@ def _appearing(target: Path) -> Iterator[IO[bytes]]:
     sync_folder(target.parent)
 
 
-def _checked(digest: str) -> str:
-    if not is_digest(digest):
-        raise BlobError(f"blob: expected a SHA-256 in hex, got {digest!r}")
-    return digest
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+def copy_blocks(source: IO[bytes], target: IO[bytes]) -> str:
     """Copies block by block; returns the digest of what went through."""
     running = hashlib.sha256()
-    while block := source.read(_BLOCK):
+    while block := source.read(BLOCK):
         running.update(block)
         target.write(block)
     return running.hexdigest()
 
 
 @contextmanager
-def _foreign_errors(subject: str) -> Iterator[None]:
-    """Turns errors of files and of fsspec's back ends into ours."""
+def foreign_errors(subject: str) -> Iterator[None]:
+    """Turns errors of files into ours."""
     try:
         yield
     except BlobError:

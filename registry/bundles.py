@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from registry.addresses import check_name
 from registry.blobs import BlobStore, digest_of, digest_of_file, temporary_folder
-from registry.entities import BundleFile, ClassModel, Label, check_name
-from registry.errors import BlobError, BundleFormatError, InvalidNameError
+from registry.entities import BundleFile, ClassModel, Label
+from registry.errors import (
+    BlobError,
+    BundleFormatError,
+    InvalidNameError,
+    LabelNotFoundError,
+)
 from registry.fields import Fields
+from registry.schemes import expand_parts
 
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FORMAT = "editvec-bundle"
@@ -34,6 +41,7 @@ class BundleManifest:
     z_dim: int
     valid_rectangle: tuple[int, int, int, int]
     labels: tuple[Label, ...]
+    groups: Mapping[str, tuple[str, ...]]
     files: tuple[BundleFile, ...]
     generator_digest: str
     bundle_digest: str
@@ -85,6 +93,7 @@ def parse_manifest(data: bytes, *, of: str = BUNDLE_FILE) -> BundleManifest:
             f"{of}: bundle_digest says {bundle_digest}, the content is {bundle_digest_of(content)}"
         )
     resolution = fields.integer("resolution", 4, 8192)
+    labels = _labels(fields, of=of)
     return BundleManifest(
         class_name=fields.name("class_name"),
         description=fields.text("description", ""),
@@ -94,7 +103,8 @@ def parse_manifest(data: bytes, *, of: str = BUNDLE_FILE) -> BundleManifest:
         w_dim=fields.integer("w_dim", 1, 65536),
         z_dim=fields.integer("z_dim", 1, 65536),
         valid_rectangle=_rectangle(fields, resolution),
-        labels=_labels(fields, of=of),
+        labels=labels,
+        groups=_groups(fields, labels, of=of),
         files=_files(fields.mapping("files"), of=of),
         generator_digest=fields.digest("generator_digest"),
         bundle_digest=bundle_digest,
@@ -186,6 +196,24 @@ def _labels(fields: Fields, *, of: str) -> tuple[Label, ...]:
 def _label(entry: Fields) -> Label:
     red, green, blue = entry.integers("color", 3, 0, 255)
     return Label(entry.integer("index", 0, 65535), entry.name("name"), (red, green, blue))
+
+
+def _groups(fields: Fields, labels: Sequence[Label], *, of: str) -> dict[str, tuple[str, ...]]:
+    """Groups of parts; a bundle without any does not name them."""
+    if fields.is_silent("groups"):
+        return {}
+    parts = [label.name for label in labels]
+    entries = Fields(fields.mapping("groups"), of=f"{of}: groups", error=BundleFormatError)
+    groups = {name: entries.texts(name) for name in fields.mapping("groups")}
+    try:
+        for name in groups:
+            check_name(name, of="group name")
+            if name in parts or not groups[name]:
+                raise BundleFormatError(f"{of}: groups: {name}: expected a new name and members")
+            expand_parts([name], parts, groups, of="the bundle")
+    except (InvalidNameError, LabelNotFoundError) as exc:
+        raise BundleFormatError(f"{of}: groups: {exc}") from exc
+    return groups
 
 
 def _files(files: Mapping[str, Any], *, of: str) -> tuple[BundleFile, ...]:

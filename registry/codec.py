@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import struct
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +31,20 @@ _PICKLE_MAGIC = b"\x80"
 _FORMAT = "editvec-latent/1"
 
 
+class LoadedTensor(NamedTuple):
+    """The only tensor of a file, of any shape and dtype, and what safetensors says beside it."""
+
+    array: npt.NDArray[Any]
+    metadata: Mapping[str, str]
+
+
 def check_delta(delta: npt.ArrayLike, *, num_ws: int, w_dim: int, of: str = "delta") -> FloatArray:
     """Returns a delta as finite float32 [num_ws, w_dim].
 
     Args:
         delta: any float dtype, [num_ws, w_dim] or [1, num_ws, w_dim].
-        num_ws: rows that the generator wants.
-        w_dim: columns that the generator wants.
+        num_ws: rows that are wanted; 1 in the spaces Z and S.
+        w_dim: columns that are wanted.
         of: what the message calls it.
 
     Raises:
@@ -44,9 +55,8 @@ def check_delta(delta: npt.ArrayLike, *, num_ws: int, w_dim: int, of: str = "del
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.shape != (num_ws, w_dim):
-        raise CodecError(
-            f"{of}: expected shape [{num_ws}, {w_dim}] (num_ws, w_dim), got {list(array.shape)}"
-        )
+        axes = " (num_ws, w_dim)" if num_ws > 1 else ""
+        raise CodecError(f"{of}: expected shape [{num_ws}, {w_dim}]{axes}, got {list(array.shape)}")
     if not array.any():
         raise CodecError(f"{of}: all values are zero, so it would change nothing")
     return np.ascontiguousarray(array)
@@ -77,29 +87,38 @@ def decode_latent(data: bytes, *, of: str = "latent") -> FloatArray:
     Raises:
         CodecError: the bytes are not ours.
     """
-    return finite_float32(_load_safetensors(data, of=of), of=of)
+    return finite_float32(_load_safetensors(data, of=of).array, of=of)
 
 
-def read_delta(path: Path, *, num_ws: int, w_dim: int) -> FloatArray:
-    """Reads a vector file, safetensors with one tensor or .npy, told apart by content.
+def read_file(path: Path, *, of: str) -> bytes:
+    """The bytes of a vector file; nothing is opened that could block or never end.
 
     Raises:
-        CodecError: the file cannot be read, is another format (pickles and zip archives are
-            refused unopened), or holds no usable delta of this shape.
+        CodecError: it cannot be read, is no regular file, or is too large.
     """
-    name = f"vector file {path}"
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CodecError(f"{name}: larger than {MAX_FILE_BYTES >> 20} MiB")
-        data = path.read_bytes()
-    except OSError as exc:
-        raise CodecError(f"{name}: {exc.strerror or exc}") from exc
-    return check_delta(_load(data, of=name), num_ws=num_ws, w_dim=w_dim, of=name)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CodecError(f"{of}: expected a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise CodecError(f"{of}: larger than {MAX_FILE_BYTES >> 20} MiB")
+        return path.read_bytes()
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, CodecError):
+            raise
+        raise CodecError(f"{of}: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
-def _load(data: bytes, *, of: str) -> npt.NDArray[Any]:
+def load_tensor(data: bytes, *, of: str) -> LoadedTensor:
+    """The tensor of a vector file: safetensors with one tensor, or .npy, told apart by content.
+
+    Raises:
+        CodecError: another format (pickles and zip archives are refused unopened), or damaged.
+    """
     if data.startswith(_NPY_MAGIC):
-        return _load_npy(data, of=of)
+        return LoadedTensor(_load_npy(data, of=of), {})
+    if _looks_like_safetensors(data):
+        return _load_safetensors(data, of=of)
     if data.startswith(_ZIP_MAGIC):
         raise CodecError(f"{of}: a zip archive (.npz or .pt); expected safetensors or .npy")
     if data.startswith(_PICKLE_MAGIC):
@@ -109,34 +128,41 @@ def _load(data: bytes, *, of: str) -> npt.NDArray[Any]:
 
 def _load_npy(data: bytes, *, of: str) -> npt.NDArray[Any]:
     """Checks the header's promise against the bytes that are there, then reads."""
-    stream = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise CodecError(f"{of}: .npy version {version} is not supported")
-        shape, _, dtype = read_header(stream)
-        if dtype.hasobject:
-            raise CodecError(f"{of}: it holds Python objects (a pickle), not numbers")
-        announced = dtype.itemsize
-        for length in shape:
-            announced *= length
-        if announced != len(data) - stream.tell():
-            raise CodecError(f"{of}: the header announces {announced} bytes of data, there are "
-                             f"{len(data) - stream.tell()}")  # fmt: skip
-        stream.seek(0)
-        array: npt.NDArray[Any] = np.load(stream, allow_pickle=False)
-    except (ValueError, TypeError, EOFError, OSError, SyntaxError) as exc:
-        if isinstance(exc, CodecError):
-            raise
-        raise CodecError(f"{of}: not a readable .npy file ({_brief(exc)})") from exc
+        with warnings.catch_warnings():
+            # numpy tells of headers that Python 2 wrote; old direction files have them
+            warnings.simplefilter("ignore", UserWarning)
+            return _parse_npy(data, of=of)
+    except CodecError:
+        raise
+    except (ValueError, TypeError, EOFError, OSError, SyntaxError, TokenError) as exc:
+        raise CodecError(f"{of}: not a readable .npy file (broken header)") from exc
+
+
+def _parse_npy(data: bytes, *, of: str) -> npt.NDArray[Any]:
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise CodecError(f"{of}: .npy version {version} is not supported")
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise CodecError(f"{of}: it holds Python objects (a pickle), not numbers")
+    announced = dtype.itemsize
+    for length in shape:
+        announced *= length
+    if announced != len(data) - stream.tell():
+        raise CodecError(f"{of}: the header announces {announced} bytes of data, there are "
+                         f"{len(data) - stream.tell()}")  # fmt: skip
+    stream.seek(0)
+    array: npt.NDArray[Any] = np.load(stream, allow_pickle=False)
     return array
 
 
-def _load_safetensors(data: bytes, *, of: str) -> npt.NDArray[Any]:
+def _load_safetensors(data: bytes, *, of: str) -> LoadedTensor:
     header = _safetensors_header(data, of=of)
     names = [name for name in header if name != "__metadata__"]
     if len(names) != 1:
@@ -148,7 +174,17 @@ def _load_safetensors(data: bytes, *, of: str) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = safetensors.numpy.load(data)[names[0]]
     except (SafetensorError, ValueError, KeyError, TypeError) as exc:
         raise CodecError(f"{of}: not a readable safetensors file ({_brief(exc)})") from exc
-    return array
+    return LoadedTensor(array, header.get("__metadata__") or {})
+
+
+def _looks_like_safetensors(data: bytes) -> bool:
+    """Asked before any magic: a header's length may begin with the bytes of one.
+
+    A header of 640 bytes begins like a pickle (0x80), one of 19280 bytes like a zip (PK); a
+    pickle or a zip, read as a length, announces more than any header may have.
+    """
+    (length,) = struct.unpack("<Q", data[:8].ljust(8, b"\0"))
+    return data[8:9] == b"{" and length <= MAX_HEADER_BYTES
 
 
 def _safetensors_header(data: bytes, *, of: str) -> dict[str, Any]:

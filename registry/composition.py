@@ -1,65 +1,53 @@
-"""Weighted sums of deltas: pure functions of arrays, and the report of how terms conflict."""
+"""Compositions: weighted sums of vectors, with what they shall not do projected out.
+
+A composition is the weighted sum of its terms, and nothing else: what a projection takes is
+stored as terms too (role `condition`), so that the recipe gives the very same delta again.
+"""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from registry.addresses import parse_new_address
+from registry.brushes import decode_brush, union_of_brushes
+from registry.composition_report import CompositionReport, Part, report_on
 from registry.entities import (
     ClassModel,
+    Condition,
     EditingVector,
     FloatArray,
+    Kind,
     Label,
+    LatentSpace,
     NewTerm,
-    parse_address,
+    NewVector,
+    RoiPolicy,
+    TermRole,
+    VectorParcel,
+    require_active,
 )
 from registry.errors import CompatibilityError, CompositionError
-
-_TERM = re.compile(r"(?P<address>[^\[\]=]+)(\[(?P<first>\d+):(?P<last>\d+)\])?=(?P<scale>.+)\Z")
-
+from registry.leaves import Recall, VectorSource, sum_of_terms
+from registry.projection import project_out
+from registry.release import engine_version
+from registry.sums import (
+    Float64Array,
+    WeightedDelta,
+    contribution,
+    to_float32,
+)
 
 MAX_SCALE = 1e9
-"""Larger scales mean nothing, and sums of them could overflow."""
+"""Larger scales mean nothing."""
 
+CANCELLED = 1e-6
+"""Shorter than this part of what went in, a result is what float32 rounded, and no edit."""
 
-@dataclass(frozen=True)
-class WeightedDelta:
-    """One summand: scale times the rows of a delta that the mask keeps.
-
-    Attributes:
-        delta: [num_ws, w_dim].
-        scale: finite.
-        row_mask: [num_ws]; None keeps all rows.
-    """
-
-    delta: FloatArray
-    scale: float
-    row_mask: tuple[bool, ...] | None = None
-
-
-@dataclass(frozen=True)
-class CompositionReport:
-    """What a composition is made of, before it is stored.
-
-    Attributes:
-        addresses: the terms, versions pinned.
-        cosines: [terms, terms], the angle between every two of them, after scale and row mask.
-        norms: [terms], the length of what each contributes.
-        norm: the length of the sum.
-        roi_labels: the union of the terms' ROIs, in the order of the label scheme.
-    """
-
-    addresses: tuple[str, ...]
-    cosines: tuple[tuple[float, ...], ...]
-    norms: tuple[float, ...]
-    norm: float
-    roi_labels: tuple[str, ...]
+Rows = tuple[bool, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,150 +55,151 @@ class PlannedComposition:
     """A composition that could be stored.
 
     Attributes:
-        model: the class model of the first term.
-        terms: as they were given, versions pinned.
-        delta: the sum, [num_ws, w_dim].
-        row_mask: the rows that the sum touches.
+        model: the class model, the newest of the terms'.
+        latent_space: that of the terms; W+ where the rows of a sum in W differ.
+        terms: as they were given, versions pinned; then what was projected out.
+        delta: the result, [num_ws, w_dim].
+        row_mask: the rows that it touches.
+        roi_policy: by labels, by brush, or both, as the terms have it.
+        brush_png: what one of the terms' brushes paints; None without any.
         dilation: the largest of the terms' ROI buffers.
+        made_of: the addresses of all vectors that it is made of, through however many others.
         report: how the terms work together.
     """
 
     model: ClassModel
+    latent_space: LatentSpace
     terms: tuple[NewTerm, ...]
     delta: FloatArray
-    row_mask: tuple[bool, ...]
+    row_mask: Rows
+    roi_policy: RoiPolicy
+    brush_png: bytes | None
     dilation: int
+    made_of: frozenset[str]
     report: CompositionReport
 
 
-class VectorSource(Protocol):
-    """Where a composition finds its terms."""
-
-    def get_class(self, address: str | None = None) -> ClassModel:
-        """The class model at an address."""
-
-    def get_vector(self, address: str, *, class_name: str | None = None) -> EditingVector:
-        """The vector at an address."""
-
-    def delta(self, vector: EditingVector) -> FloatArray:
-        """The delta of a vector, [num_ws, w_dim]."""
-
-
-Leaves = dict[tuple[str, tuple[bool, ...]], float]
-"""Scale by (address, rows): every vector of a composition that is no composition itself."""
-
-
 def plan(
-    source: VectorSource, terms: Sequence[NewTerm], *, class_name: str | None = None
+    source: VectorSource,
+    terms: Sequence[NewTerm],
+    *,
+    conditions: Sequence[Condition] = (),
+    class_name: str | None = None,
+    roi_labels: Sequence[str] | None = None,
 ) -> PlannedComposition:
-    """Sums terms from a library and measures how they work together.
+    """Sums terms from a library, projects the conditions out, and measures how all work together.
 
     Args:
         source: the library.
         terms: at least one; a composition among them counts as its own terms, scaled.
+        conditions: what the result shall be orthogonal to.
         class_name: the class for addresses without one.
+        roi_labels: None means the union of the terms' ROIs, in the order of the scheme. Conditions
+            add nothing to it: what they do is taken out.
 
     Raises:
-        CompositionError: no terms, a bad scale, or a sum that cancels to zero.
-        CompatibilityError: terms of different classes or generators.
+        CompositionError: no terms, a bad scale, or a result that cancels to zero.
+        CompatibilityError: terms of different classes, generators or latent spaces.
+        RetiredVectorError: a retired term.
+        LabelNotFoundError: an ROI part that the class does not have.
     """
     if not terms:
         raise CompositionError("composition: expected one term at least")
-    vectors = [source.get_vector(term.address, class_name=class_name) for term in terms]
-    check_compatible(vectors)
-    model = source.get_class(f"{vectors[0].class_name}@{vectors[0].class_version}")
-    pinned = tuple(
-        NewTerm(address=vector.address, scale=term.scale, row_mask=term.row_mask)
-        for vector, term in zip(vectors, terms, strict=True)
+    recall = Recall(source)
+    summands = [_summand(recall, term, class_name) for term in terms]
+    exclusions = [_exclusion(recall, condition, class_name) for condition in conditions]
+    check_compatible([one.vector for one in (*summands, *exclusions)])
+    vectors = [one.vector for one in summands]
+    before = _sum_of(recall, summands)
+    exclusions = _solve(before, exclusions)
+    pinned = tuple(one.term for one in (*summands, *exclusions))
+    delta = to_float32(sum_of_terms(recall, pinned))
+    _check_remainder(delta, before)
+    model = max(
+        (source.get_class(f"{one.class_name}@{one.class_version}") for one in vectors),
+        key=lambda model: model.version,
     )
-    given = [
-        WeightedDelta(source.delta(vector), term.scale, term.row_mask)
-        for vector, term in zip(vectors, pinned, strict=True)
-    ]
-    leaves: Leaves = {}
-    for vector, term in zip(vectors, pinned, strict=True):
-        collect_leaves(source, vector, term.scale, term.row_mask or (True,) * vector.num_ws, leaves)
-    flat = [
-        WeightedDelta(source.delta(source.get_vector(address)), scale, rows)
-        for (address, rows), scale in leaves.items()
-    ]
-    delta = weighted_sum(flat)
-    if not delta.any():
-        raise CompositionError("composition: the terms cancel to zero")
-    roi_labels = union_roi([vector.roi_labels for vector in vectors], model.labels)
+    region = _region_of(source, vectors, model, roi_labels)
+    row_mask = tuple((delta != 0).any(axis=1).tolist())
     return PlannedComposition(
         model=model,
+        latent_space=_space_of(vectors[0], delta, row_mask),
         terms=pinned,
         delta=delta,
-        row_mask=tuple((delta != 0).any(axis=1).tolist()),
+        row_mask=row_mask,
+        roi_policy=region.policy,
+        brush_png=region.brush_png,
         dilation=max(vector.dilation for vector in vectors),
-        report=report_on([vector.address for vector in vectors], given, roi_labels),
+        made_of=recall.addresses,
+        report=report_on(
+            summands,
+            exclusions,
+            before=before,
+            after=delta.astype(np.float64),
+            roi_labels=region.labels,
+        ),
     )
 
 
-def collect_leaves(
-    source: VectorSource,
-    vector: EditingVector,
-    scale: float,
-    rows: tuple[bool, ...],
-    leaves: Leaves,
-) -> None:
-    """Adds `scale` times a vector to `leaves`: its own terms, or itself when it has none."""
-    if not vector.terms:
-        key = (vector.address, rows)
-        leaves[key] = leaves.get(key, 0.0) + scale
-    for term in vector.terms:
-        kept = tuple(mine and other for mine, other in zip(rows, term.row_mask, strict=True))
-        collect_leaves(source, source.get_vector(term.address), scale * term.scale, kept, leaves)
-
-
-def weighted_sum(terms: Sequence[WeightedDelta]) -> FloatArray:
-    """Sum of scale * mask * delta, float32 [num_ws, w_dim].
-
-    The sum is exact in any order: `math.fsum` rounds once, and then once more to float32.
+def parcel_of(
+    planned: PlannedComposition,
+    address: str,
+    *,
+    license: str = "",  # noqa: A002 (the record's word)
+    description: str = "",
+    tags: Sequence[str] = (),
+) -> VectorParcel:
+    """What is to be stored of a composition.
 
     Raises:
-        CompositionError: no term, different shapes, or a scale that is not finite.
-
-    Example:
-        >>> import numpy as np
-        >>> one = np.ones((2, 3), np.float32)
-        >>> weighted_sum([WeightedDelta(one, 0.5), WeightedDelta(one, -0.5)]).any()
-        np.False_
+        InvalidNameError: not the address of a new vector.
+        CompatibilityError: the address names another class than the terms'.
+        CompositionError: a version that would be made of itself.
     """
+    wanted, class_name = parse_new_address(address), planned.model.name
+    if wanted.class_name not in (None, class_name):
+        raise CompatibilityError(
+            f"composition {address}: expected terms of class {wanted.class_name}, got class "
+            f"{class_name}"
+        )
+    if f"{class_name}/{wanted.name}@{wanted.version}" in planned.made_of:
+        raise CompositionError(
+            f"composition {address}: a version cannot be made of itself; without '@"
+            f"{wanted.version}' it becomes the next version"
+        )
+    new = NewVector(
+        class_name=planned.model.address,
+        name=wanted.name,
+        version=wanted.version,
+        kind=Kind.COMPOSED,
+        latent_space=planned.latent_space,
+        roi_labels=planned.report.roi_labels,
+        roi_policy=planned.roi_policy,
+        row_mask=planned.row_mask,
+        dilation=planned.dilation,
+        engine_version=engine_version(),  # no kernel: a sum is exact on every device
+        license=license,
+        description=description,
+        tags=tuple(tags),
+    )
+    return VectorParcel(
+        new=new, delta=planned.delta, terms=planned.terms, brush_png=planned.brush_png
+    )
+
+
+def recompute(source: VectorSource, vector: EditingVector) -> FloatArray:
+    """The delta of a composition from its recipe: the bytes that were stored.
+
+    Raises:
+        CompositionError: the vector has no terms.
+    """
+    terms = [
+        NewTerm(address=term.address, scale=term.scale, row_mask=term.row_mask, role=term.role)
+        for term in vector.terms
+    ]
     if not terms:
-        raise CompositionError("composition: expected one term at least")
-    shapes = {term.delta.shape for term in terms}
-    if len(shapes) > 1:
-        raise CompositionError(f"composition: the deltas have different shapes: {sorted(shapes)}")
-    contributions = np.stack([contribution(term) for term in terms])
-    flat = contributions.reshape(len(terms), -1)
-    total = np.array([math.fsum(column) for column in flat.T.tolist()])
-    if np.abs(total).max() > np.finfo(np.float32).max:
-        raise CompositionError("composition: the sum is too large for float32")
-    summed: FloatArray = total.reshape(terms[0].delta.shape).astype(np.float32)
-    return summed
-
-
-def contribution(term: WeightedDelta) -> npt.NDArray[np.float64]:
-    """What one term adds, float64 [num_ws, w_dim].
-
-    Raises:
-        CompositionError: a scale that is not finite or huge, or a row mask of another length.
-    """
-    if not math.isfinite(term.scale):
-        raise CompositionError(f"composition: expected a finite scale, got {term.scale}")
-    if abs(term.scale) > MAX_SCALE:
-        raise CompositionError(f"composition: scale {term.scale:g} is beyond {MAX_SCALE:g}")
-    scaled: npt.NDArray[np.float64] = term.delta.astype(np.float64) * term.scale
-    if term.row_mask is not None:
-        if len(term.row_mask) != term.delta.shape[0]:
-            raise CompositionError(
-                f"composition: expected a row mask of {term.delta.shape[0]} rows, got "
-                f"{len(term.row_mask)}"
-            )
-        scaled[~np.array(term.row_mask)] = 0.0
-    return scaled
+        raise CompositionError(f"vector {vector.address}: it is no composition")
+    return to_float32(sum_of_terms(Recall(source), terms))
 
 
 def union_roi(roi_lists: Sequence[Sequence[str]], labels: Sequence[Label]) -> tuple[str, ...]:
@@ -222,13 +211,13 @@ def union_roi(roi_lists: Sequence[Sequence[str]], labels: Sequence[Label]) -> tu
     wanted = {name for names in roi_lists for name in names}
     if unknown := sorted(wanted - {label.name for label in labels}):
         raise CompositionError(
-            f"composition: the class of the first term has no part {', '.join(unknown)}"
+            f"composition: the newest class of the terms has no part {', '.join(unknown)}"
         )
     return tuple(label.name for label in labels if label.name in wanted)
 
 
 def check_compatible(vectors: Sequence[EditingVector]) -> None:
-    """Refuses terms of different classes, generators or latent spaces.
+    """Refuses terms of different classes, generators, latent spaces or shapes.
 
     Raises:
         CompatibilityError: names the first two that do not go together.
@@ -239,6 +228,7 @@ def check_compatible(vectors: Sequence[EditingVector]) -> None:
             ("class", first.class_name, other.class_name),
             ("generator", first.generator_digest, other.generator_digest),
             ("latent space", first.latent_space, other.latent_space),
+            ("shape", [first.num_ws, first.w_dim], [other.num_ws, other.w_dim]),
         ):
             if mine != theirs:
                 raise CompatibilityError(
@@ -247,58 +237,136 @@ def check_compatible(vectors: Sequence[EditingVector]) -> None:
                 )
 
 
-def report_on(
-    addresses: Sequence[str], terms: Sequence[WeightedDelta], roi_labels: Sequence[str]
-) -> CompositionReport:
-    """Measures how the terms work together; a cosine with a term of length 0 is 0."""
-    flat = np.stack([contribution(term).ravel() for term in terms])
-    norms = np.linalg.norm(flat, axis=1)
-    units = flat / np.where(norms > 0, norms, 1.0)[:, None]
-    cosines = np.clip(units @ units.T, -1.0, 1.0)
-    return CompositionReport(
-        addresses=tuple(addresses),
-        cosines=tuple(tuple(float(value) for value in row) for row in cosines),
-        norms=tuple(float(norm) for norm in norms),
-        norm=float(np.linalg.norm(weighted_sum(terms))),
-        roi_labels=tuple(roi_labels),
+# --- terms and conditions ---
+
+
+def _summand(recall: Recall, term: NewTerm, class_name: str | None) -> Part:
+    """A term with its version pinned and its rows named."""
+    of = f"term {term.address}"
+    if term.role is not TermRole.SUM:
+        raise CompositionError(f"{of}: expected a summand; give what to project out as a condition")
+    if not abs(term.scale) <= MAX_SCALE:
+        raise CompositionError(f"{of}: scale {term.scale:g} is beyond {MAX_SCALE:g}")
+    vector = recall.vector(term.address, class_name)
+    require_active(vector, of=of)
+    pinned = NewTerm(
+        address=vector.address,
+        scale=float(term.scale),
+        row_mask=_rows_of(vector, term.row_mask, of=of),
     )
+    adds = WeightedDelta(recall.delta(vector.address), pinned.scale, pinned.row_mask)
+    return Part(vector, pinned, contribution(adds))
 
 
-def parse_term(text: str, *, num_ws: int | None = None) -> NewTerm:
-    """Parses `smile=0.5`, `avatars/smile@2=1` or `smile[4:9]=0.8` (rows 4 to 8).
+def _exclusion(recall: Recall, condition: Condition, class_name: str | None) -> Part:
+    """A condition before it is solved."""
+    of = f"condition {condition.address}"
+    vector = recall.vector(condition.address, class_name)
+    require_active(vector, of=of)
+    rows = _rows_of(vector, condition.row_mask, of=of)
+    term = NewTerm(address=vector.address, scale=1.0, row_mask=rows, role=TermRole.CONDITION)
+    # from its leaves as the result is, not from its stored delta: where conditions are nearly
+    # dependent, large coefficients would blow up the rounding between the two
+    return Part(vector, term, sum_of_terms(recall, [term]))
 
-    Args:
-        text: address, rows and scale.
-        num_ws: rows of `ws` in the class; needed where rows are given.
 
-    Raises:
-        CompositionError: not a term, a scale that is not finite, or rows outside of `ws`.
-        InvalidNameError: not an address.
-    """
-    match = _TERM.match(text.strip())
-    if match is None:
-        raise CompositionError(f"term {text!r}: expected NAME=SCALE or NAME[FIRST:LAST]=SCALE")
-    parse_address(match["address"])
-    try:
-        scale = float(match["scale"])
-    except ValueError as exc:
+def _rows_of(vector: EditingVector, row_mask: Rows | None, *, of: str) -> Rows:
+    if row_mask is None:
+        return (True,) * vector.num_ws
+    if len(row_mask) != vector.num_ws or not any(row_mask):
         raise CompositionError(
-            f"term {text!r}: expected a number after '=', got {match['scale']!r}"
-        ) from exc
-    if not math.isfinite(scale):
-        raise CompositionError(f"term {text!r}: expected a finite scale")
-    if match["first"] is None:
-        return NewTerm(address=match["address"], scale=scale)
-    return NewTerm(
-        address=match["address"],
-        scale=scale,
-        row_mask=_rows(int(match["first"]), int(match["last"]), num_ws, of=f"term {text!r}"),
-    )
+            f"{of}: expected a row mask of {vector.num_ws} rows with one true at least, got "
+            f"{list(row_mask)}"
+        )
+    return tuple(bool(row) for row in row_mask)
 
 
-def _rows(first: int, last: int, num_ws: int | None, *, of: str) -> tuple[bool, ...]:
-    if num_ws is None:
-        raise CompositionError(f"{of}: rows need a class")
-    if not first < last <= num_ws:
-        raise CompositionError(f"{of}: expected rows inside 0:{num_ws}, got {first}:{last}")
-    return tuple(first <= row < last for row in range(num_ws))
+def _sum_of(recall: Recall, summands: Sequence[Part]) -> Float64Array:
+    total = sum_of_terms(recall, [one.term for one in summands])
+    longest = max(np.linalg.norm(one.array) for one in summands)
+    if np.linalg.norm(total) <= CANCELLED * longest:
+        raise CompositionError("composition: the terms cancel to zero")
+    return total
+
+
+def _solve(total: Float64Array, exclusions: Sequence[Part]) -> list[Part]:
+    """The conditions with the scales that project them out of a sum; one named twice counts once.
+
+    Only the rows count that the sum touches: elsewhere it is 0, so that what is orthogonal there
+    is orthogonal to the whole condition, and the result touches no row that the sum does not.
+    """
+    touched = (total != 0).any(axis=1)
+    # in an order of their own: rounding must not depend on how they were given
+    unique = {
+        (one.vector.address, one.term.row_mask or ()): one
+        for one in (_narrowed(exclusion, touched.tolist()) for exclusion in exclusions)
+    }
+    solved = dict(sorted(unique.items()))
+    if not solved:
+        return []
+    conditions = np.stack([one.array.ravel() for one in solved.values()])
+    taken = dict(zip(solved, project_out(total, conditions).coefficients.tolist(), strict=True))
+    return [
+        replace(one, term=replace(one.term, scale=0.0 - taken[key])) for key, one in unique.items()
+    ]
+
+
+def _narrowed(exclusion: Part, touched: Sequence[bool]) -> Part:
+    """A condition on the rows of the sum; where they share none, it keeps its rows and is zero."""
+    rows = exclusion.term.row_mask or ()
+    kept = tuple(mine and theirs for mine, theirs in zip(rows, touched, strict=True))
+    delta = np.where(np.array(kept)[:, None], exclusion.array, 0.0)
+    term = replace(exclusion.term, row_mask=kept if any(kept) else rows)
+    return Part(exclusion.vector, term, delta)
+
+
+def _check_remainder(delta: FloatArray, before: Float64Array) -> None:
+    length_before = np.linalg.norm(before)
+    if not delta.any() and length_before < np.finfo(np.float32).tiny:
+        raise CompositionError("composition: the sum is too small for float32")
+    if np.linalg.norm(delta.astype(np.float64)) <= CANCELLED * length_before:
+        raise CompositionError(
+            "composition: the terms cancel to zero, because nothing of them is left without the "
+            "conditions"
+        )
+
+
+# --- the record ---
+
+
+def _space_of(first: EditingVector, delta: FloatArray, row_mask: Rows) -> LatentSpace:
+    """A sum in W is in W+ as soon as its rows differ, which row masks make them do."""
+    touched = delta[np.array(row_mask)]
+    if first.latent_space is LatentSpace.W and (touched != touched[0]).any():
+        return LatentSpace.W_PLUS
+    return first.latent_space
+
+
+class Region(NamedTuple):
+    """What a composition may change."""
+
+    labels: tuple[str, ...]
+    policy: RoiPolicy
+    brush_png: bytes | None
+
+
+def _region_of(
+    source: VectorSource,
+    vectors: Sequence[EditingVector],
+    model: ClassModel,
+    roi_labels: Sequence[str] | None,
+) -> Region:
+    """The given parts; or the union of the terms': by brush, by labels, or by both."""
+    if roi_labels:
+        return Region(model.parts(roi_labels), RoiPolicy.LABELS, None)
+    labels = union_roi([vector.roi_labels for vector in vectors], model.labels)
+    brushes = [
+        decode_brush(source.blobs.get(one.brush_digest), model, of=f"brush of {one.address}")
+        for one in vectors
+        if one.brush_digest is not None
+    ]
+    if not brushes:
+        return Region(labels, RoiPolicy.LABELS, None)
+    by_brush = all(one.roi_policy is RoiPolicy.BRUSH for one in vectors)
+    policy = RoiPolicy.BRUSH if by_brush else RoiPolicy.UNION
+    return Region(labels, policy, union_of_brushes(brushes))

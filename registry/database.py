@@ -1,14 +1,9 @@
-"""Engine, transactions and the declarative Base; SQLite and PostgreSQL settings.
-
-Every write transaction on SQLite begins IMMEDIATE: a deferred one that turns into a writer
-fails at once with "database is locked", whatever the busy timeout.
-"""
+"""Engine, transactions and the declarative Base, the same on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,9 +17,8 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
 from registry.errors import ConfigError, DatabaseError, DiskFullError
-from registry.filesystems import filesystem_of, is_network_filesystem
+from registry.sqlite import in_plain_words, open_sqlite, refuse_changed
 
-BUSY_TIMEOUT_MS = 30_000
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -72,8 +66,11 @@ def parse_database_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as exc:
-        raise ConfigError(f"database URL: cannot parse {url!r}") from exc
+    except (ArgumentError, ValueError) as exc:  # of Python: about the port
+        # no word of it is shown: it may hold a password
+        raise ConfigError(
+            "database URL: expected postgresql://USER@HOST:PORT/NAME or sqlite:///FILE"
+        ) from exc
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
@@ -92,10 +89,7 @@ def open_engine(url: str) -> Engine:
     """
     parsed = parse_database_url(url)
     if parsed.get_backend_name() == "sqlite":
-        _refuse_network_filesystem(Path(parsed.database or ""))
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        engine = open_sqlite(parsed)
     else:
         engine = _open_postgresql(parsed)
     event.listen(engine, "connect", _remember_process)
@@ -119,27 +113,50 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Session]:
-    """One transaction that only reads; on SQLite it waits for no writer.
+def rehearsal(engine: Engine) -> Iterator[Session]:
+    """A write transaction that is always rolled back: it tells what a real one would do.
 
     Raises:
         DatabaseError: the database cannot be reached or refuses.
     """
-    deferred = engine.execution_options(sqlite_begin="DEFERRED")
-    with translated_errors(engine), Session(deferred, expire_on_commit=False) as session:
+    with translated_errors(engine), Session(engine, expire_on_commit=False) as session:
         yield session
 
 
-def serialise(session: Session | Connection, subject: str) -> None:
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """One transaction that only reads; on SQLite it waits for no writer.
+
+    Raises:
+        DatabaseError: the database cannot be reached or refuses, or its read-only file was
+            changed meanwhile.
+    """
+    deferred = engine.execution_options(sqlite_begin="DEFERRED")
+    with translated_errors(engine), Session(deferred, expire_on_commit=False) as session:
+        yield session
+        if engine.dialect.name == "sqlite":
+            refuse_changed(session.connection())
+
+
+def serialise(session: Session | Connection, subject: str, *, shared: bool = False) -> None:
     """Makes this transaction the only one that works on `subject` until it ends.
 
     SQLite has one writer at a time anyway; PostgreSQL takes an advisory lock.
+
+    Args:
+        session: inside a write transaction.
+        subject: what is worked on.
+        shared: others that share it may work on it too; only those that do not must wait.
     """
     bind = session.get_bind() if isinstance(session, Session) else session
     if bind.dialect.name == "postgresql":
         digest = hashlib.sha256(subject.encode()).digest()
         key = int.from_bytes(digest[:8], "big", signed=True)
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        session.execute(text(f"SELECT {lock}(:key)"), {"key": key})
+    elif isinstance(session, Session):
+        # a session begins its transaction, and so takes SQLite's lock, at its first statement
+        session.connection()
 
 
 @contextmanager
@@ -154,7 +171,9 @@ def translated_errors(engine: Engine) -> Iterator[None]:
         place = engine.url.render_as_string(hide_password=True)
         if "disk is full" in reason or getattr(exc.orig, "sqlstate", None) == "53100":
             raise DiskFullError(f"database {place}: no space left ({reason})") from exc
-        raise DatabaseError(f"database {place}: {reason}") from exc
+        words = in_plain_words(exc.orig, Path(engine.url.database or "")) if exc.orig else None
+        told = f"{words} ({reason})" if words else reason
+        raise DatabaseError(f"database {place}: {told}") from exc
 
 
 def first_line(error: BaseException | None) -> str:
@@ -165,54 +184,17 @@ def first_line(error: BaseException | None) -> str:
 
 def _open_postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        return create_engine(
+            url,
+            # whatever the server's default: after a lock, a statement must see what others wrote
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10},
+        )
     except ModuleNotFoundError as exc:
         raise ConfigError(
             f"database URL: {exc.name} is not installed; pip install 'editvec[postgresql]'"
         ) from exc
-
-
-# --- SQLite ---
-
-
-def _refuse_network_filesystem(path: Path) -> None:
-    filesystem = filesystem_of(path)
-    if is_network_filesystem(filesystem):
-        raise DatabaseError(
-            f"database {path}: it would lie on a network file system ({filesystem}), where "
-            "SQLite's write-ahead log loses data; choose a local home folder, or PostgreSQL with "
-            "EDITVEC_DATABASE_URL"
-        )
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    _enter_wal(cursor)
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _enter_wal(cursor: Any) -> None:
-    """Switches to WAL; SQLite does not apply the busy timeout to this one statement."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            if cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-                return
-            cursor.execute("PRAGMA journal_mode = WAL").fetchone()
-            return
-        except Exception as exc:
-            if "locked" not in str(exc) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-    connection.exec_driver_sql(f"BEGIN {mode}")
 
 
 # --- a connection belongs to the process that opened it ---

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, Executable
+from sqlalchemy import ColumnElement, Engine, Executable, delete, func, select
 
 from registry import codec, selects
+from registry.batches import batches
 from registry.blobs import BlobStore, is_digest
 from registry.database import now, reading, transaction
-from registry.entities import Embedding, FloatArray
+from registry.entities import Embedding, EmbeddingUsage, FloatArray
 from registry.errors import BlobError, CodecError, RecordError
 from registry.models import EmbeddingRow
+from registry.references import storing
 
 _LOG = logging.getLogger(__name__)
 _ROWS_PER_STATEMENT = 200
-_KEY = ("image_digest", "bundle_digest", "settings_key")
-
-_T = TypeVar("_T")
+_PACKS_PER_STATEMENT = 1000
+_KEY = ("image_digest", "generator_digest", "settings_key")
 
 
 def read_embeddings(
@@ -30,14 +30,14 @@ def read_embeddings(
     blobs: BlobStore,
     image_digests: Sequence[str],
     *,
-    bundle_digest: str,
+    generator_digest: str,
     settings_key: str,
 ) -> dict[str, Embedding]:
     """What the cache holds for these images; a lost or altered blob counts as not held."""
     rows: list[EmbeddingRow] = []
     with reading(engine) as session:
-        for some in _batches(image_digests, _ROWS_PER_STATEMENT):
-            rows.extend(session.scalars(selects.embeddings(some, bundle_digest, settings_key)))
+        for some in batches(image_digests, _ROWS_PER_STATEMENT):
+            rows.extend(session.scalars(selects.embeddings(some, generator_digest, settings_key)))
     packs = _Packs(blobs)
     found = {row.image_digest: packs.embedding(row) for row in rows}
     return {digest: embedding for digest, embedding in found.items() if embedding is not None}
@@ -58,13 +58,11 @@ def write_embeddings(engine: Engine, blobs: BlobStore, embeddings: Iterable[Embe
         return
     shape = next(iter(batch.values())).ws.shape
     pack = np.stack([codec.check_shape(one.ws, shape, of="ws") for one in batch.values()])
-    ws_digest = blobs.put(codec.encode_latent(pack))
     rows = [
         {
             "image_digest": embedding.image_digest,
-            "bundle_digest": embedding.bundle_digest,
+            "generator_digest": embedding.generator_digest,
             "settings_key": embedding.settings_key,
-            "ws_digest": ws_digest,
             "ws_row": place,
             "size": pack[place].nbytes,
             "perceptual_name": embedding.perceptual_name,
@@ -75,9 +73,57 @@ def write_embeddings(engine: Engine, blobs: BlobStore, embeddings: Iterable[Embe
         }
         for place, embedding in enumerate(batch.values())
     ]
-    with transaction(engine) as session:
-        for some in _batches(rows, _ROWS_PER_STATEMENT):
-            session.execute(_upsert(engine.dialect.name, some))
+    with storing(engine, blobs, [codec.encode_latent(pack)]) as (session, (ws_digest,)):
+        for some in batches(rows, _ROWS_PER_STATEMENT):
+            statement = _upsert(
+                engine.dialect.name, [{**row, "ws_digest": ws_digest} for row in some]
+            )
+            session.execute(statement)
+
+
+def usage(engine: Engine) -> EmbeddingUsage:
+    """How many embeddings the cache holds, and the bytes of their ws."""
+    with reading(engine) as session:
+        count, size = session.execute(select(func.count(), _total_size())).one()
+        return EmbeddingUsage(count, int(size))
+
+
+def packs_beyond(engine: Engine, limit: int) -> tuple[list[str], EmbeddingUsage]:
+    """The oldest packs without which the cache is within a limit of bytes, and what they hold.
+
+    What one call wrote shares a blob, its pack: only whole packs make room.
+    """
+    age = func.max(EmbeddingRow.created_at)
+    query = (
+        select(EmbeddingRow.ws_digest, func.count(), _total_size())
+        .group_by(EmbeddingRow.ws_digest)
+        .order_by(age, EmbeddingRow.ws_digest)
+    )
+    surplus = usage(engine).bytes - limit
+    packs: list[str] = []
+    count = size = 0
+    with reading(engine) as session:
+        for digest, rows, of_rows in session.execute(query):
+            if size >= surplus:
+                break
+            packs.append(digest)
+            count, size = count + rows, size + int(of_rows)
+    return packs, EmbeddingUsage(count, size)
+
+
+def evict(engine: Engine, packs: Sequence[str]) -> EmbeddingUsage:
+    """Forgets the embeddings of these packs; gc deletes their blobs. Returns what went."""
+    count = size = 0
+    for some in batches(packs, _PACKS_PER_STATEMENT):
+        with transaction(engine) as session:
+            gone = delete(EmbeddingRow).where(EmbeddingRow.ws_digest.in_(some))
+            sizes = session.scalars(gone.returning(EmbeddingRow.size)).all()
+        count, size = count + len(sizes), size + sum(sizes)
+    return EmbeddingUsage(count, size)
+
+
+def _total_size() -> ColumnElement[int]:
+    return func.coalesce(func.sum(EmbeddingRow.size), 0)
 
 
 def _upsert(dialect: str, rows: Sequence[dict[str, Any]]) -> Executable:
@@ -112,7 +158,7 @@ class _Packs:
             return None
         return Embedding(
             image_digest=row.image_digest,
-            bundle_digest=row.bundle_digest,
+            generator_digest=row.generator_digest,
             settings_key=row.settings_key,
             ws=pack[row.ws_row],
             perceptual_name=row.perceptual_name,
@@ -130,7 +176,7 @@ class _Packs:
 
 
 def _key(embedding: Embedding) -> tuple[str, ...]:
-    key = (embedding.image_digest, embedding.bundle_digest, embedding.settings_key)
+    key = (embedding.image_digest, embedding.generator_digest, embedding.settings_key)
     for digest in key:
         if not is_digest(digest):
             raise RecordError(f"embedding: expected a SHA-256 in hex, got {digest!r}")
@@ -141,9 +187,3 @@ def _number(value: float | None, *, of: str) -> float | None:
     if value is not None and math.isnan(value):
         raise RecordError(f"embedding: {of}: expected a number, got {value}")
     return value
-
-
-def _batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    iterator = iter(values)
-    while batch := list(islice(iterator, size)):
-        yield batch

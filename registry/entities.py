@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from registry.addresses import quote
+from registry.errors import LabelNotFoundError, RetiredVectorError
+from registry.schemes import expand_parts
 
-from registry.errors import InvalidNameError, LabelNotFoundError
+if TYPE_CHECKING:  # numpy takes long to load, and a listing needs none
+    import numpy as np
+    import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-
-MAX_NAME_LENGTH = 100
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAME_LENGTH - 1}}}\Z", re.ASCII)
-_VERSION = re.compile(r"[1-9][0-9]{0,8}\Z", re.ASCII)
+FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
 
 class Kind(StrEnum):
@@ -46,78 +44,19 @@ class RoiPolicy(StrEnum):
     UNION = "union"
 
 
+class TermRole(StrEnum):
+    """What a term of a composition is there for."""
+
+    SUM = "sum"
+    CONDITION = "condition"
+
+
 class Direction(StrEnum):
     """Which values of a metric are better."""
 
     HIGHER = "higher"
     LOWER = "lower"
     NONE = "none"
-
-
-# --- names and addresses ---
-
-
-@dataclass(frozen=True)
-class Address:
-    """`class/name@version`; the class and the version may be left open.
-
-    Example:
-        >>> parse_address("avatars/smile@2")
-        Address(class_name='avatars', name='smile', version=2)
-    """
-
-    class_name: str | None
-    name: str
-    version: int | None
-
-    def __str__(self) -> str:
-        prefix = f"{self.class_name}/" if self.class_name is not None else ""
-        suffix = f"@{self.version}" if self.version is not None else ""
-        return f"{prefix}{self.name}{suffix}"
-
-
-def check_name(name: str, *, of: str = "name") -> str:
-    """Returns a name that can stand in an address, a path and a URL.
-
-    Raises:
-        InvalidNameError: says what a name is made of.
-    """
-    if _NAME.match(name) is None:
-        shown = repr(name) if len(name) <= 60 else f"{name[:60]!r}..."
-        raise InvalidNameError(
-            f"{of}: expected a letter or digit, then at most {MAX_NAME_LENGTH - 1} letters, "
-            f"digits, '_', '.' or '-', got {shown}"
-        )
-    return name
-
-
-def parse_address(text: str) -> Address:
-    """Parses `class/name@version`, `name@version`, `class/name` or `name`.
-
-    Raises:
-        InvalidNameError: not an address.
-    """
-    prefix, slash, rest = text.rpartition("/")
-    name, at, version = rest.partition("@")
-    if at and _VERSION.match(version) is None:
-        raise InvalidNameError(f"address {text!r}: expected a version of 1 or more after '@'")
-    return Address(
-        class_name=check_name(prefix, of="class name") if slash else None,
-        name=check_name(name, of="vector name"),
-        version=int(version) if at else None,
-    )
-
-
-def parse_class_address(text: str) -> tuple[str, int | None]:
-    """Parses `class@version` or `class`.
-
-    Raises:
-        InvalidNameError: not the address of a class.
-    """
-    name, at, version = text.partition("@")
-    if at and _VERSION.match(version) is None:
-        raise InvalidNameError(f"class {text!r}: expected a version of 1 or more after '@'")
-    return check_name(name, of="class name"), int(version) if at else None
 
 
 # --- class models ---
@@ -143,7 +82,12 @@ class BundleFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassModel:
-    """A named, versioned bundle of networks; `valid_rectangle` is (top, left, bottom, right)."""
+    """A named, versioned bundle of networks.
+
+    Attributes:
+        valid_rectangle: top, left, bottom, right in pixels.
+        groups: names for several parts at once; members are parts or other groups.
+    """
 
     id: int
     name: str
@@ -161,6 +105,7 @@ class ClassModel:
     description: str
     created_at: datetime
     created_by: str
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -182,9 +127,17 @@ class ClassModel:
             if label.name == name:
                 return label
         raise LabelNotFoundError(
-            f"class {self.address} has no part {name!r}; its parts are "
+            f"class {self.address} has no part {quote(name)}; its parts are "
             f"{', '.join(self.label_names)}"
         )
+
+    def parts(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The parts that names of parts and groups stand for, each once, in their order.
+
+        Raises:
+            LabelNotFoundError: lists the parts and groups of the class.
+        """
+        return expand_parts(names, self.label_names, self.groups, of=f"class {self.address}")
 
 
 # --- editing vectors ---
@@ -246,20 +199,39 @@ class NewTerm:
         address: the vector; without a version, the latest.
         scale: its factor.
         row_mask: the rows of `ws` that it contributes, [num_ws]; None means all of the vector's.
+        role: why it is there; the scale of a condition is what projecting it out took.
     """
 
     address: str
     scale: float
     row_mask: tuple[bool, ...] | None = None
+    role: TermRole = TermRole.SUM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What a composition shall not do: a vector that is projected out of its sum.
+
+    Attributes:
+        address: the vector; without a version, the latest.
+        row_mask: the rows of `ws` that count, [num_ws]; None means all of the vector's.
+    """
+
+    address: str
+    row_mask: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A stored summand: `address` has its version, `row_mask` is [num_ws]."""
+    """A stored summand: `address` has its version, `row_mask` is [num_ws].
+
+    A term of the role `condition` was projected out; its scale is what that took.
+    """
 
     address: str
     scale: float
     row_mask: tuple[bool, ...]
+    role: TermRole = TermRole.SUM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,10 +242,13 @@ class NewVector:
         class_name: `avatars`, or `avatars@2` for another version than the latest.
         version: None takes the next one; a number that is taken by other content is a conflict.
         generator_digest: where the delta's origin says so; it must be the class's own.
-        row_mask: rows of `ws` that the delta touches, [num_ws]; None means all.
+        latent_space: in W every row that the mask keeps is the same.
+        row_mask: rows of the delta that it touches; None means all.
         dilation: ROI buffer in pixels at the class's resolution; None means 3 at 512, scaled.
         settings: loss weights, steps, seeds: what it takes to learn the vector again.
         scale_min, scale_max: the usable range, where it was measured.
+        engine_version: the release whose engine made the delta.
+        kernel_version: which implementation of its operations, such as `reference`.
         created_at, created_by: None means now and this user.
     """
 
@@ -294,8 +269,18 @@ class NewVector:
     license: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
+    engine_version: str = ""
+    kernel_version: str = ""
     created_at: datetime | None = None
     created_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalFile:
+    """The file that a vector was imported from, byte for byte."""
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,8 +288,11 @@ class VectorParcel:
     """A vector that is about to be stored, with everything that belongs to it.
 
     Attributes:
-        delta: [num_ws, w_dim], any float dtype.
+        delta: [num_ws, w_dim], any float dtype; in Z and S one row.
         terms: of a composition; an address is looked up among the parcels stored with it first.
+        brush_png: the painted region, where the ROI policy asks for one: an index PNG, 0 = keep.
+        original: the file that the delta was read from.
+        preview_png: a picture of what the vector does.
         archived_as: its address in the library that it comes from. It keeps that version where
             it is free, and takes the next one otherwise.
     """
@@ -314,12 +302,21 @@ class VectorParcel:
     pairs: tuple[NewMaskPair, ...] = ()
     metrics: tuple[NewMetric, ...] = ()
     terms: tuple[NewTerm | Term, ...] = ()
+    brush_png: bytes | None = None
+    original: OriginalFile | None = None
+    preview_png: bytes | None = None
     archived_as: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditingVector:
-    """A stored editing vector; its delta comes from `Library.delta`."""
+    """A stored editing vector; its delta comes from `Library.delta`.
+
+    Attributes:
+        num_ws, w_dim: rows and columns of the delta: those of `ws` in W and W+, [1, z_dim] in Z,
+            [1, channels] in S.
+        row_mask: rows of the delta that it touches.
+    """
 
     id: int
     class_name: str
@@ -349,11 +346,99 @@ class EditingVector:
     metrics: tuple[Metric, ...] = ()
     terms: tuple[Term, ...] = ()
     pairs: tuple[MaskPair, ...] = ()
+    engine_version: str = ""
+    kernel_version: str = ""
+    brush_digest: str | None = None
+    original_digest: str | None = None
+    original_name: str | None = None
+    preview_digest: str | None = None
+    aliases: tuple[str, ...] = ()
+    retired_at: datetime | None = None
 
     @property
     def address(self) -> str:
         """`class/name@version`."""
         return f"{self.class_name}/{self.name}@{self.version}"
+
+    @property
+    def latest_metrics(self) -> tuple[Metric, ...]:
+        """The newest metric of every name, in the order of the names' first measurement."""
+        return tuple(newest_of_each(self.metrics).values())
+
+    @property
+    def is_retired(self) -> bool:
+        """True when it is no longer offered: by its own version only, and not for new work."""
+        return self.retired_at is not None
+
+
+class Measured(Protocol):
+    """What was measured: a metric, or its row."""
+
+    @property
+    def name(self) -> str:
+        """Of what."""
+
+    @property
+    def measured_at(self) -> datetime:
+        """When."""
+
+
+_Measured = TypeVar("_Measured", bound=Measured)
+
+
+def newest_of_each(metrics: Sequence[_Measured]) -> dict[str, _Measured]:
+    """The newest metric by name; of one instant, the last."""
+    newest: dict[str, _Measured] = {}
+    for metric in metrics:
+        held = newest.get(metric.name)
+        if held is None or metric.measured_at >= held.measured_at:
+            newest[metric.name] = metric
+    return newest
+
+
+class Retirable(Protocol):
+    """What may be retired: a vector, or its row."""
+
+    @property
+    def address(self) -> str:
+        """`class/name@version`."""
+
+    @property
+    def retired_at(self) -> datetime | None:
+        """Since when; None means that it is active."""
+
+
+def require_active(vector: Retirable, *, of: str) -> None:
+    """Refuses new work with a retired vector.
+
+    Raises:
+        RetiredVectorError: names it and what it was wanted for.
+    """
+    if vector.retired_at is not None:
+        raise RetiredVectorError(
+            f"{of}: {vector.address} is retired since {vector.retired_at:%Y-%m-%d}; take another "
+            f"version, or `editvec registry restore {vector.address}`"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """A name for one version of a vector; it may move to another version.
+
+    Attributes:
+        vector: address of the version that it stands for.
+        set_at, set_by: since when, and who said so.
+    """
+
+    vector: str
+    alias: str
+    set_at: datetime
+    set_by: str
+
+    @property
+    def address(self) -> str:
+        """`class/name@alias`."""
+        return f"{self.vector.partition('@')[0]}@{self.alias}"
 
 
 class StoredVector(NamedTuple):
@@ -372,15 +457,15 @@ class Embedding:
 
     Attributes:
         image_digest: SHA-256 of the decoded and fitted pixels.
-        bundle_digest: the networks that embedded it.
-        settings_key: digest of the embedding's settings.
+        generator_digest: whose latents they are.
+        settings_key: digest of everything else: the encoder, the steps, the space.
         ws: [num_ws, w_dim].
         perceptual_name: which perceptual distance, with its trunk; None when none was measured.
         psnr: decibel, against the fitted input.
     """
 
     image_digest: str
-    bundle_digest: str
+    generator_digest: str
     settings_key: str
     ws: FloatArray
     perceptual_name: str | None
@@ -389,12 +474,26 @@ class Embedding:
     num_steps: int
 
 
+@dataclass(frozen=True)
+class EmbeddingUsage:
+    """A number of cached embeddings, and the bytes of their ws."""
+
+    count: int
+    bytes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
-    """Who did what to which address, when and why."""
+    """Who did what to which address, when and why.
+
+    Attributes:
+        subject: `class/name@version`, `class/name`, or `class@version` of a class model.
+        details: what else there is to know, such as where an alias pointed before.
+    """
 
     at: datetime
     by: str
     action: str
     subject: str
     reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -5,17 +5,23 @@ RegistryError
 +-- InvalidNameError       (ValueError)    a name or an address that cannot be one
 +-- ClassNotFoundError     (LookupError)   no such class model
 +-- VectorNotFoundError    (LookupError)   no such editing vector
+|   +-- AliasNotFoundError                  the vector has no such alias
 +-- LabelNotFoundError     (LookupError)   no such part label in the class
-+-- ConflictError          (ValueError)    the version is taken by other content
++-- MetricNotFoundError    (LookupError)   no vector has such a metric
++-- ConflictError          (ValueError)    the version is taken by other content, or has an alias
++-- RetiredVectorError     (ValueError)    a retired vector was asked for new work
 +-- CompatibilityError     (ValueError)    another class, generator, space or shape
 +-- RecordError            (ValueError)    a value of a record that is out of its range
 +-- CodecError             (ValueError)    bytes that are no vector, or a vector that is not usable
 +-- MaskError              (ValueError)    a picture that is no mask of this class
++-- SchemeError            (ValueError)    a file that is no label scheme
++-- OperationError         (ValueError)    a text that is no edit of a mask
 +-- BundleFormatError      (ValueError)    a folder that is no class bundle
 +-- CompositionError       (ValueError)    terms that cannot be summed
 +-- ExchangeError          (ValueError)    an archive that cannot be read or installed
 +-- SchemaError            (RuntimeError)  the database has no tables, or those of another release
 +-- DatabaseError          (RuntimeError)  the database cannot be reached or refuses
++-- VerificationError      (RuntimeError)  the library holds something that is wrong
 +-- BlobError              (OSError)       bytes that cannot be stored, found or trusted
     +-- DiskFullError                      no space left, for bytes or rows
 """
@@ -43,12 +49,24 @@ class VectorNotFoundError(RegistryError, LookupError):
     """The library holds no such editing vector."""
 
 
+class AliasNotFoundError(VectorNotFoundError):
+    """The vector has no such alias."""
+
+
 class LabelNotFoundError(RegistryError, LookupError):
     """The label scheme of the class has no such part."""
 
 
+class MetricNotFoundError(RegistryError, LookupError):
+    """No vector has such a metric."""
+
+
 class ConflictError(RegistryError, ValueError):
-    """The wanted version exists and holds something else."""
+    """The wanted version holds something else, or an alias forbids what was asked."""
+
+
+class RetiredVectorError(RegistryError, ValueError):
+    """A retired vector was asked for new work."""
 
 
 class CompatibilityError(RegistryError, ValueError):
@@ -65,6 +83,14 @@ class CodecError(RegistryError, ValueError):
 
 class MaskError(RegistryError, ValueError):
     """A picture that is no label mask of the class."""
+
+
+class SchemeError(RegistryError, ValueError):
+    """A file that is no label scheme; the message names its line."""
+
+
+class OperationError(RegistryError, ValueError):
+    """A text that is no edit of a mask."""
 
 
 class BundleFormatError(RegistryError, ValueError):
@@ -84,7 +110,11 @@ class SchemaError(RegistryError, RuntimeError):
 
 
 class DatabaseError(RegistryError, RuntimeError):
-    """The database cannot be reached, or refuses a statement."""
+    """The database cannot be reached, is damaged, locked or read-only, or refuses a statement."""
+
+
+class VerificationError(RegistryError, RuntimeError):
+    """The library holds something that is wrong."""
 
 
 class BlobError(RegistryError, OSError):

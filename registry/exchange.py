@@ -1,63 +1,55 @@
-"""Exports and imports vectors as one archive: a zip of JSON, safetensors and PNGs, all by digest.
+"""Exports and imports vectors as one archive: JSON, safetensors and PNGs, all by digest.
 
-The same vectors give the same bytes: entries are stored, sorted and without times. An import
-verifies everything before the first write, and installs all or nothing.
+The same vectors give the same bytes. An archive carries everything that belongs to a vector. What
+it does not carry are aliases, retirement and history: those are decisions of one library, and it
+takes its own about what it imports.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from registry import codec
-from registry.blobs import digest_of, write_atomically
-from registry.entities import (
-    ClassModel,
-    EditingVector,
-    Metric,
-    NewMaskPair,
-    NewVector,
-    Term,
-    VectorParcel,
-    parse_address,
+import numpy as np
+
+from registry.addresses import parse_class_address
+from registry.archive_records import blobs_of, parcel_of, record_of
+from registry.archives import (
+    archive_bytes,
+    check_entries,
+    read_archive,
+    refuse_foreign_archive,
 )
-from registry.errors import ExchangeError, InvalidNameError
+from registry.blobs import write_atomically
+from registry.checks import parse_row_mask, row_mask_text
+from registry.composition import MAX_SCALE
+from registry.entities import EditingVector, StoredVector, TermRole, VectorParcel
+from registry.errors import CompositionError, ExchangeError
 from registry.fields import Fields
-from registry.records import as_json
 from registry.store import Library
+from registry.sums import WeightedDelta, contribution
 
-ARCHIVE_FORMAT = "editvec-archive"
-ARCHIVE_FORMAT_VERSION = 1
-MANIFEST_ENTRY = "manifest.json"
-MAX_ENTRIES = 100_000
-MAX_ENTRY_BYTES = 64 << 20
-MAX_ARCHIVE_BYTES = 4 << 30
-_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+_TOLERANCE = 1e-5
+"""Of a composed delta, relative to what its terms contribute: float32, rounded at every level."""
 
 
 @dataclass(frozen=True)
 class ImportedVector:
-    """What became of one vector of an archive.
+    """What became of one vector of an archive, or would become of it.
 
     Attributes:
         archived_as: its address in the archive.
         vector: the vector of this library that holds it.
         is_new: False when equal content was here before.
+        is_renumbered: True when it has another version here: its own is taken, or equal content
+            has another one.
     """
 
     archived_as: str
     vector: EditingVector
     is_new: bool
-
-    @property
-    def is_renumbered(self) -> bool:
-        """True when it has another version here, because its own was taken."""
-        return self.vector.address != self.archived_as
+    is_renumbered: bool
 
 
 def export_library(library: Library, path: Path, addresses: Sequence[str]) -> list[EditingVector]:
@@ -73,6 +65,7 @@ def export_library(library: Library, path: Path, addresses: Sequence[str]) -> li
 
     Raises:
         VectorNotFoundError: an address that the library does not hold.
+        ExchangeError: at `path` lies something that is no archive of ours.
         BlobError: a blob is missing or was altered, or the archive cannot be written.
     """
     if not addresses:
@@ -80,25 +73,23 @@ def export_library(library: Library, path: Path, addresses: Sequence[str]) -> li
     vectors: dict[str, EditingVector] = {}
     for address in sorted(library.get_vector(address).address for address in addresses):
         _collect(library, library.get_vector(address), vectors)
-    entries: dict[str, bytes] = {}
-    for vector in vectors.values():
-        for entry, digest in _entries_of(as_json(vector)):
-            entries[entry] = library.blobs.get(digest)
-    manifest = {
-        "format": ARCHIVE_FORMAT,
-        "format_version": ARCHIVE_FORMAT_VERSION,
-        "vectors": [_record(vector) for vector in vectors.values()],
+    records = [record_of(vector) for vector in vectors.values()]
+    refuse_foreign_archive(path)
+    entries = {
+        entry: library.blobs.get(digest)
+        for record in records
+        for entry, digest in blobs_of(Fields(record, of="export", error=ExchangeError))
     }
-    text = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False)
-    write_atomically(path, _zip({MANIFEST_ENTRY: text.encode(), **dict(sorted(entries.items()))}))
+    write_atomically(path, archive_bytes({"vectors": records}, entries))
     return list(vectors.values())
 
 
 def import_library(library: Library, path: Path, *, reason: str = "") -> list[ImportedVector]:
     """Installs every vector of an archive, or none.
 
-    A vector keeps its version where that is free here. Equal content is not stored twice, and a
-    version that is taken by other content makes the vector the next version.
+    Everything is verified before the first write. A vector keeps its version where that is free
+    here. Equal content is not stored twice, and a version that is taken by other content makes the
+    vector the next version.
 
     Args:
         library: must hold the classes, with the same generators.
@@ -109,27 +100,21 @@ def import_library(library: Library, path: Path, *, reason: str = "") -> list[Im
         ExchangeError: the archive is damaged, or not one of ours.
         CompatibilityError: it is for another generator; shows both digests.
         ClassNotFoundError: the library lacks the class.
+        RegistryError: as `Library.add_vectors` does.
     """
-    contents = _read_archive(path)
-    of = f"archive {path}"
-    manifest = Fields(_json(contents.pop(MANIFEST_ENTRY), of=of), of=of, error=ExchangeError)
-    _check_format(manifest, of=of)
-    records = manifest.objects("vectors")
-    expected = {
-        entry: digest
-        for record in manifest.items("vectors")
-        for entry, digest in _entries_of(_checked_digests(record, of=of))
-    }
-    _check_entries(contents, expected, of=of)
-    parcels = [_parcel(library, record, contents) for record in records]
+    parcels = _read_parcels(library, path)
     stored = library.add_vectors(parcels, reason=reason or f"import of {path.name}")
-    return [
-        ImportedVector(parcel.archived_as or "", one.vector, one.is_new)
-        for parcel, one in zip(parcels, stored, strict=True)
-    ]
+    return _outcomes(parcels, stored)
 
 
-# --- export ---
+def rehearse_import(library: Library, path: Path) -> list[ImportedVector]:
+    """What `import_library` would do now; verifies as much, and writes nothing.
+
+    Raises:
+        RegistryError: as `import_library` does.
+    """
+    parcels = _read_parcels(library, path)
+    return _outcomes(parcels, library.rehearse_vectors(parcels))
 
 
 def _collect(library: Library, vector: EditingVector, vectors: dict[str, EditingVector]) -> None:
@@ -140,191 +125,78 @@ def _collect(library: Library, vector: EditingVector, vectors: dict[str, Editing
         vectors[vector.address] = vector
 
 
-def _record(vector: EditingVector) -> dict[str, Any]:
-    """A vector's record without what only this library knows."""
-    record: dict[str, Any] = as_json(vector)
-    del record["id"], record["class_version"]
-    return record
+def _read_parcels(library: Library, path: Path) -> list[VectorParcel]:
+    """The vectors of an archive, with everything checked but what `Library.add_vectors` checks."""
+    archive = read_archive(path)
+    records, of = archive.manifest.objects("vectors"), f"archive {path}"
+    expected = {entry: digest for record in records for entry, digest in blobs_of(record)}
+    check_entries(archive.entries, expected, of=of)
+    parcels: dict[str, VectorParcel] = {}
+    for record in records:
+        parcel = parcel_of(library, record, archive.entries)
+        address = parcel.archived_as or ""
+        if address in parcels:
+            raise ExchangeError(f"{of}: two vectors are {address}")
+        if parcel.terms:
+            _check_sum(parcel, parcels, of=f"{of}: {address}")
+        parcels[address] = parcel
+    return list(parcels.values())
 
 
-def _entries_of(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The archive entry and the digest of each blob that a record names."""
-    yield f"blobs/{record['delta_digest']}.safetensors", record["delta_digest"]
-    for pair in record["pairs"]:
-        for key in ("image_digest", "mask_before_digest", "mask_after_digest"):
-            yield f"blobs/{pair[key]}.png", pair[key]
-        if pair["source_ws_digest"] is not None:
-            yield f"blobs/{pair['source_ws_digest']}.safetensors", pair["source_ws_digest"]
+def _check_sum(parcel: VectorParcel, known: Mapping[str, VectorParcel], *, of: str) -> None:
+    """Checks that a composed delta is the sum of its terms, which the archive holds before it.
 
-
-def _zip(entries: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in entries.items():
-            info = zipfile.ZipInfo(name, _FIXED_TIME)
-            info.create_system = 3
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
-    return stream.getvalue()
-
-
-# --- import: the container ---
-
-
-def _read_archive(path: Path) -> dict[str, bytes]:
-    """Every entry's bytes, by name; refuses what could be a trap before it reads anything."""
-    of = f"archive {path}"
+    Raises:
+        ExchangeError: a term is missing, is of another class or shape, or the sum is another one.
+    """
+    row_mask = parse_row_mask(row_mask_text(parcel.new.row_mask, num_ws=len(parcel.delta)))
+    summands = []
+    for term in parcel.terms:
+        source = known.get(term.address)
+        if source is None:
+            raise ExchangeError(f"{of}: its term {term.address} does not come before it")
+        for what, mine, theirs in (
+            ("class", _class_name(parcel), _class_name(source)),
+            ("generator", parcel.new.generator_digest, source.new.generator_digest),
+            ("shape", list(parcel.delta.shape), list(source.delta.shape)),
+        ):
+            if mine != theirs:
+                raise ExchangeError(
+                    f"{of}: its term {term.address} has {what} {theirs}, it has {mine}"
+                )
+        # what projecting a condition out took is computed, and may be any number
+        if term.role is TermRole.SUM and abs(term.scale) > MAX_SCALE:
+            raise ExchangeError(f"{of}: scale {term.scale:g} is beyond {MAX_SCALE:g}")
+        summands.append(WeightedDelta(source.delta, term.scale, term.row_mask))
     try:
-        if path.stat().st_size > MAX_ARCHIVE_BYTES:
-            raise ExchangeError(f"{of}: larger than {MAX_ARCHIVE_BYTES >> 30} GiB")
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            _check_infos(infos, of=of)
-            return {info.filename: archive.read(info) for info in infos}
-    except zipfile.BadZipFile as exc:
-        raise ExchangeError(f"{of}: not a zip archive, or damaged ({exc})") from exc
-    except (EOFError, NotImplementedError, RuntimeError, ValueError) as exc:
-        if isinstance(exc, ExchangeError):
-            raise
-        raise ExchangeError(f"{of}: cannot be read ({exc})") from exc
-    except OSError as exc:
-        raise ExchangeError(f"{of}: {exc.strerror or exc}") from exc
-
-
-def _check_infos(infos: Sequence[zipfile.ZipInfo], *, of: str) -> None:
-    names = [info.filename for info in infos]
-    if len(names) > MAX_ENTRIES or len(set(names)) != len(names):
-        raise ExchangeError(f"{of}: too many entries, or two of the same name")
-    if MANIFEST_ENTRY not in names:
-        raise ExchangeError(f"{of}: it has no {MANIFEST_ENTRY}, so editvec did not make it")
-    for info in infos:
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise ExchangeError(f"{of}: entry {info.filename!r}: expected it uncompressed")
-        if info.file_size > MAX_ENTRY_BYTES:
-            raise ExchangeError(
-                f"{of}: entry {info.filename!r}: larger than {MAX_ENTRY_BYTES >> 20} MiB"
-            )
-
-
-def _json(data: bytes, *, of: str) -> object:
-    try:
-        content: object = json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise ExchangeError(f"{of}: {MANIFEST_ENTRY} is not JSON ({exc})") from exc
-    return content
-
-
-def _check_format(manifest: Fields, *, of: str) -> None:
-    if manifest.text("format") != ARCHIVE_FORMAT:
-        raise ExchangeError(f'{of}: expected "format": "{ARCHIVE_FORMAT}"')
-    if (version := manifest.integer("format_version", 1, 1 << 30)) != ARCHIVE_FORMAT_VERSION:
+        contributions = np.stack([contribution(one) for one in summands])
+    except CompositionError as exc:
+        raise ExchangeError(f"{of}: {exc}") from exc
+    contributions[:, ~np.array(row_mask)] = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = np.abs(contributions.sum(axis=0) - parcel.delta)
+        allowed = _TOLERANCE * np.abs(contributions).sum(axis=0) + np.finfo(np.float32).tiny
+    if not (np.isfinite(allowed) & (difference <= allowed)).all():
+        row, column = np.unravel_index(difference.argmax(), difference.shape)
         raise ExchangeError(
-            f"{of}: this release reads format_version {ARCHIVE_FORMAT_VERSION}, got {version}"
+            f"{of}: expected the sum of its terms, its delta is off by {difference.max():.3g} at "
+            f"[{row}, {column}]"
         )
 
 
-def _checked_digests(record: object, *, of: str) -> dict[str, Any]:
-    """The part of a record that names blobs, checked."""
-    fields = Fields(record, of=of, error=ExchangeError)
-    return {
-        "delta_digest": fields.digest("delta_digest"),
-        "pairs": [
-            {
-                "image_digest": pair.digest("image_digest"),
-                "mask_before_digest": pair.digest("mask_before_digest"),
-                "mask_after_digest": pair.digest("mask_after_digest"),
-                "source_ws_digest": pair.optional_digest("source_ws_digest"),
-            }
-            for pair in fields.objects("pairs")
-        ],
-    }
+def _class_name(parcel: VectorParcel) -> str:
+    return parse_class_address(parcel.new.class_name)[0]
 
 
-def _check_entries(contents: dict[str, bytes], expected: dict[str, str], *, of: str) -> None:
-    """The archive holds exactly the blobs that its records name, with those digests."""
-    if surplus := sorted(contents.keys() - expected.keys()):
-        raise ExchangeError(f"{of}: unexpected entry {surplus[0]!r}")
-    if missing := sorted(expected.keys() - contents.keys()):
-        raise ExchangeError(f"{of}: entry {missing[0]!r} is missing")
-    for name, digest in expected.items():
-        if digest_of(contents[name]) != digest:
-            raise ExchangeError(f"{of}: entry {name!r}: its bytes were altered")
-
-
-# --- import: the records ---
-
-
-def _parcel(library: Library, record: Fields, contents: dict[str, bytes]) -> VectorParcel:
-    class_name = record.name("class_name")
-    model = library.get_class_of_generator(
-        class_name, record.digest("generator_digest"), bundle_digest=record.digest("bundle_digest")
-    )
-    name = record.name("name")
-    archived_as = f"{class_name}/{name}@{record.integer('version', 1, 999_999_999)}"
-    return VectorParcel(
-        new=_new_vector(record, name, model),
-        delta=_latent(record.digest("delta_digest"), contents, of=f"delta of {archived_as}"),
-        pairs=tuple(_pair(pair, contents) for pair in record.objects("pairs")),
-        metrics=tuple(_metric(metric) for metric in record.objects("metrics")),
-        terms=tuple(_term(term) for term in record.objects("terms")),
-        archived_as=archived_as,
-    )
-
-
-def _new_vector(record: Fields, name: str, model: ClassModel) -> NewVector:
-    return NewVector(
-        class_name=model.address,
-        name=name,
-        kind=record.text("kind"),
-        latent_space=record.text("latent_space"),
-        generator_digest=record.digest("generator_digest"),
-        row_mask=record.booleans("row_mask"),
-        roi_labels=record.texts("roi_labels"),
-        roi_policy=record.text("roi_policy"),
-        dilation=record.integer("dilation", 0, 8192),
-        settings=record.mapping("settings"),
-        default_scale=record.number("default_scale"),
-        scale_min=record.optional_number("scale_min"),
-        scale_max=record.optional_number("scale_max"),
-        license=record.text("license"),
-        description=record.text("description"),
-        tags=record.texts("tags"),
-        created_at=record.instant("created_at"),
-        created_by=record.text("created_by"),
-    )
-
-
-def _pair(pair: Fields, contents: dict[str, bytes]) -> NewMaskPair:
-    source_ws = pair.optional_digest("source_ws_digest")
-    return NewMaskPair(
-        image_png=contents[f"blobs/{pair.digest('image_digest')}.png"],
-        mask_before_png=contents[f"blobs/{pair.digest('mask_before_digest')}.png"],
-        mask_after_png=contents[f"blobs/{pair.digest('mask_after_digest')}.png"],
-        source_ws=None if source_ws is None else _latent(source_ws, contents, of="source ws"),
-    )
-
-
-def _metric(metric: Fields) -> Metric:
-    return Metric(
-        name=metric.name("name"),
-        value=metric.number("value"),
-        direction=metric.text("direction"),
-        backbone=metric.optional_text("backbone"),
-        sample_count=metric.integer("sample_count", 1, 1 << 31),
-        probe_set=metric.optional_text("probe_set"),
-        settings=metric.mapping("settings"),
-        measured_at=metric.instant("measured_at"),
-    )
-
-
-def _term(term: Fields) -> Term:
-    address = term.text("address")
-    try:
-        parse_address(address)
-    except InvalidNameError as exc:
-        raise term.refuse("address", "an address") from exc
-    return Term(address=address, scale=term.number("scale"), row_mask=term.booleans("row_mask"))
-
-
-def _latent(digest: str, contents: dict[str, bytes], *, of: str) -> Any:
-    return codec.decode_latent(contents[f"blobs/{digest}.safetensors"], of=of)
+def _outcomes(
+    parcels: Sequence[VectorParcel], stored: Sequence[StoredVector]
+) -> list[ImportedVector]:
+    return [
+        ImportedVector(
+            parcel.archived_as or "",
+            one.vector,
+            one.is_new,
+            one.vector.address != parcel.archived_as,
+        )
+        for parcel, one in zip(parcels, stored, strict=True)
+    ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
+from registry.addresses import check_name
 from registry.blobs import is_digest
-from registry.entities import check_name
 from registry.errors import InvalidNameError, RegistryError
+
+_Member = TypeVar("_Member", bound=StrEnum)
 
 
 class Fields:
@@ -33,6 +36,15 @@ class Fields:
         found = repr(self._content[key]) if key in self._content else "nothing"
         return self._error(f"{self._of}: {key}: expected {expected}, got {found:.80}")
 
+    def is_silent(self, key: str) -> bool:
+        """True where the field is missing or null."""
+        return self._content.get(key) is None
+
+    def check_known(self, known: Collection[str]) -> None:
+        """Refuses fields that are not among the known ones: they could be misspelt."""
+        if unknown := sorted(self._content.keys() - set(known)):
+            raise self._error(f"{self._of}: {unknown[0]!r:.80} is no known field")
+
     def text(self, key: str, default: str | None = None) -> str:
         """A string."""
         value = self._content.get(key, default)
@@ -43,6 +55,13 @@ class Fields:
     def optional_text(self, key: str) -> str | None:
         """A string, or None."""
         return None if self._content.get(key) is None else self.text(key)
+
+    def one_of(self, key: str, members: type[_Member]) -> _Member:
+        """A member of an enumeration, by its value."""
+        value = self.text(key)
+        if value not in list(members):
+            raise self.refuse(key, f"one of {', '.join(members)}")
+        return members(value)
 
     def name(self, key: str) -> str:
         """A string that can stand in an address."""
@@ -74,9 +93,13 @@ class Fields:
         value = self._content.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.refuse(key, "a number")
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:  # JSON's integers know no limit
+            number = math.inf
+        if not math.isfinite(number):
             raise self.refuse(key, "a finite number")
-        return float(value)
+        return number
 
     def optional_number(self, key: str) -> float | None:
         """A finite number, or None."""
@@ -109,11 +132,13 @@ class Fields:
         """A date and time with its zone, as ISO 8601."""
         try:
             value = datetime.fromisoformat(self.text(key))
-        except ValueError as exc:
+            if value.tzinfo is None:
+                raise self.refuse(key, "a date and time with a zone")
+            return value.astimezone(UTC)
+        except (ValueError, OverflowError) as exc:
+            if isinstance(exc, self._error):
+                raise
             raise self.refuse(key, "a date and time") from exc
-        if value.tzinfo is None:
-            raise self.refuse(key, "a date and time with a zone")
-        return value.astimezone(UTC)
 
     def items(self, key: str) -> list[Any]:
         """A list."""

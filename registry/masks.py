@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from registry.entities import ClassModel, Label, NewMaskPair
 from registry.errors import MaskError
 
 MAX_PIXELS = 1 << 26
-_INDEX_MODES = ("P", "L", "I;16", "1")
+INDEX_MODES = ("P", "L", "I;16", "1")
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
 MaskArray = npt.NDArray[np.int32]
@@ -29,7 +30,7 @@ def read_mask(path: Path) -> MaskArray:
         MaskError: the file cannot be read, is no PNG, or holds colours instead of indices.
     """
     of = f"mask {path}"
-    return decode_mask(_read_bytes(path, of=of), of=of)
+    return decode_mask(read_bytes(path, of=of), of=of)
 
 
 def read_mask_pair(image: Path, mask_before: Path, mask_after: Path) -> NewMaskPair:
@@ -40,8 +41,8 @@ def read_mask_pair(image: Path, mask_before: Path, mask_after: Path) -> NewMaskP
     """
     return NewMaskPair(
         image_png=read_picture(image),
-        mask_before_png=_read_bytes(mask_before, of=f"mask {mask_before}"),
-        mask_after_png=_read_bytes(mask_after, of=f"mask {mask_after}"),
+        mask_before_png=read_bytes(mask_before, of=f"mask {mask_before}"),
+        mask_after_png=read_bytes(mask_after, of=f"mask {mask_after}"),
     )
 
 
@@ -52,7 +53,7 @@ def decode_mask(data: bytes, *, of: str = "mask") -> MaskArray:
         MaskError: the bytes are no readable PNG, or hold colours instead of indices.
     """
     image = _open(data, ("PNG",), of=of)
-    if image.mode not in _INDEX_MODES:
+    if image.mode not in INDEX_MODES:
         raise MaskError(
             f"{of}: expected a PNG of label indices (palette or grey), got mode {image.mode}, "
             "where colours hide the labels"
@@ -135,7 +136,7 @@ def read_picture(path: Path) -> bytes:
     Raises:
         MaskError: the file cannot be read, or is no picture.
     """
-    data = _read_bytes(path, of=f"image {path}")
+    data = read_bytes(path, of=f"image {path}")
     image = _open(data, _PICTURE_FORMATS, of=f"image {path}")
     if image.format == "PNG":
         return data
@@ -144,8 +145,41 @@ def read_picture(path: Path) -> bytes:
     return stream.getvalue()
 
 
-def _read_bytes(path: Path, *, of: str) -> bytes:
+def decode_picture(data: bytes, *, of: str = "image") -> Image.Image:
+    """The picture of PNG bytes as 8-bit RGB; what is transparent lies on white.
+
+    Raises:
+        MaskError: the bytes are no readable PNG.
+    """
+    image = _open(data, ("PNG",), of=of)
+    if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off instead of scaling
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def open_png(data: bytes, *, of: str) -> Image.Image:
+    """The picture of PNG bytes as it is stored, decoded to its last pixel.
+
+    Raises:
+        MaskError: the bytes are no readable PNG.
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        raise MaskError(f"{of}: JPEG changes colours, and so labels; a mask is a PNG")
+    return _open(data, ("PNG",), of=of)
+
+
+def read_bytes(path: Path, *, of: str) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        MaskError: it cannot be read, or is no regular file.
+    """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # others could block or never end
+            raise MaskError(f"{of}: expected a regular file")
         return path.read_bytes()
     except OSError as exc:
         raise MaskError(f"{of}: {exc.strerror or exc}") from exc

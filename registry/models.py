@@ -10,24 +10,42 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from registry.addresses import MAX_NAME_LENGTH
 from registry.database import Base, UtcDateTime
-from registry.entities import MAX_NAME_LENGTH, Direction, Kind, LatentSpace, RoiPolicy
+from registry.entities import (
+    Direction,
+    Kind,
+    LatentSpace,
+    RoiPolicy,
+    TermRole,
+)
 
 Digest = String(64)
-Name = String(MAX_NAME_LENGTH)
+# "C": names sort by code points everywhere, as SQLite does it, whatever a database's locale says
+Name = String(MAX_NAME_LENGTH).with_variant(String(MAX_NAME_LENGTH, collation="C"), "postgresql")
+FileName = String(255).with_variant(String(255, collation="C"), "postgresql")
 PersonName = String(200)
+EngineVersion = String(64)
+
+LISTING_BY_NAME = "ix_vectors_listing_by_name"
+LISTING_BY_TIME = "ix_vectors_listing_by_time"
+METRICS_BY_VALUE = "ix_metrics_latest"
+METRICS_BY_VECTOR = "ix_metrics_latest_by_vector"
 
 
 def one_of(column: str, values: type[StrEnum] | Iterable[str], *, name: str) -> CheckConstraint:
@@ -66,6 +84,7 @@ class ClassRow(Base):
 
     labels: Mapped[list[ClassLabelRow]] = relationship(order_by="ClassLabelRow.label_index")
     files: Mapped[list[ClassFileRow]] = relationship(order_by="ClassFileRow.name")
+    groups: Mapped[list[ClassGroupRow]] = relationship(order_by="ClassGroupRow.name")
 
 
 class ClassLabelRow(Base):
@@ -89,6 +108,16 @@ class ClassLabelRow(Base):
     blue: Mapped[int] = mapped_column(Integer)
 
 
+class ClassGroupRow(Base):
+    """A name for several parts of a class; members are parts or other groups."""
+
+    __tablename__ = "class_groups"
+
+    class_id: Mapped[int] = mapped_column(ForeignKey("classes.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    members: Mapped[list[str]] = mapped_column(JSON)
+
+
 class ClassFileRow(Base):
     """One file of a bundle, held as a blob."""
 
@@ -96,13 +125,13 @@ class ClassFileRow(Base):
     __table_args__ = (CheckConstraint("size >= 0", name="size_not_negative"),)
 
     class_id: Mapped[int] = mapped_column(ForeignKey("classes.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    name: Mapped[str] = mapped_column(FileName, primary_key=True)
     digest: Mapped[str] = mapped_column(Digest)
     size: Mapped[int] = mapped_column(BigInteger)
 
 
 class VectorRow(Base):
-    """A version of an editing vector."""
+    """A version of an editing vector; `num_ws`, `w_dim`: rows and columns of its delta."""
 
     __tablename__ = "vectors"
     __table_args__ = (
@@ -118,6 +147,12 @@ class VectorRow(Base):
         CheckConstraint("length(row_mask) = num_ws", name="row_mask_length"),
         CheckConstraint(
             "scale_min IS NULL OR scale_max IS NULL OR scale_min <= scale_max", name="scale_range"
+        ),
+        # each holds all that a listing asks of a vector, so that only a page's rows are read
+        Index(LISTING_BY_NAME, "class_name", "name", "version", "retired_at", "kind", "id"),
+        Index(
+            LISTING_BY_TIME,
+            *("created_at", "id", "retired_at", "kind", "class_name", "name", "version"),
         ),
     )
 
@@ -144,6 +179,13 @@ class VectorRow(Base):
     description: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(PersonName)
+    engine_version: Mapped[str] = mapped_column(EngineVersion, server_default="")
+    kernel_version: Mapped[str] = mapped_column(EngineVersion, server_default="")
+    brush_digest: Mapped[str | None] = mapped_column(Digest)
+    original_digest: Mapped[str | None] = mapped_column(Digest)
+    original_name: Mapped[str | None] = mapped_column(String(255))
+    preview_digest: Mapped[str | None] = mapped_column(Digest)
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     class_model: Mapped[ClassRow] = relationship()
     roi: Mapped[list[RoiLabelRow]] = relationship(order_by="RoiLabelRow.position")
@@ -153,6 +195,12 @@ class VectorRow(Base):
     )
     metrics: Mapped[list[MetricRow]] = relationship(order_by="MetricRow.id")
     tags: Mapped[list[TagRow]] = relationship(order_by="TagRow.tag")
+    aliases: Mapped[list[AliasRow]] = relationship(order_by="AliasRow.alias")
+
+    @property
+    def address(self) -> str:
+        """`class/name@version`."""
+        return f"{self.class_name}/{self.name}@{self.version}"
 
 
 class RoiLabelRow(Base):
@@ -183,16 +231,20 @@ class MaskPairRow(Base):
 
 
 class TermRow(Base):
-    """One summand of a composition, as it was given."""
+    """One summand of a composition: as it was given, or as it was projected out."""
 
     __tablename__ = "composition_terms"
-    __table_args__ = (CheckConstraint("vector_id <> term_vector_id", name="not_itself"),)
+    __table_args__ = (
+        CheckConstraint("vector_id <> term_vector_id", name="not_itself"),
+        one_of("role", TermRole, name="role"),
+    )
 
     vector_id: Mapped[int] = mapped_column(ForeignKey("vectors.id"), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     term_vector_id: Mapped[int] = mapped_column(ForeignKey("vectors.id"), index=True)
     scale: Mapped[float] = mapped_column(Float(53))
     row_mask: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16), server_default="sum")
 
     term_vector: Mapped[VectorRow] = relationship(foreign_keys=[term_vector_id])
 
@@ -204,7 +256,9 @@ class MetricRow(Base):
     __table_args__ = (
         one_of("direction", Direction, name="direction"),
         CheckConstraint("sample_count >= 1", name="sample_count_positive"),
-        Index(None, "name", "value"),
+        # not a partial index: its options would load both dialects at every start
+        Index(METRICS_BY_VALUE, "name", "is_latest", "value", "vector_id"),
+        Index(METRICS_BY_VECTOR, "name", "is_latest", "vector_id", "value"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -217,6 +271,7 @@ class MetricRow(Base):
     probe_set: Mapped[str | None] = mapped_column(String(200))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     measured_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    is_latest: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class TagRow(Base):
@@ -227,6 +282,32 @@ class TagRow(Base):
 
     vector_id: Mapped[int] = mapped_column(ForeignKey("vectors.id"), primary_key=True)
     tag: Mapped[str] = mapped_column(Name, primary_key=True)
+
+
+class AliasRow(Base):
+    """A name for one version of a vector, such as `stable`; it may move to another one."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (
+        UniqueConstraint("vector_id", "alias"),
+        Index(None, "alias", "vector_id"),
+    )
+
+    class_name: Mapped[str] = mapped_column(Name, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    alias: Mapped[str] = mapped_column(Name, primary_key=True)
+    vector_id: Mapped[int] = mapped_column(ForeignKey("vectors.id"))
+    set_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    set_by: Mapped[str] = mapped_column(PersonName)
+
+
+class SketchRow(Base):
+    """A few bytes that tell which deltas point the same way, without reading them."""
+
+    __tablename__ = "vector_sketches"
+
+    vector_id: Mapped[int] = mapped_column(ForeignKey("vectors.id"), primary_key=True)
+    sketch: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class EmbeddingRow(Base):
@@ -240,7 +321,7 @@ class EmbeddingRow(Base):
     )
 
     image_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
-    bundle_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
+    generator_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
     settings_key: Mapped[str] = mapped_column(Digest, primary_key=True)
     ws_digest: Mapped[str] = mapped_column(Digest)
     ws_row: Mapped[int] = mapped_column(Integer)
@@ -264,3 +345,4 @@ class HistoryRow(Base):
     action: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(255))
     reason: Mapped[str] = mapped_column(Text)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from registry.bundles import BundleManifest
+from registry.addresses import MAX_NAME_LENGTH, check_name
+from registry.checks import (
+    check_origin,
+    check_ranges,
+    checked_json,
+    checked_number,
+    checked_roi,
+    checked_text,
+    content_digest_of,
+    dilation_of,
+    one_of,
+    optional_number,
+    optional_text,
+    parse_row_mask,
+    row_mask_text,
+)
 from registry.database import now
 from registry.entities import (
-    MAX_NAME_LENGTH,
     BundleFile,
     ClassModel,
     Direction,
@@ -30,9 +41,10 @@ from registry.entities import (
     NewVector,
     RoiPolicy,
     Term,
-    check_name,
+    TermRole,
+    newest_of_each,
 )
-from registry.errors import CompatibilityError, LabelNotFoundError, RecordError
+from registry.errors import RecordError
 from registry.models import (
     ClassFileRow,
     ClassLabelRow,
@@ -44,7 +56,10 @@ from registry.models import (
     VectorRow,
 )
 
-_Value = TypeVar("_Value", Kind, LatentSpace, RoiPolicy, Direction)
+if TYPE_CHECKING:
+    from registry.bundles import BundleManifest
+    from registry.parcels import ParcelDigests
+    from registry.spaces import DeltaShape
 
 
 # --- class models ---
@@ -106,6 +121,7 @@ def class_model(row: ClassRow) -> ClassModel:
         description=row.description,
         created_at=row.created_at,
         created_by=row.created_by,
+        groups={group.name: tuple(group.members) for group in row.groups},
     )
 
 
@@ -113,7 +129,13 @@ def class_model(row: ClassRow) -> ClassModel:
 
 
 def vector_row(
-    new: NewVector, model: ClassModel, *, delta_digest: str, version: int, created_by: str
+    new: NewVector,
+    model: ClassModel,
+    digests: ParcelDigests,
+    *,
+    shape: DeltaShape,
+    version: int,
+    created_by: str,
 ) -> VectorRow:
     """The rows of a new version of a vector, without pairs, terms and metrics.
 
@@ -131,12 +153,12 @@ def vector_row(
         version=version,
         kind=one_of(Kind, new.kind, of="kind"),
         latent_space=one_of(LatentSpace, new.latent_space, of="latent space"),
-        num_ws=model.num_ws,
-        w_dim=model.w_dim,
+        num_ws=shape.rows,
+        w_dim=shape.columns,
         generator_digest=model.generator_digest,
-        delta_digest=delta_digest,
-        content_digest=content_digest_of(new, model, delta_digest=delta_digest),
-        row_mask=row_mask_text(new.row_mask, num_ws=model.num_ws),
+        delta_digest=digests.delta,
+        content_digest=content_digest_of(new, model, digests, rows=shape.rows),
+        row_mask=row_mask_text(new.row_mask, num_ws=shape.rows),
         roi_policy=one_of(RoiPolicy, new.roi_policy, of="ROI policy"),
         dilation=dilation_of(new, model),
         settings=checked_json(new.settings, of="settings"),
@@ -147,9 +169,15 @@ def vector_row(
         description=checked_text(new.description, of="description"),
         created_at=new.created_at or now(),
         created_by=checked_text(new.created_by or created_by, of="created by", max_length=200),
+        engine_version=checked_text(new.engine_version, of="engine version", max_length=64),
+        kernel_version=checked_text(new.kernel_version, of="kernel version", max_length=64),
+        brush_digest=digests.brush,
+        original_digest=digests.original,
+        original_name=digests.original_name,
+        preview_digest=digests.preview,
         roi=[
             RoiLabelRow(position=position, label_name=name)
-            for position, name in enumerate(checked_roi(new.roi_labels, model))
+            for position, name in enumerate(checked_roi(new, model))
         ],
         tags=[TagRow(tag=check_name(tag, of="tag")) for tag in sorted(set(new.tags))],
     )
@@ -186,10 +214,10 @@ def editing_vector(row: VectorRow) -> EditingVector:
         metrics=tuple(_metric(metric) for metric in row.metrics),
         terms=tuple(
             Term(
-                address=f"{term.term_vector.class_name}/{term.term_vector.name}"
-                f"@{term.term_vector.version}",
+                address=term.term_vector.address,
                 scale=term.scale,
                 row_mask=parse_row_mask(term.row_mask),
+                role=TermRole(term.role),
             )
             for term in row.terms
         ),
@@ -202,6 +230,14 @@ def editing_vector(row: VectorRow) -> EditingVector:
             )
             for pair in row.pairs
         ),
+        engine_version=row.engine_version,
+        kernel_version=row.kernel_version,
+        brush_digest=row.brush_digest,
+        original_digest=row.original_digest,
+        original_name=row.original_name,
+        preview_digest=row.preview_digest,
+        aliases=tuple(alias.alias for alias in row.aliases),
+        retired_at=row.retired_at,
     )
 
 
@@ -238,10 +274,49 @@ def _metric(row: MetricRow) -> Metric:
     )
 
 
+def mark_latest(metrics: Sequence[MetricRow]) -> None:
+    """Marks the newest row of every metric's name.
+
+    Args:
+        metrics: all rows of one vector, in the order of their ids.
+    """
+    newest = newest_of_each(metrics)
+    for metric in metrics:
+        metric.is_latest = newest[metric.name] is metric
+
+
+def history_row(
+    action: str,
+    subject: str,
+    *,
+    by: str,
+    reason: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> HistoryRow:
+    """The row of something that was done just now.
+
+    Raises:
+        RecordError: a reason or a user that the database does not keep.
+    """
+    return HistoryRow(
+        at=now(),
+        by=checked_text(by, of="user", max_length=200),
+        action=action,
+        subject=subject,
+        reason=checked_text(reason, of="reason"),
+        details=dict(details or {}),
+    )
+
+
 def history_entry(row: HistoryRow) -> HistoryEntry:
     """The entity of a history row."""
     return HistoryEntry(
-        at=row.at, by=row.by, action=row.action, subject=row.subject, reason=row.reason
+        at=row.at,
+        by=row.by,
+        action=row.action,
+        subject=row.subject,
+        reason=row.reason,
+        details=row.details,
     )
 
 
@@ -258,159 +333,3 @@ def as_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [as_json(entry) for entry in value]
     return value.value if isinstance(value, Enum) else value
-
-
-# --- checks ---
-
-
-def content_digest_of(new: NewVector, model: ClassModel, *, delta_digest: str) -> str:
-    """What makes two vectors the same: generator, space, delta, rows and ROI; not their story."""
-    content = [
-        model.generator_digest,
-        str(new.latent_space),
-        delta_digest,
-        row_mask_text(new.row_mask, num_ws=model.num_ws),
-        list(new.roi_labels),
-        str(new.roi_policy),
-        dilation_of(new, model),
-    ]
-    canonical = json.dumps(content, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def check_ranges(new: NewVector) -> None:
-    """Refuses a version below 1 and a scale range that is upside down.
-
-    Raises:
-        RecordError: says which.
-    """
-    if new.version is not None and new.version < 1:
-        raise RecordError(f"vector {new.name}: expected a version of 1 or more, got {new.version}")
-    if new.scale_min is not None and new.scale_max is not None and new.scale_min > new.scale_max:
-        raise RecordError(
-            f"vector {new.name}: scale range from {new.scale_min} to {new.scale_max} is upside down"
-        )
-
-
-def dilation_of(new: NewVector, model: ClassModel) -> int:
-    """The ROI buffer in pixels; by default 3 at 512 px, scaled with the resolution, at least 1.
-
-    Raises:
-        RecordError: negative.
-    """
-    if new.dilation is None:
-        return max(1, round(3 * model.resolution / 512))
-    if new.dilation < 0:
-        raise RecordError(f"dilation: expected 0 pixels or more, got {new.dilation}")
-    return new.dilation
-
-
-def check_origin(new: NewVector, model: ClassModel) -> None:
-    """Refuses a vector of another generator.
-
-    Raises:
-        CompatibilityError: shows both digests.
-    """
-    if new.generator_digest is not None and new.generator_digest != model.generator_digest:
-        raise CompatibilityError(
-            f"vector {new.name}: it belongs to generator {new.generator_digest}, class "
-            f"{model.address} has generator {model.generator_digest}"
-        )
-
-
-def checked_roi(names: Sequence[str], model: ClassModel) -> list[str]:
-    """The ROI part names, every one known to the class and none twice.
-
-    Raises:
-        LabelNotFoundError: a part that the class does not have, or none at all.
-    """
-    if isinstance(names, str) or not names:
-        raise LabelNotFoundError(
-            f"ROI: expected at least one part of class {model.address}: "
-            f"{', '.join(model.label_names)}"
-        )
-    for name in names:
-        model.label(name)
-    if len(set(names)) != len(names):
-        raise LabelNotFoundError(f"ROI: a part is named twice in {', '.join(names)}")
-    return list(names)
-
-
-def row_mask_text(row_mask: Sequence[bool] | None, *, num_ws: int) -> str:
-    """A row mask as one character per row of `ws`; None means all rows.
-
-    Raises:
-        CompatibilityError: another length, or no row at all.
-    """
-    if row_mask is None:
-        return "1" * num_ws
-    if len(row_mask) != num_ws or not any(row_mask):
-        raise CompatibilityError(
-            f"row mask: expected {num_ws} values with one true at least, got {list(row_mask)}"
-        )
-    return "".join("1" if touched else "0" for touched in row_mask)
-
-
-def parse_row_mask(text: str) -> tuple[bool, ...]:
-    """The inverse of `row_mask_text`."""
-    return tuple(character == "1" for character in text)
-
-
-def one_of(kind: type[_Value], value: str, *, of: str) -> _Value:
-    """The member of an enumeration.
-
-    Raises:
-        RecordError: lists the members.
-    """
-    try:
-        return kind(value)
-    except ValueError as exc:
-        raise RecordError(f"{of}: expected one of {', '.join(kind)}, got {value!r}") from exc
-
-
-def checked_number(value: float, *, of: str) -> float:
-    """A finite float.
-
-    Raises:
-        RecordError: NaN or infinity, which no database keeps faithfully.
-    """
-    number = float(value)
-    if not math.isfinite(number):
-        raise RecordError(f"{of}: expected a finite number, got {value!r}")
-    return number
-
-
-def checked_text(value: str, *, of: str, max_length: int = 10_000) -> str:
-    """A text that every database keeps faithfully.
-
-    Raises:
-        RecordError: too long, a NUL, or bytes that are not UTF-8.
-    """
-    if len(value) > max_length:
-        raise RecordError(f"{of}: expected at most {max_length} characters, got {len(value)}")
-    if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
-        raise RecordError(f"{of}: expected text, got {value[:60]!r}")
-    return value
-
-
-def optional_text(value: str | None, *, of: str, max_length: int) -> str | None:
-    """A text as `checked_text` allows it, or None."""
-    return None if value is None else checked_text(value, of=of, max_length=max_length)
-
-
-def optional_number(value: float | None, *, of: str) -> float | None:
-    """A finite float, or None."""
-    return None if value is None else checked_number(value, of=of)
-
-
-def checked_json(value: Mapping[str, Any], *, of: str) -> dict[str, Any]:
-    """A dictionary that JSON can hold exactly.
-
-    Raises:
-        RecordError: NaN, or a type that JSON does not have.
-    """
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError) as exc:
-        raise RecordError(f"{of}: not JSON ({exc})") from exc
-    return copy

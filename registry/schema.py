@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 from registry.config import RegistryConfig
 from registry.database import open_engine, parse_database_url, serialise, translated_errors
-from registry.errors import ConfigError, SchemaError
+from registry.errors import ConfigError, DatabaseError, SchemaError
 
 _REVISION_FILE = re.compile(r"(\d{4})_\w+\.py\Z")
 
@@ -128,7 +129,9 @@ def _upgrade(engine: Engine) -> None:
     settings.set_main_option("script_location", str(folder).replace("%", "%%"))
     with translated_errors(engine), engine.begin() as connection:
         serialise(connection, "editvec schema")
-        if _revision(connection) == known_revisions(folder)[-1]:
+        # a SELECT from a missing table would end PostgreSQL's transaction
+        has_tables = inspect(connection).has_table("alembic_version")
+        if has_tables and _revision(connection) == known_revisions(folder)[-1]:
             return  # another process was faster
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")
@@ -137,14 +140,43 @@ def _upgrade(engine: Engine) -> None:
 def _status(engine: Engine) -> SchemaStatus:
     deferred = engine.execution_options(sqlite_begin="DEFERRED")
     with translated_errors(engine), deferred.connect() as connection:
-        return SchemaStatus(_revision(connection), known_revisions()[-1])
+        revision = _revision(connection)
+        if revision is None:
+            _refuse_hidden_schema(connection)
+        return SchemaStatus(revision, known_revisions()[-1])
+
+
+def _refuse_hidden_schema(connection: Connection) -> None:
+    """PostgreSQL calls tables missing that lie in a schema which the user may not use."""
+    if connection.dialect.name == "postgresql":
+        connection.rollback()
+        if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
+            place = connection.engine.url.render_as_string(hide_password=True)
+            raise DatabaseError(
+                f"database {place}: this user may use no schema in it; GRANT USAGE ON SCHEMA helps"
+            )
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
+    """The revision that the database says; None where it has no tables.
+
+    One SELECT and no look at the catalogue: every command pays for this. On PostgreSQL, a missing
+    table leaves the transaction fit for nothing but its end.
+    """
+    try:
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except DBAPIError as exc:
+        if _is_about_a_missing_table(exc):
+            return None
+        raise
+    return None if found is None else str(found)
+
+
+def _is_about_a_missing_table(error: DBAPIError) -> bool:
+    undefined_table = "42P01"  # PostgreSQL's code; SQLite has only words for it
+    return getattr(error.orig, "sqlstate", None) == undefined_table or str(error.orig).startswith(
+        "no such table"
+    )
 
 
 def _refuse_newer(status: SchemaStatus, config: RegistryConfig) -> None:

@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from registry.entities import Address, Kind, parse_address, parse_class_address
-from registry.errors import ClassNotFoundError, LabelNotFoundError, VectorNotFoundError
+from registry.addresses import (
+    LATEST,
+    Address,
+    is_name,
+    parse_address,
+    parse_class_address,
+    quote,
+)
+from registry.errors import (
+    AliasNotFoundError,
+    ClassNotFoundError,
+    LabelNotFoundError,
+    VectorNotFoundError,
+)
 from registry.models import (
+    AliasRow,
+    ClassGroupRow,
     ClassLabelRow,
     ClassRow,
     EmbeddingRow,
     HistoryRow,
-    RoiLabelRow,
-    TagRow,
     TermRow,
     VectorRow,
 )
+from registry.schemes import expand_parts
+
+MAX_ROWS = 2**63 - 1
+"""The largest LIMIT that both databases take."""
 
 # --- class models ---
 
 
 def all_classes() -> Select[ClassRow]:
-    """Every version of every class with its labels and files, by name and version."""
+    """Every version of every class with its labels, files and groups, by name and version."""
     return (
         select(ClassRow)
-        .options(selectinload(ClassRow.labels), selectinload(ClassRow.files))
+        .options(
+            selectinload(ClassRow.labels),
+            selectinload(ClassRow.files),
+            selectinload(ClassRow.groups),
+        )
         .order_by(ClassRow.name, ClassRow.version)
     )
 
@@ -108,51 +127,145 @@ def check_label(session: Session, name: str, class_name: str | None) -> None:
     if name not in known:
         where = "no class has" if class_name is None else f"class {class_name} has no"
         hint = suggestion(name, known) or f"; there is {_listed(known) or 'none'}"
-        raise LabelNotFoundError(f"{where} part {name!r}{hint}")
+        raise LabelNotFoundError(f"{where} part {quote(name)}{hint}")
+
+
+def parts_of_group(session: Session, name: str, class_name: str | None) -> tuple[str, ...]:
+    """The parts of a group of the newest version of a class, or of any; none if there is none.
+
+    Raises:
+        LabelNotFoundError: classes have groups of that name with other parts.
+    """
+    if not is_name(name):
+        return ()  # and maybe nothing that a database can be asked for
+    query = select(ClassRow).join(ClassGroupRow).where(ClassGroupRow.name == name)
+    if class_name is not None:
+        query = query.where(ClassRow.name == class_name)
+    newest = {row.name: row for row in session.scalars(query.order_by(ClassRow.version))}
+    meanings = {
+        expand_parts(
+            [name],
+            [label.name for label in row.labels],
+            {group.name: group.members for group in row.groups},
+            of=f"class {row.name}",
+        )
+        for row in newest.values()
+    }
+    if len(meanings) > 1:
+        raise LabelNotFoundError(
+            f"group {quote(name)}: it has other parts in each of {', '.join(sorted(newest))}; "
+            "give the class"
+        )
+    return next(iter(meanings), ())
 
 
 # --- vectors ---
 
 
 def find_vector(session: Session, address: Address) -> VectorRow:
-    """The vector row at an address; without a version the latest, without a class the only one.
+    """The vector row at an address; without a class, of the only one.
+
+    An explicit version and an alias answer with that very version. Without either, as with the
+    built-in alias, it is the newest version that is not retired.
 
     Raises:
         ClassNotFoundError: no such class, or the class must be named.
-        VectorNotFoundError: no such vector; close names are suggested.
+        VectorNotFoundError: no such vector or version, or all versions are retired.
+        AliasNotFoundError: no such alias; the vector's own are listed.
     """
     class_name = address.class_name or only_class_name(session)
-    query = (
-        select(VectorRow)
-        .where(VectorRow.class_name == class_name, VectorRow.name == address.name)
-        .order_by(VectorRow.version.desc())
-        .limit(1)
+    query = select(VectorRow).where(
+        VectorRow.class_name == class_name, VectorRow.name == address.name
     )
     if address.version is not None:
         query = query.where(VectorRow.version == address.version)
-    row = session.scalar(query)
-    if row is not None:
-        return row
-    find_class(session, class_name)
-    last = session.scalar(last_vector_version(class_name, address.name))
-    if last is not None:
-        raise VectorNotFoundError(
-            f"vector {class_name}/{address.name} has no version {address.version}; the latest "
-            f"is {last}"
-        )
-    names = select(VectorRow.name).where(VectorRow.class_name == class_name).distinct()
-    known = list(session.scalars(names))
-    raise VectorNotFoundError(
-        f"class {class_name} has no vector {address.name!r}{suggestion(address.name, known)}"
-    )
+    elif address.alias not in (None, LATEST):
+        query = query.join(AliasRow).where(AliasRow.alias == address.alias)
+    else:
+        query = query.where(VectorRow.retired_at.is_(None)).order_by(VectorRow.version.desc())
+    row = session.scalar(query.limit(1))
+    if row is None:
+        raise _no_vector(session, replace(address, class_name=class_name))
+    return row
 
 
 def find_vector_text(session: Session, text: str, class_name: str | None) -> VectorRow:
     """As `find_vector`, from text; `class_name` stands in where the text names no class."""
+    return find_vector(session, full_address(session, text, class_name))
+
+
+def full_address(session: Session, text: str, class_name: str | None) -> Address:
+    """The address that a text means, with its class: the named one, the given one or the only one.
+
+    Raises:
+        InvalidNameError: not an address.
+        ClassNotFoundError: the class must be named.
+    """
     address = parse_address(text)
-    if address.class_name is None and class_name is not None:
-        address = Address(parse_class_address(class_name)[0], address.name, address.version)
-    return find_vector(session, address)
+    if address.class_name is not None:
+        return address
+    if class_name is not None:
+        return replace(address, class_name=parse_class_address(class_name)[0])
+    return replace(address, class_name=only_class_name(session))
+
+
+def _no_vector(session: Session, address: Address) -> VectorNotFoundError:
+    """Says what an address with a class has wrong: class, name, version, alias or retirement."""
+    class_name = find_class(session, address.class_name).name
+    subject = f"{class_name}/{address.name}"
+    last = session.scalar(last_vector_version(class_name, address.name))
+    if last is None:
+        names = select(VectorRow.name).where(VectorRow.class_name == class_name).distinct()
+        close = suggestion(address.name, session.scalars(names))
+        return VectorNotFoundError(f"class {class_name} has no vector {address.name!r}{close}")
+    if address.version is not None:
+        return VectorNotFoundError(
+            f"vector {subject} has no version {address.version}; the latest is {last}"
+        )
+    if address.alias not in (None, LATEST):
+        return AliasNotFoundError(no_alias(session, class_name, address.name, address.alias or ""))
+    return VectorNotFoundError(
+        f"vector {subject}: all of its versions are retired; name one, such as {subject}@{last}, "
+        f"or bring one back with `editvec registry restore {subject}@{last}`"
+    )
+
+
+def no_alias(session: Session, class_name: str, name: str, alias: str) -> str:
+    """Says that a vector has no such alias, and which it has."""
+    known = [row.alias for row, _ in session.execute(aliases(class_name, name))]
+    there = f"its aliases are {_listed([*known, LATEST])}" if known else "it has none yet"
+    return f"vector {class_name}/{name} has no alias {alias!r}; {there}"
+
+
+def aliases(class_name: str | None, name: str | None) -> Select[AliasRow, int]:
+    """The aliases of a vector, a class or the library, in order, each with its version."""
+    query = select(AliasRow, VectorRow.version).join(VectorRow)
+    if class_name is not None:
+        query = query.where(AliasRow.class_name == class_name)
+    if name is not None:
+        query = query.where(AliasRow.name == name)
+    return query.order_by(AliasRow.class_name, AliasRow.name, AliasRow.alias)
+
+
+def check_vector_name(session: Session, address: Address) -> None:
+    """Refuses a vector that the library does not hold in any version; the address has a class.
+
+    Raises:
+        VectorNotFoundError: close names are suggested.
+    """
+    if session.scalar(last_vector_version(address.class_name or "", address.name)) is None:
+        raise _no_vector(session, address)
+
+
+def dependents(vector_id: int) -> Select[str, str, int]:
+    """Class, name and version of every composition that a vector is a term of."""
+    return (
+        select(VectorRow.class_name, VectorRow.name, VectorRow.version)
+        .join(TermRow, TermRow.vector_id == VectorRow.id)
+        .where(TermRow.term_vector_id == vector_id)
+        .distinct()
+        .order_by(VectorRow.class_name, VectorRow.name, VectorRow.version)
+    )
 
 
 def last_vector_version(class_name: str, name: str) -> Select[int | None]:
@@ -178,71 +291,71 @@ def vector_with_content(class_name: str, name: str, content: str) -> Select[Vect
     )
 
 
-def vectors(
-    *,
-    class_name: str | None,
-    name_glob: str | None,
-    roi_label: str | None,
-    kind: Kind | None,
-    tag: str | None,
-    limit: int | None,
-) -> Select[VectorRow]:
-    """The vectors that pass every given filter, by class, name and version."""
-    query = (
+def vectors_with_everything(ids: Sequence[int]) -> Select[VectorRow]:
+    """Some vectors, in no order, with all that an entity needs: a fixed number of queries."""
+    return (
         select(VectorRow)
-        .options(*_everything())
-        .order_by(VectorRow.class_name, VectorRow.name, VectorRow.version)
+        .where(VectorRow.id.in_(ids))
+        .options(
+            joinedload(VectorRow.class_model),
+            selectinload(VectorRow.roi),
+            selectinload(VectorRow.pairs),
+            selectinload(VectorRow.metrics),
+            selectinload(VectorRow.tags),
+            selectinload(VectorRow.aliases),
+            selectinload(VectorRow.terms).joinedload(TermRow.term_vector),
+        )
     )
-    if class_name is not None:
-        query = query.where(VectorRow.class_name == class_name)
-    if name_glob is not None:
-        query = query.where(VectorRow.name.regexp_match(glob_to_regex(name_glob)))
-    if roi_label is not None:
-        labelled = select(RoiLabelRow.vector_id).where(RoiLabelRow.label_name == roi_label)
-        query = query.where(VectorRow.id.in_(labelled))
-    if kind is not None:
-        query = query.where(VectorRow.kind == kind)
-    if tag is not None:
-        query = query.where(VectorRow.id.in_(select(TagRow.vector_id).where(TagRow.tag == tag)))
-    return query if limit is None else query.limit(limit)
-
-
-def glob_to_regex(pattern: str) -> str:
-    """A glob with `*` and `?` as a regular expression that both databases read alike."""
-    wildcards = {"*": ".*", "?": "."}
-    return "^" + "".join(wildcards.get(one, re.escape(one)) for one in pattern) + "$"
-
-
-def _everything() -> list[Any]:
-    """What an entity needs, in a fixed number of queries however many vectors there are."""
-    return [
-        joinedload(VectorRow.class_model),
-        selectinload(VectorRow.roi),
-        selectinload(VectorRow.pairs),
-        selectinload(VectorRow.metrics),
-        selectinload(VectorRow.tags),
-        selectinload(VectorRow.terms).joinedload(TermRow.term_vector),
-    ]
 
 
 # --- embeddings and history ---
 
 
 def embeddings(
-    image_digests: Iterable[str], bundle_digest: str, settings_key: str
+    image_digests: Iterable[str], generator_digest: str, settings_key: str
 ) -> Select[EmbeddingRow]:
     """The cached embeddings of some images."""
     return select(EmbeddingRow).where(
         EmbeddingRow.image_digest.in_(list(image_digests)),
-        EmbeddingRow.bundle_digest == bundle_digest,
+        EmbeddingRow.generator_digest == generator_digest,
         EmbeddingRow.settings_key == settings_key,
     )
 
 
-def history(subject: str | None) -> Select[HistoryRow]:
-    """The history, oldest first; of one address, or of everything."""
-    query = select(HistoryRow).order_by(HistoryRow.id)
-    return query if subject is None else query.where(HistoryRow.subject == subject)
+def history_subject(session: Session, text: str, class_name: str | None) -> str:
+    """The subject that a text means: a class, a version of one, a vector, or a version of one.
+
+    Raises:
+        ClassNotFoundError: no such class.
+        VectorNotFoundError: no such vector, version or alias.
+        InvalidNameError: neither a class nor an address.
+    """
+    if class_name is None and "/" not in text:
+        name = parse_address(text).name
+        if session.scalar(last_class_version(name)) is not None:
+            found = find_class(session, text)
+            return f"{name}@{found.version}" if "@" in text else name
+    address = full_address(session, text, class_name)
+    subject = f"{address.class_name}/{address.name}"
+    if address.version is not None or address.alias is not None:
+        return f"{subject}@{find_vector(session, address).version}"
+    check_vector_name(session, address)
+    return subject
+
+
+def history(subject: str | None, *, limit: int | None) -> Select[HistoryRow]:
+    """The history, newest first; of a subject with all that belongs to it, or of everything."""
+    query = select(HistoryRow).order_by(HistoryRow.id.desc())
+    if limit is not None:
+        query = query.limit(min(limit, MAX_ROWS))
+    if subject is None:
+        return query
+    if "@" in subject:
+        return query.where(HistoryRow.subject == subject)
+    # not LIKE: it takes letters of either case on SQLite, and `_` for any letter
+    beginning = func.substr(HistoryRow.subject, 1, len(subject) + 1)
+    longer = [f"{subject}@"] if "/" in subject else [f"{subject}@", f"{subject}/"]
+    return query.where(or_(HistoryRow.subject == subject, beginning.in_(longer)))
 
 
 # --- suggestions ---

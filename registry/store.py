@@ -9,51 +9,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Engine
 
-from registry import codec, composition, embeddings, inserts, selects
-from registry.blobs import BlobStore, open_blob_store, put_all
-from registry.bundles import lay_out, read_manifest, verify_files
-from registry.composition import PlannedComposition
+from registry import selects
+from registry.addresses import parse_new_address
+from registry.blobs import BlobStore, open_blob_store
 from registry.config import RegistryConfig
-from registry.database import open_engine, reading, serialise, transaction
+from registry.database import open_engine, reading, rehearsal, serialise
 from registry.entities import (
     ClassModel,
+    Condition,
     EditingVector,
     Embedding,
+    EmbeddingUsage,
     FloatArray,
-    HistoryEntry,
-    Kind,
     NewMaskPair,
     NewMetric,
     NewTerm,
     NewVector,
     StoredVector,
     VectorParcel,
-    parse_address,
 )
 from registry.errors import (
     BundleFormatError,
     CompatibilityError,
-    CompositionError,
 )
-from registry.models import VectorRow
-from registry.parcels import (
-    CheckedParcel,
-    ParcelDigests,
-    check_parcel,
-    contents_of,
-    name_digests,
-)
-from registry.records import class_model, editing_vector, history_entry, one_of
+from registry.records import class_model, editing_vector
+from registry.references import storing
 from registry.schema import ensure_current
+from registry.store_groups import ClassGroups
+from registry.store_marks import VectorMarks
+from registry.store_search import VectorSearch
+
+# A listing must start as fast as its database allows: what loads numpy or pictures is imported
+# by the methods that need it.
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy.typing as npt
+
+    from registry.composition import PlannedComposition
 
 
-class Library:
+class Library(VectorMarks, VectorSearch, ClassGroups):
     """A library of class models and editing vectors.
 
     Attributes:
@@ -62,9 +62,12 @@ class Library:
         blobs: the content-addressed bytes.
 
     Example:
-        >>> with Library.open(RegistryConfig.from_environment()) as library:  # doctest: +SKIP
+        >>> from registry.config import RegistryConfig
+        >>> with Library.open(RegistryConfig.from_environment()) as library:
         ...     smile = library.get_vector("avatars/smile")
-        ...     delta = library.delta(smile)  # float32 [num_ws, w_dim]
+        ...     delta = library.delta(smile)
+        >>> smile.address, smile.roi_labels, delta.shape
+        ('avatars/smile@1', ('mouth', 'teeth'), (6, 4))
     """
 
     def __init__(self, config: RegistryConfig, engine: Engine, blobs: BlobStore) -> None:
@@ -153,12 +156,18 @@ class Library:
         Raises:
             BundleFormatError: the folder is no valid bundle, or a file was altered.
         """
+        from registry import inserts
+        from registry.bundles import read_manifest, verify_files
+
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
-        for file in manifest.files:
-            if self.blobs.put_file(folder / file.name) != file.digest:
-                raise BundleFormatError(f"bundle {folder}: {file.name} changed while it was read")
-        with transaction(self.engine) as session:
+        files = [folder / file.name for file in manifest.files]
+        with storing(self.engine, self.blobs, files) as (session, digests):
+            for file, digest in zip(manifest.files, digests, strict=True):
+                if digest != file.digest:
+                    raise BundleFormatError(
+                        f"bundle {folder}: {file.name} changed while it was read"
+                    )
             # one lock for all classes: the bundle digest is unique over all of them
             serialise(session, "classes")
             user = created_by or inserts.current_user()
@@ -173,6 +182,8 @@ class Library:
         Raises:
             BlobError: a file is missing from the blob store, or was altered there.
         """
+        from registry.bundles import lay_out
+
         return lay_out(model, self.blobs, self.config.bundle_folder / model.bundle_digest)
 
     # --- vectors ---
@@ -194,8 +205,8 @@ class Library:
 
         Args:
             new: the vector's record.
-            delta: [num_ws, w_dim] or [1, num_ws, w_dim], any float dtype; rows outside the row
-                mask are stored as zeros.
+            delta: [num_ws, w_dim] or [1, num_ws, w_dim], any float dtype; [1, z_dim] in Z and
+                [1, channels] in S. Rows outside the row mask are stored as zeros.
             pairs: what it was learned from.
             metrics: how good it is.
             terms: what it was composed of.
@@ -205,7 +216,20 @@ class Library:
             ConflictError: `new.version` holds other content.
             RegistryError: a child that says what is wrong with the class, a name, a part, the
                 delta, a mask, a number or a term.
+
+        Example:
+            >>> import numpy as np
+            >>> from registry.entities import NewVector
+            >>> new = NewVector(class_name="avatars", name="grin", roi_labels=("mouth",))
+            >>> library.add_vector(new, np.ones((6, 4)), reason="a first try").address
+            'avatars/grin@1'
+            >>> library.add_vector(new, np.full((6, 4), 0.5), reason="milder").address
+            'avatars/grin@2'
+            >>> library.add_vector(new, np.ones((6, 4))).address  # equal content: nothing new
+            'avatars/grin@1'
         """
+        import numpy as np
+
         parcel = VectorParcel(
             new=new,
             delta=np.asarray(delta),
@@ -223,22 +247,37 @@ class Library:
         Raises:
             RegistryError: as `add_vector` does.
         """
+        from registry import inserts
+        from registry.parcels import check_parcel, contents_of
+
         checked = [
             check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
         ]
-        digests = self._put_blobs(checked)
-        stored: dict[str, VectorRow] = {}
-        user = inserts.current_user()
-        with transaction(self.engine) as session:
-            for subject in sorted({f"{one.model.name}/{one.new.name}" for one in checked}):
-                serialise(session, f"vector {subject}")
-            return [
-                inserts.add_vector(session, one, blobs, stored=stored, by=user, reason=reason)
-                for one, blobs in zip(checked, digests, strict=True)
-            ]
+        contents = [data for one in checked for data in contents_of(one)]
+        with storing(self.engine, self.blobs, contents) as (session, digests):
+            return inserts.add_vectors(session, checked, digests, reason=reason)
+
+    def rehearse_vectors(self, parcels: Sequence[VectorParcel]) -> list[StoredVector]:
+        """What `add_vectors` would answer now; stores nothing.
+
+        Raises:
+            RegistryError: as `add_vectors` does.
+        """
+        from registry import inserts
+        from registry.blobs import digest_of
+        from registry.parcels import check_parcel, contents_of
+
+        checked = [
+            check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
+        ]
+        digests = [digest_of(data) for one in checked for data in contents_of(one)]
+        with rehearsal(self.engine) as session:
+            return inserts.add_vectors(session, checked, digests, reason="")
 
     def get_vector(self, address: str, *, class_name: str | None = None) -> EditingVector:
-        """The vector at `class/name@version`; without a version, the latest.
+        """The vector at `class/name@version` or `class/name@alias`, or the newest of `class/name`.
+
+        A retired version is found by its number only.
 
         Args:
             address: the class may be left out where `class_name` gives it, or where the library
@@ -246,61 +285,22 @@ class Library:
             class_name: the class for an address without one.
 
         Raises:
-            VectorNotFoundError: no such vector or version; close names are suggested.
+            VectorNotFoundError: no such vector, version or alias, or all versions are retired.
             ClassNotFoundError: no such class, or it must be named.
             InvalidNameError: not an address.
         """
         with reading(self.engine) as session:
             return editing_vector(selects.find_vector_text(session, address, class_name))
 
-    def find_vectors(
-        self,
-        *,
-        class_name: str | None = None,
-        name_glob: str | None = None,
-        roi_label: str | None = None,
-        kind: Kind | str | None = None,
-        tag: str | None = None,
-        limit: int | None = None,
-    ) -> list[EditingVector]:
-        """The vectors that pass every given filter, by class, name and version.
-
-        Args:
-            class_name: of this class.
-            name_glob: name as a glob with `*` and `?`.
-            roi_label: with this part in the ROI.
-            kind: learned, imported or composed.
-            tag: with this tag.
-            limit: at most so many.
-
-        Raises:
-            ClassNotFoundError: no such class.
-            LabelNotFoundError: no class, or not that one, has such a part.
-            RecordError: no such kind.
-        """
-        kind = None if kind is None else one_of(Kind, kind, of="kind")
-        with reading(self.engine) as session:
-            if class_name is not None:
-                class_name = selects.find_class(session, class_name).name
-            if roi_label is not None:
-                selects.check_label(session, roi_label, class_name)
-            query = selects.vectors(
-                class_name=class_name,
-                name_glob=name_glob,
-                roi_label=roi_label,
-                kind=kind,
-                tag=tag,
-                limit=limit,
-            )
-            return [editing_vector(row) for row in session.scalars(query)]
-
     def delta(self, vector: EditingVector) -> FloatArray:
-        """The delta of a vector, float32 [num_ws, w_dim], verified.
+        """The delta of a vector, float32 [num_ws, w_dim] (in Z and S one row), verified.
 
         Raises:
             BlobError: its bytes are missing or were altered.
             CodecError: its bytes are no delta of that shape.
         """
+        from registry import codec
+
         data = self.blobs.get(vector.delta_digest)
         return codec.check_delta(
             codec.decode_latent(data, of=f"delta of {vector.address}"),
@@ -312,23 +312,76 @@ class Library:
     # --- composition ---
 
     def plan_composition(
-        self, terms: Sequence[NewTerm], *, class_name: str | None = None
+        self,
+        terms: Sequence[NewTerm],
+        *,
+        conditions: Sequence[Condition] = (),
+        class_name: str | None = None,
+        roi_labels: Sequence[str] | None = None,
     ) -> PlannedComposition:
-        """Sums the terms and measures how they work together; stores nothing.
+        """Sums terms, projects conditions out, and measures how all work together; stores nothing.
 
-        A term that is a composition itself counts as its own terms, scaled.
+        Args:
+            terms: at least one; a composition among them counts as its own terms, scaled.
+            conditions: what the result shall not do: it is made orthogonal to them.
+            class_name: the class for addresses without one.
+            roi_labels: None means the union of the terms' ROIs, in the order of the scheme.
 
         Raises:
-            CompositionError: no terms, a bad scale, or a sum that cancels to zero.
-            CompatibilityError: terms of different classes or generators.
+            CompositionError: no terms, a bad scale, or a result that cancels to zero.
+            CompatibilityError: terms of different classes, generators or latent spaces.
+            RetiredVectorError: a retired term.
+
+        Example:
+            >>> from registry.entities import NewTerm
+            >>> half = library.plan_composition([NewTerm(address="smile", scale=0.5)])
+            >>> bool((half.delta == library.delta(library.get_vector("smile")) / 2).all())
+            True
         """
-        return composition.plan(self, terms, class_name=class_name)
+        from registry import composition
+
+        return composition.plan(
+            self, terms, conditions=conditions, class_name=class_name, roi_labels=roi_labels
+        )
+
+    def add_composition(
+        self,
+        address: str,
+        planned: PlannedComposition,
+        *,
+        license: str = "",  # noqa: A002 (the record's word)
+        description: str = "",
+        tags: Sequence[str] = (),
+        reason: str = "",
+    ) -> StoredVector:
+        """Stores what `plan_composition` made as a new vector, with its terms.
+
+        Args:
+            address: `class/name` or `name` of the new vector.
+            planned: the composition.
+            license: of the new vector.
+            description: of the new vector.
+            tags: of the new vector.
+            reason: why, for the history.
+
+        Raises:
+            CompatibilityError: the address names another class than that of the terms.
+            CompositionError: a version that would be made of itself.
+            ConflictError: the address names a version that holds other content.
+        """
+        from registry import composition
+
+        parcel = composition.parcel_of(
+            planned, address, license=license, description=description, tags=tags
+        )
+        return self.add_vectors([parcel], reason=reason)[0]
 
     def compose(
         self,
         address: str,
         terms: Sequence[NewTerm],
         *,
+        conditions: Sequence[Condition] = (),
         class_name: str | None = None,
         roi_labels: Sequence[str] | None = None,
         license: str = "",  # noqa: A002 (the record's word)
@@ -336,53 +389,41 @@ class Library:
         tags: Sequence[str] = (),
         reason: str = "",
     ) -> EditingVector:
-        """Stores the weighted sum of vectors as a new vector, with its terms.
+        """Plans a composition and stores it: `plan_composition`, then `add_composition`.
 
-        Args:
-            address: `class/name` or `name` of the new vector.
-            terms: at least one.
-            class_name: the class for addresses without one.
-            roi_labels: None means the union of the terms' ROIs, in the order of the scheme.
-            license: of the new vector.
-            description: of the new vector.
-            tags: of the new vector.
-            reason: why, for the history.
-
-        Raises:
-            CompositionError: as `plan_composition` does.
-            CompatibilityError: as `plan_composition` does.
+        Example:
+            >>> from registry.entities import Condition, NewTerm
+            >>> grin = library.compose(
+            ...     "avatars/grin",
+            ...     [NewTerm(address="smile", scale=1.0), NewTerm(address="squint", scale=0.5)],
+            ...     conditions=[Condition(address="look-left")],
+            ... )
+            >>> grin.address, grin.roi_labels
+            ('avatars/grin@1', ('mouth', 'teeth', 'eye'))
         """
-        wanted = parse_address(address)
-        planned = self.plan_composition(terms, class_name=wanted.class_name or class_name)
-        if wanted.class_name not in (None, planned.model.name):
-            raise CompositionError(
-                f"composition {address}: the terms are of class {planned.model.name}"
-            )
-        new = NewVector(
-            class_name=planned.model.address,
-            name=wanted.name,
-            version=wanted.version,
-            kind=Kind.COMPOSED,
-            roi_labels=tuple(roi_labels or planned.report.roi_labels),
-            row_mask=planned.row_mask,
-            dilation=planned.dilation,
-            license=license,
-            description=description,
-            tags=tuple(tags),
+        planned = self.plan_composition(
+            terms,
+            conditions=conditions,
+            class_name=parse_new_address(address).class_name or class_name,
+            roi_labels=roi_labels,
         )
-        return self.add_vector(new, planned.delta, terms=planned.terms, reason=reason)
+        return self.add_composition(
+            address, planned, license=license, description=description, tags=tags, reason=reason
+        ).vector
 
-    # --- embeddings and history ---
+    # --- embeddings ---
 
     def get_embeddings(
-        self, image_digests: Sequence[str], *, bundle_digest: str, settings_key: str
+        self, image_digests: Sequence[str], *, generator_digest: str, settings_key: str
     ) -> dict[str, Embedding]:
         """The cached embeddings of these images, by image digest; what is not held is left out."""
+        from registry import embeddings
+
         return embeddings.read_embeddings(
             self.engine,
             self.blobs,
             image_digests,
-            bundle_digest=bundle_digest,
+            generator_digest=generator_digest,
             settings_key=settings_key,
         )
 
@@ -393,16 +434,12 @@ class Library:
             RecordError: a key that is no digest.
             CodecError: ws with NaN or of another dtype.
         """
+        from registry import embeddings
+
         embeddings.write_embeddings(self.engine, self.blobs, batch)
 
-    def history(self, subject: str | None = None) -> list[HistoryEntry]:
-        """Who did what, when and why, oldest first; of one address, or of everything."""
-        with reading(self.engine) as session:
-            return [history_entry(row) for row in session.scalars(selects.history(subject))]
+    def embedding_usage(self) -> EmbeddingUsage:
+        """How many embeddings are cached, and the bytes of their ws; `gc` evicts the oldest."""
+        from registry import embeddings
 
-    def _put_blobs(self, parcels: Sequence[CheckedParcel]) -> list[ParcelDigests]:
-        """Stores the bytes of all parcels together."""
-        contents = [contents_of(checked) for checked in parcels]
-        flat = [data for content in contents for data in content]
-        digests = iter(put_all(self.blobs, flat))
-        return [name_digests(checked, digests) for checked in parcels]
+        return embeddings.usage(self.engine)

@@ -42,6 +42,20 @@ def format_record(pairs: Sequence[tuple[str, Cell]]) -> str:
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in shown)
 
 
+def range_text(lowest: float | None, highest: float | None) -> str:
+    """A range of which an end may be unknown; nothing when both are.
+
+    Example:
+        >>> range_text(-1.0, 2.0), range_text(None, 2.0)
+        ('-1 to 2', 'up to 2')
+    """
+    if lowest is not None and highest is not None:
+        return f"{lowest:.4g} to {highest:.4g}"
+    if lowest is not None:
+        return f"from {lowest:.4g}"
+    return "" if highest is None else f"up to {highest:.4g}"
+
+
 def cell_text(cell: Cell) -> str:
     """A value as a cell: four significant digits, one line, no control characters."""
     if cell is None:
