@@ -114,6 +114,18 @@ def kernels_are_available() -> bool:
     return True
 
 
+def kernel_version(device: torch.device) -> str:
+    """Which implementation `bias_act` takes on a device, for the records of what it computed.
+
+    Returns:
+        "reference", or the name of the compiled kernels, which tells their sources, torch, CUDA
+        and the GPU architectures.
+    """
+    if device.type == "cuda" and kernels_are_available():
+        return load_extension()
+    return "reference"
+
+
 class _KernelSettings(NamedTuple):
     """What the operators take after their tensors."""
 

@@ -31,8 +31,11 @@ SOURCE_FOLDER = Path(__file__).parent / "csrc"
 
 
 @functools.cache
-def load_extension() -> None:
+def load_extension() -> str:
     """Register the compiled operators as `torch.ops.editvec.*`, compiling them if need be.
+
+    Returns:
+        The name of the compiled library, which changes with everything that it depends on.
 
     Raises:
         ExtensionBuildError: There is no CUDA device, or the sources cannot be compiled or loaded.
@@ -45,6 +48,7 @@ def load_extension() -> None:
         raise ExtensionBuildError(
             f"the compiled CUDA kernels do not load: {exc}; remove {library} to compile them again"
         ) from exc
+    return library.stem
 
 
 def device_architectures() -> list[str]:

@@ -96,6 +96,7 @@ def write_bundle(
     networks: Mapping[str, NetworkState],
     built: Mapping[str, Any],
     valid_rectangle: tuple[int, int, int, int] | None = None,
+    groups: Mapping[str, tuple[str, ...]] | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Write a bundle: all of it, or nothing.
@@ -110,6 +111,7 @@ def write_bundle(
             all but the generator may be left out.
         built: How the bundle was made; JSON.
         valid_rectangle: top, left, bottom, right; None is the whole square.
+        groups: Names for several labels; members are labels or other groups.
         replace: Replace a bundle that is in `folder`. A folder with any other file is refused.
 
     Raises:
@@ -140,6 +142,7 @@ def write_bundle(
         },
         generator_digest=generator_digest(networks["generator"].state),
         built=built,
+        groups=groups or {},
     )
     for name, network in networks.items():
         _build_network(name, network.config, network.state, networks["generator"].state)
@@ -211,6 +214,18 @@ def read_bundle(folder: Path) -> Bundle:
     """
     bundle, _ = _read_verified(folder)
     return bundle
+
+
+def read_networks(folder: Path) -> tuple[Bundle, dict[str, NetworkState]]:
+    """Read a bundle with the weights of its networks as `write_bundle` takes them.
+
+    Raises:
+        BundleError: Anything is missing, altered or of an unknown format.
+    """
+    bundle, states = _read_verified(folder)
+    return bundle, {
+        name: NetworkState(entry.config, states[name]) for name, entry in bundle.networks.items()
+    }
 
 
 def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> LoadedBundle:

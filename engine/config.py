@@ -3,19 +3,34 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from engine.errors import SettingsError
 from engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
+
+ARCHITECTURES = ("skip", "resnet", "orig")
 
 
 class JsonConfig:
     """Conversion between a frozen dataclass and the JSON object that describes it."""
 
+    left_out: ClassVar[frozenset[str]] = frozenset()
+    """Settings that are written only where they differ from their defaults: what came after the
+    first bundles, whose texts and digests stay as they are."""
+
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON types (tuples become lists)."""
         values = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        defaults = {
+            field.name: field.default
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if field.name in self.left_out
+        }
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if name not in defaults or value != defaults[name]
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -50,7 +65,7 @@ def check_positive(config: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class GeneratorConfig(JsonConfig):
-    """StyleGAN2 with the skip architecture.
+    """StyleGAN2.
 
     Attributes:
         resolution: Output size in pixels, a power of two from 16 to 1024.
@@ -60,7 +75,15 @@ class GeneratorConfig(JsonConfig):
         channel_max: Cap of the channels of a block.
         mapping_layers: Fully connected layers of the mapping network.
         conv_clamp: Clamp of the activations, None for none.
+        architecture: How blocks become colours: "skip" adds up the colours of all blocks,
+            "resnet" adds a 1x1 path around each block and "orig" none; both colour the last only.
+        block_channels: Channels of each block, coarse to fine, where `channel_base` and
+            `channel_max` do not describe them; empty where they do.
+        label_size: Numbers that stand for the class label a conditional generator was imported
+            for; they join z before it is normalised. 0 for none.
     """
+
+    left_out = frozenset({"architecture", "block_channels", "label_size"})
 
     resolution: int
     z_dim: int = 512
@@ -69,11 +92,31 @@ class GeneratorConfig(JsonConfig):
     channel_max: int = 512
     mapping_layers: int = 8
     conv_clamp: float | None = None
+    architecture: str = "skip"
+    block_channels: tuple[int, ...] = ()
+    label_size: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_resolution(self.resolution)
         check_positive(self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers")
+        if self.architecture not in ARCHITECTURES:
+            raise SettingsError(
+                f"GeneratorConfig.architecture: expected one of {', '.join(ARCHITECTURES)}, "
+                f"got {self.architecture!r}"
+            )
+        blocks = len(block_resolutions(self.resolution))
+        if self.block_channels and (
+            len(self.block_channels) != blocks or min(self.block_channels) < 1
+        ):
+            raise SettingsError(
+                f"GeneratorConfig.block_channels: expected {blocks} positive numbers, "
+                f"got {list(self.block_channels)}"
+            )
+        if self.label_size < 0:
+            raise SettingsError(
+                f"GeneratorConfig.label_size: expected 0 or more, got {self.label_size}"
+            )
 
     @property
     def num_ws(self) -> int:
@@ -82,6 +125,8 @@ class GeneratorConfig(JsonConfig):
 
     def channels(self, resolution: int) -> int:
         """Feature channels of the block at `resolution`."""
+        if self.block_channels:
+            return self.block_channels[block_resolutions(self.resolution).index(resolution)]
         return channels_at(resolution, channel_base=self.channel_base, channel_max=self.channel_max)
 
     @property
@@ -133,23 +178,46 @@ class EncoderConfig(JsonConfig):
         w_dim: Columns of the output.
         channels: Channels of the pyramid's stages, fine to coarse; each stage halves the size.
         head_channels: Width of the heads that produce the rows.
+        iterations: Passes over an image. With more than one, every pass sees the image beside
+            what the pass before made of it, and adds to its ws (Alaluf et al. 2021).
     """
+
+    left_out = frozenset({"iterations"})
 
     resolution: int
     num_ws: int
     w_dim: int
     channels: tuple[int, ...] = (32, 64, 96, 128)
     head_channels: int = 128
+    iterations: int = 1
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_resolution(self.resolution)
-        check_positive(self, "num_ws", "w_dim", "head_channels")
+        check_positive(self, "num_ws", "w_dim", "head_channels", "iterations")
         if not self.channels or self.resolution >> len(self.channels) < 2:
             raise SettingsError(
                 f"EncoderConfig.channels: expected stages that leave at least 2x2 pixels of "
                 f"{self.resolution}, got {len(self.channels)} stages"
             )
+
+    @classmethod
+    def for_generator(
+        cls, generator: GeneratorConfig, *, width: int = 32, iterations: int = 1
+    ) -> "EncoderConfig":
+        """The size that suits a generator: halved to 4x4 pixels, and wider as it gets smaller.
+
+        Args:
+            generator: Whose ws are wanted.
+            width: Channels of the first stage.
+            iterations: Passes over an image.
+        """
+        stages = max(1, generator.resolution.bit_length() - 3)
+        channels = tuple(min(width * (1 + stage), width * 8) for stage in range(stages))
+        head = max(4 * width, min(generator.w_dim, 16 * width))
+        return cls(
+            generator.resolution, generator.num_ws, generator.w_dim, channels, head, iterations
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -75,18 +75,43 @@ def decode_file(
     Raises:
         ImageError: Any trouble with this file; one line that names the file and the reason.
     """
-    _ignore_pillow_warnings()
     name = os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
-            raise ImageError("expected a file, got a folder or a special file")
+            raise ImageError(f"{name}: expected a file, got a folder or a special file")
         if status.st_size == 0:
-            raise ImageError("the file is empty")
-        with path.open("rb") as file, Image.open(file, formats=formats) as image:
-            return decode(image)
+            raise ImageError(f"{name}: the file is empty")
+        with path.open("rb") as file:
+            return decode_stream(file, decode, formats=formats, name=name)
     except FileNotFoundError as exc:
         raise ImageError(f"{name}: no such file") from exc
+    except OSError as exc:
+        raise ImageError(f"{name}: cannot be decoded: {_one_line(exc)}") from exc
+
+
+def decode_stream(
+    stream: IO[bytes],
+    decode: Callable[[Image.Image], Decoded],
+    *,
+    formats: tuple[str, ...],
+    name: str,
+) -> Decoded:
+    """Decode a picture that is open already, as `decode_file` does.
+
+    Args:
+        stream: Its bytes, seekable.
+        decode: What to do with the opened picture.
+        formats: Formats to try, by Pillow's names.
+        name: What messages call it.
+
+    Raises:
+        ImageError: Any trouble with it; one line that gives the name and the reason.
+    """
+    _ignore_pillow_warnings()
+    try:
+        with Image.open(stream, formats=formats) as image:
+            return decode(image)
     except UnidentifiedImageError as exc:
         accepted = ", ".join(formats)
         raise ImageError(f"{name}: not a picture in a format that is read ({accepted})") from exc
@@ -142,7 +167,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         picture = image.convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, picture).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # a copy costs as much memory
 
 
 def _sixteen_bit_to_rgb(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.config import (
@@ -80,6 +80,7 @@ class Bundle:
         files: By name in the folder.
         generator_digest: What vectors and embeddings bind to.
         built: How the bundle was made; free JSON.
+        groups: Names for several labels; members are labels or other groups.
     """
 
     class_name: str
@@ -91,6 +92,7 @@ class Bundle:
     files: Mapping[str, FileEntry]
     generator_digest: str
     built: Mapping[str, Any]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other.
@@ -100,6 +102,7 @@ class Bundle:
         """
         _check_names(self)
         _check_labels(self.labels)
+        _check_groups(self.groups, [label.name for label in self.labels])
         _check_networks(self)
         top, left, bottom, right = self.valid_rectangle
         if not (0 <= top < bottom <= self.resolution and 0 <= left < right <= self.resolution):
@@ -153,13 +156,16 @@ class Bundle:
         raise SettingsError(f"label: expected one of {names}, got {name!r}")
 
     def label_indices(self, labels: Iterable[str | int]) -> list[int]:
-        """Indices of labels that are given by name or by index.
+        """Indices of labels that are given by name, by the name of a group, or by index.
 
         Raises:
             SettingsError: The scheme has no such label, or none is given.
         """
-        indices = []
+        indices: list[int] = []
         for label in labels:
+            if isinstance(label, str) and label in self.groups:
+                indices += self.label_indices(self.groups[label])
+                continue
             if isinstance(label, int) and not 0 <= label < len(self.labels):
                 raise SettingsError(
                     f"label: expected an index from 0 to {len(self.labels) - 1}, got {label}"
@@ -174,6 +180,8 @@ class Bundle:
         return {**self._without_digest(), "bundle_digest": self.bundle_digest}
 
     def _without_digest(self) -> dict[str, Any]:
+        # where there are none, nothing is said: bundles of older releases keep their digests
+        groups = {name: list(members) for name, members in self.groups.items()}
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -189,6 +197,7 @@ class Bundle:
                 {"index": label.index, "name": label.name, "color": list(label.color)}
                 for label in self.labels
             ],
+            **({"groups": groups} if groups else {}),
             "networks": {
                 name: {"file": entry.file, "config": entry.config.to_json()}
                 for name, entry in self.networks.items()
@@ -267,6 +276,7 @@ def _build(values: Mapping[str, Any]) -> Bundle:
         files=files,
         generator_digest=values["generator_digest"],
         built=values["built"],
+        groups={name: tuple(members) for name, members in values.get("groups", {}).items()},
     )
 
 
@@ -310,6 +320,20 @@ def _check_labels(labels: Sequence[Label]) -> None:
     for label in labels:
         if not all(0 <= value <= 255 for value in label.color):
             raise BundleError(f"labels: expected colours from 0 to 255, got {label.color}")
+
+
+def _check_groups(groups: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
+    """Every group has members, and in the end they are labels."""
+    known = set(labels)
+    rest = dict(groups)
+    while rest:
+        resolved = [name for name, members in rest.items() if members and known.issuperset(members)]
+        if not resolved or known.intersection(rest):
+            raise BundleError(
+                f"groups: expected new names with labels or groups as members, got {sorted(rest)}"
+            )
+        known.update(resolved)
+        rest = {name: members for name, members in rest.items() if name not in known}
 
 
 def _check_networks(bundle: Bundle) -> None:

@@ -205,6 +205,7 @@ def optimize(
     mask_after: Tensor,
     *,
     roi_labels: Sequence[int],
+    brush: Tensor | None = None,
     images: Tensor | None = None,
     mask_before: Tensor | None = None,
     settings: EditSettings | None = None,
@@ -214,9 +215,10 @@ def optimize(
 
     Unlike `learn`, a sample whose ROI is empty is left as it is, so that one image of a folder
     without the part does not stop the others. Default settings compare with the image itself.
+    A `brush`, bool [H, W], adds its pixels to the ROI of every image.
     """
     settings = settings or EditSettings.for_mode("optimize")
-    edit = _prepare(networks, ws, mask_after, roi_labels, images, mask_before, settings)
+    edit = _prepare(networks, ws, mask_after, roi_labels, images, mask_before, settings, brush)
     result = _run(
         networks, edit, start=torch.zeros_like(edit.ws), settings=settings, on_step=on_step
     )
@@ -231,6 +233,7 @@ def refine(
     edited_ws: Tensor,
     *,
     roi_labels: Sequence[int],
+    brush: Tensor | None = None,
     images: Tensor | None = None,
     settings: EditSettings | None = None,
     on_step: OnStep | None = None,
@@ -245,6 +248,7 @@ def refine(
         ws: [N, num_ws, w_dim], before the edit.
         edited_ws: [N, num_ws, w_dim], after it.
         roi_labels: Labels that the edit may touch.
+        brush: Painted pixels that it may touch too, bool [H, W].
         images: [N, 3, H, W] in [-1, 1]; needed when `settings.reference` is "image".
         settings: None is `EditSettings.for_mode("refine")`.
         on_step: Called with every iterate's losses.
@@ -261,7 +265,7 @@ def refine(
     if edited_ws.shape != ws.shape:
         raise ShapeError(f"edited_ws: expected {list(ws.shape)} as ws, got {list(edited_ws.shape)}")
     target = segment(networks, edited_ws)
-    edit = _prepare(networks, ws, target, roi_labels, images, None, settings)
+    edit = _prepare(networks, ws, target, roi_labels, images, None, settings, brush)
     return _run(networks, edit, start=edited_ws - ws, settings=settings, on_step=on_step)
 
 
@@ -291,6 +295,7 @@ def _prepare(
     images: Tensor | None,
     mask_before: Tensor | None,
     settings: EditSettings,
+    brush: Tensor | None = None,
 ) -> _Edit:
     config = networks.synthesis.config
     size, num_labels = (config.resolution,) * 2, _segmentation(networks).config.num_labels
@@ -300,7 +305,8 @@ def _prepare(
         mask_before = segment(networks, ws)
     check_mask(mask_before, size=size, num_labels=num_labels, name="mask_before")
     check_mask(mask_target, size=size, num_labels=num_labels, name="mask_after")
-    _check_labels(roi_labels, num_labels)
+    if roi_labels or brush is None:
+        _check_labels(roi_labels, num_labels)
     if settings.reference == "image":
         if images is None:
             raise SettingsError("reference: expected 'reconstruction' without images, got 'image'")
@@ -319,7 +325,7 @@ def _prepare(
     dilation = settings.dilation
     if dilation is None:
         dilation = default_dilation(config.resolution)
-    roi = roi_from_masks(mask_before, mask_target, roi_labels, dilation=dilation)
+    roi = roi_from_masks(mask_before, mask_target, roi_labels, dilation=dilation, brush=brush)
     return _Edit(ws.detach().clone(), reference, roi, mask_before, mask_target)
 
 
@@ -370,7 +376,10 @@ def _run(
 
 def _segmentation(networks: Networks) -> SegmentationBranch:
     if networks.segmentation is None:
-        raise SettingsError("segmentation: the class has no segmentation branch to edit with")
+        raise SettingsError(
+            "segmentation: the class has no segmentation branch to edit with; `editvec train "
+            "segmentation` makes one"
+        )
     return networks.segmentation
 
 

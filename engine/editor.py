@@ -15,6 +15,7 @@ from engine import editing, inversion
 from engine.bundle import LoadedBundle, load_bundle
 from engine.descent import OnStep
 from engine.description import Bundle
+from engine.devices import require_device
 from engine.editing import EditResult, EditSettings
 from engine.encoder import Encoder
 from engine.errors import CompatibilityError, SettingsError
@@ -109,11 +110,7 @@ class Editor:
             WeightsUnavailableError: The published trunk cannot be had.
             SettingsError: The device does not exist here.
         """
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as exc:
-            reason = str(exc).partition("\n")[0]
-            raise SettingsError(f"device: cannot use {str(device)!r}: {reason}") from exc
+        require_device(device)
         perceptual: PerceptualDistance | None = None
         if trunk is not None:
             perceptual = load_lpips(trunk, weights=trunk_weights).to(device)
@@ -222,12 +219,14 @@ class Editor:
         mask_after: Tensor,
         roi_labels: Labels,
         dilation: int | None = None,
+        *,
+        brush: Tensor | None = None,
     ) -> Tensor:
         """The ROI of an edit, bool [N, 1, H, W]; `dilation` None scales with the resolution."""
         if dilation is None:
             dilation = default_dilation(self.bundle.resolution)
-        indices = self.bundle.label_indices(roi_labels)
-        return roi_from_masks(mask_before, mask_after, indices, dilation=dilation)
+        indices = self._label_indices(roi_labels, brush)
+        return roi_from_masks(mask_before, mask_after, indices, dilation=dilation, brush=brush)
 
     # ------------------------------------------------------------------------------------------
     # Edits
@@ -265,6 +264,7 @@ class Editor:
         edited_ws: Tensor,
         *,
         roi_labels: Labels,
+        brush: Tensor | None = None,
         settings: EditSettings | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
@@ -273,7 +273,8 @@ class Editor:
             self.networks,
             ws,
             edited_ws,
-            roi_labels=self.bundle.label_indices(roi_labels),
+            roi_labels=self._label_indices(roi_labels, brush),
+            brush=brush,
             settings=settings,
             on_step=on_step,
         ).edited_ws
@@ -285,6 +286,7 @@ class Editor:
         mask_after: Tensor,
         *,
         roi_labels: Labels,
+        brush: Tensor | None = None,
         mask_before: Tensor | None = None,
         settings: EditSettings | None = None,
         on_step: OnStep | None = None,
@@ -294,16 +296,25 @@ class Editor:
             self.networks,
             ws,
             mask_after,
-            roi_labels=self.bundle.label_indices(roi_labels),
+            roi_labels=self._label_indices(roi_labels, brush),
+            brush=brush,
             images=images,
             mask_before=mask_before,
             settings=settings,
             on_step=on_step,
         ).edited_ws
 
+    def _label_indices(self, labels: Labels, brush: Tensor | None) -> list[int]:
+        """Indices of labels; none are fine where a brush says what may change."""
+        return self.bundle.label_indices(labels) if labels or brush is None else []
+
     def _segmentation(self) -> SegmentationBranch:
         if self.segmentation is None:
-            raise SettingsError(f"class {self.bundle.class_name} has no segmentation branch")
+            name = self.bundle.class_name
+            raise SettingsError(
+                f"class {name} has no segmentation branch; `editvec train segmentation --class "
+                f"{name} PAIRS` makes one"
+            )
         return self.segmentation
 
     def _check_ws(self, ws: Tensor) -> None:

@@ -1,12 +1,15 @@
-"""The encoder: images -> W+ in one pass, a residual pyramid with heads for groups of rows."""
+"""The encoder: images -> W+ in one pass or a few, a residual pyramid with heads for rows."""
 
 import itertools
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import EncoderConfig
+from engine.errors import SettingsError
+from engine.generator import Synthesis
 from engine.shapes import check_images
 
 GRID = 4  # heads read their pyramid level on a grid of at most GRID x GRID
@@ -18,6 +21,10 @@ class Encoder(nn.Module):
 
     Coarse rows read the coarsest level of the pyramid, fine rows the finer ones. An untrained
     encoder answers `w_avg`. BatchNorm makes eval mode part of the result: call `eval()` first.
+
+    One of several iterations refines what it found before (Alaluf et al. 2021): each pass reads
+    the image and its reconstruction side by side, and its offsets add to the ws of that. See
+    `encode`, which makes all of the passes.
 
     Args:
         config: Sizes.
@@ -33,7 +40,7 @@ class Encoder(nn.Module):
             w_avg = torch.zeros(config.w_dim)
         self.register_buffer("w_avg", w_avg.detach().clone())
         widths = [config.channels[0], *config.channels]
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(6 if self.is_iterative else 3, widths[0], 3, padding=1)
         self.stages = nn.ModuleList(
             ResidualStage(width, out) for width, out in itertools.pairwise(widths)
         )
@@ -48,13 +55,35 @@ class Encoder(nn.Module):
             for rows in torch.arange(config.num_ws).tensor_split(groups)
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Embed images [N, 3, H, W] in [-1, 1] as ws [N, num_ws, w_dim].
+    @property
+    def is_iterative(self) -> bool:
+        """Whether a pass reads a reconstruction beside the image."""
+        return self.config.iterations > 1
+
+    def forward(
+        self, images: Tensor, ws: Tensor | None = None, reconstructions: Tensor | None = None
+    ) -> Tensor:
+        """One pass: images [N, 3, H, W] in [-1, 1] to ws [N, num_ws, w_dim].
+
+        Args:
+            images: Of the encoder's resolution.
+            ws: What the pass adds to, [N, num_ws, w_dim]; None is `w_avg`.
+            reconstructions: Images of these ws; of an iterative encoder only.
 
         Raises:
             ShapeError: The images are not of the encoder's resolution.
+            SettingsError: The encoder is iterative and there is no reconstruction, or the reverse.
         """
         check_images(images, resolution=self.config.resolution)
+        if self.is_iterative != (reconstructions is not None):
+            raise SettingsError(
+                "reconstructions: expected "
+                + ("some" if self.is_iterative else "none")
+                + f", because the encoder has {self.config.iterations} iterations"
+            )
+        if reconstructions is not None:
+            check_images(reconstructions, resolution=self.config.resolution)
+            images = torch.cat([images, reconstructions], dim=1)
         x = self.stem(images)
         maps = []
         for stage in self.stages:
@@ -70,7 +99,43 @@ class Encoder(nn.Module):
                 else lateral(x) + F.interpolate(level, scale_factor=2.0, mode="bilinear")
             )
             offsets.append(head(level))
-        return self.w_avg + torch.cat(offsets, dim=1)
+        return (self.w_avg if ws is None else ws) + torch.cat(offsets, dim=1)
+
+
+def encode(encoder: Encoder, synthesis: Synthesis, images: Tensor) -> Tensor:
+    """Embed images [N, 3, H, W] in [-1, 1] by all passes of an encoder, [N, num_ws, w_dim].
+
+    Args:
+        encoder: Of one or several iterations.
+        synthesis: Makes the reconstructions between two iterations; unused with one.
+        images: Of the encoder's resolution.
+
+    Raises:
+        ShapeError: The images are not of the encoder's resolution.
+    """
+    if not encoder.is_iterative:
+        ws: Tensor = encoder(images)
+        return ws
+    for ws in passes(encoder, synthesis, images):
+        result = ws
+    return result
+
+
+def passes(encoder: Encoder, synthesis: Synthesis, images: Tensor) -> Iterator[Tensor]:
+    """The ws [N, num_ws, w_dim] after each pass; what is yielded is not changed by what follows.
+
+    Gradients end at each pass: the next one begins where the one before has come to.
+    """
+    if not encoder.is_iterative:
+        yield encoder(images)
+        return
+    ws = encoder.w_avg.expand(len(images), encoder.config.num_ws, -1)
+    for number in range(encoder.config.iterations):
+        with torch.no_grad():
+            # all begin with the same image
+            reconstructions = synthesis(ws if number else ws[:1]).clamp(-1, 1)
+        ws = encoder(images, ws.detach(), reconstructions.expand(len(images), -1, -1, -1))
+        yield ws
 
 
 class ResidualStage(nn.Module):

@@ -8,7 +8,10 @@
     ├── MaskError                a mask that does not fit its image or its label scheme
     ├── WeightsUnavailableError  published weights that are neither cached nor given
     ├── CompatibilityError       a delta for another generator or latent space
-    └── NonFiniteError           NaN or infinity in a latent, loss or image
+    ├── NonFiniteError           NaN or infinity in a latent, loss or image
+    ├── ForeignFileError         a file of another program that cannot be imported
+    ├── CheckpointError          a training's state that is damaged, in use or of other settings
+    └── OutOfMemoryError         a step that does not fit the device's memory
 
 Each class also inherits the builtin error that it specialises. The single argument is one
 line for the user: which argument, what was expected, what came.
@@ -49,3 +52,15 @@ class CompatibilityError(EngineError, ValueError):
 
 class NonFiniteError(EngineError, ArithmeticError):
     """A latent, a loss or an image holds NaN or infinity."""
+
+
+class ForeignFileError(EngineError, ValueError):
+    """A file of another program is damaged, of an unknown kind, or asks for code to be run."""
+
+
+class CheckpointError(EngineError, ValueError):
+    """The state of a training is damaged, in use, or was begun with other settings."""
+
+
+class OutOfMemoryError(EngineError, MemoryError):
+    """A step does not fit the device's memory; the message says which setting lowers it."""

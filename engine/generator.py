@@ -4,6 +4,7 @@ Parameter names are those of the common PyTorch layout (`mapping.fc0.weight`,
 `synthesis.b8.conv0.affine.weight`), so foreign checkpoints map onto it without renaming.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,10 +15,11 @@ from engine.errors import SettingsError, ShapeError
 from engine.layers import (
     FullyConnected,
     NoiseMode,
+    Skip,
     SynthesisLayer,
     ToRGB,
     filter_kernel,
-    upsample_rgb,
+    upsample,
 )
 from engine.shapes import block_resolutions, check_ws
 
@@ -30,7 +32,8 @@ class SynthesisOutput(NamedTuple):
     Attributes:
         images: [N, 3, H, W], nominally in [-1, 1].
         features: The constant input, then every layer's output after noise, bias and
-            activation, coarse to fine: two maps per resolution.
+            activation, coarse to fine: two maps per resolution. The second one is what the next
+            block reads: of the resnet architecture it holds the way around the block too.
     """
 
     images: Tensor
@@ -41,17 +44,20 @@ class Mapping(nn.Module):
     """Z -> W, broadcast to W+."""
 
     w_avg: Tensor
+    label: Tensor
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
         for index in range(config.mapping_layers):
-            in_features = config.z_dim if index == 0 else config.w_dim
+            in_features = config.z_dim + config.label_size if index == 0 else config.w_dim
             layer = FullyConnected(
                 in_features, config.w_dim, activation="lrelu", lr_multiplier=0.01
             )
             setattr(self, f"fc{index}", layer)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        if config.label_size:
+            self.register_buffer("label", torch.zeros(config.label_size))
 
     def forward(
         self,
@@ -72,6 +78,8 @@ class Mapping(nn.Module):
         """
         if z.ndim != 2 or z.shape[1] != self.config.z_dim:
             raise ShapeError(f"z: expected [N, {self.config.z_dim}], got {list(z.shape)}")
+        if self.config.label_size:
+            z = torch.cat([z, self.label.to(z.dtype).expand(len(z), -1)], dim=1)
         x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for index in range(self.config.mapping_layers):
             x = getattr(self, f"fc{index}")(x)
@@ -112,7 +120,11 @@ class SynthesisBlock(nn.Module):
             resolution=resolution,
             clamp=config.conv_clamp,
         )
-        self.torgb = ToRGB(channels, w_dim=config.w_dim, clamp=config.conv_clamp)
+        if config.architecture == "skip" or resolution == config.resolution:
+            self.torgb = ToRGB(channels, w_dim=config.w_dim, clamp=config.conv_clamp)
+        self.skip: Skip | None = None
+        if config.architecture == "resnet" and not self.first:
+            self.skip = Skip(config.channels(resolution // 2), channels)
 
     def forward(
         self,
@@ -138,7 +150,9 @@ class SynthesisBlock(nn.Module):
         else:
             assert x is not None
             first = self.conv0(x, ws[:, 0], noise_mode=noise_mode, generator=generator)
-        second = self.conv1(first, ws[:, -1], noise_mode=noise_mode, generator=generator)
+        second: Tensor = self.conv1(first, ws[:, -1], noise_mode=noise_mode, generator=generator)
+        if self.skip is not None:
+            second = (second + self.skip(x)) * math.sqrt(0.5)
         return first, second
 
 
@@ -173,7 +187,7 @@ class Synthesis(nn.Module):
 
         Raises:
             ShapeError: `ws` does not fit the network.
-            SettingsError: The noise mode is unknown.
+            SettingsError: The noise mode is unknown, or the block has no image of its own.
         """
         return self.with_features(
             ws, noise_mode=noise_mode, generator=generator, resolution=resolution
@@ -191,6 +205,11 @@ class Synthesis(nn.Module):
         check_ws(ws, num_ws=self.config.num_ws, w_dim=self.config.w_dim)
         if noise_mode not in NOISE_MODES:
             raise SettingsError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
+        if resolution is not None and self.config.architecture != "skip":
+            raise SettingsError(
+                f"resolution: expected None, because only the skip architecture has images of "
+                f"single blocks, got {resolution}"
+            )
         x: Tensor | None = None
         images: Tensor | None = None
         features: list[Tensor] = []
@@ -199,9 +218,11 @@ class Synthesis(nn.Module):
             # A ToRGB shares its row with the next block's first layer.
             rows = ws[:, max(2 * index - 1, 0) : 2 * index + 1]
             first, x = block(x, rows, noise_mode=noise_mode, generator=generator)
-            colours = block.torgb(x, ws[:, 2 * index + 1])
-            images = colours if images is None else upsample_rgb(images, self.kernel) + colours
             features += [first, x]
+            if self.config.architecture != "skip" and size != self.config.resolution:
+                continue
+            colours = block.torgb(x, ws[:, 2 * index + 1])
+            images = colours if images is None else upsample(images, self.kernel) + colours
         assert images is not None
         return SynthesisOutput(images, features)
 

@@ -56,6 +56,15 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     return decode_file(path, lambda image: decode_picture(image, max_pixels), formats=FORMATS)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width that a picture's header tells, before it is turned upright.
+
+    Raises:
+        ImageError: Any trouble with this file; one line that names the file and the reason.
+    """
+    return decode_file(path, lambda image: (image.height, image.width), formats=FORMATS)
+
+
 def read_mask(path: Path, *, max_pixels: int = MAX_PIXELS) -> Mask:
     """Read a label mask: palette indices or grey values as they are.
 
@@ -103,11 +112,9 @@ def fit_pixels(pixels: Pixels, resolution: int, *, fit: Fit = "stretch") -> Pixe
         top, left, bottom, right = crop_box(height, width)
         return _resize(pixels[top:bottom, left:right], resolution, resolution)
     if fit == "pad":
-        scale = resolution / max(height, width)
-        rows, columns = (max(1, round(side * scale)) for side in (height, width))
-        top, left = (resolution - rows) // 2, (resolution - columns) // 2
+        top, left, bottom, right = pad_box(height, width, resolution)
         padded = np.zeros((resolution, resolution, 3), dtype=np.uint8)
-        padded[top : top + rows, left : left + columns] = _resize(pixels, rows, columns)
+        padded[top:bottom, left:right] = _resize(pixels, bottom - top, right - left)
         return padded
     if fit != "stretch":
         raise SettingsError(f"fit: expected stretch, crop or pad, got {fit!r}")
@@ -124,6 +131,19 @@ def crop_box(height: int, width: int) -> tuple[int, int, int, int]:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return top, left, top + side, left + side
+
+
+def pad_box(height: int, width: int, resolution: int) -> tuple[int, int, int, int]:
+    """Where a padded picture lies in the generator's square: (top, left, bottom, right).
+
+    Example:
+        >>> pad_box(50, 100, 64)
+        (16, 0, 48, 64)
+    """
+    scale = resolution / max(height, width)
+    rows, columns = (max(1, round(side * scale)) for side in (height, width))
+    top, left = (resolution - rows) // 2, (resolution - columns) // 2
+    return top, left, top + rows, left + columns
 
 
 def resize_mask(mask: npt.NDArray[np.integer[Any]], resolution: int) -> Mask:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.descent import OnStep, descend, ramped_rate
+from engine.encoder import encode
 from engine.errors import SettingsError
 from engine.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
 from engine.metrics import psnr
@@ -93,7 +94,10 @@ def invert(
     check_images(images, resolution=config.resolution)
     check_finite(images, name="images")
     if networks.encoder is None and settings.num_steps == 0:
-        raise SettingsError("num_steps: expected at least 1, because the class has no encoder")
+        raise SettingsError(
+            "num_steps: expected at least 1, because the class has no encoder; `editvec train "
+            "encoder` makes one"
+        )
     start = initial_ws(networks, images, w_avg=w_avg)
     if settings.space == "W":
         start = start.mean(dim=1, keepdim=True)
@@ -118,7 +122,7 @@ def initial_ws(networks: Networks, images: Tensor, *, w_avg: Tensor) -> Tensor:
     if networks.encoder is None:
         return w_avg.to(images.dtype).expand(len(images), config.num_ws, -1).clone()
     with torch.no_grad():
-        ws: Tensor = networks.encoder(images)
+        ws = encode(networks.encoder, networks.synthesis, images)
     check_ws(ws, num_ws=config.num_ws, w_dim=config.w_dim, name="the encoder's ws")
     return ws
 

@@ -2,9 +2,10 @@
 
     FullyConnected   affine map with equalised learning rate
     blur             [1, 3, 3, 1] low-pass filter after a transposed convolution
-    upsample_rgb     up-sampling of the skip images with the same filter
+    upsample         doubling of images or maps with the same filter
     SynthesisLayer   modulated 3x3 convolution, noise, bias, leaky ReLU
     ToRGB            modulated 1x1 convolution to colours
+    Skip             1x1 convolution around a block of the resnet architecture
 
 Un-fused: x * s -> one ordinary convolution with the shared weight -> * d. It equals the fused
 form, lets a whole batch share one convolution, and optimising latents then needs no
@@ -69,11 +70,11 @@ def blur(x: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(x, kernel.to(x.dtype).expand(channels, 1, 4, 4), padding=1, groups=channels)
 
 
-def upsample_rgb(images: Tensor, kernel: Tensor) -> Tensor:
-    """Double the size of skip images [N, 3, H, W]."""
-    channels = images.shape[1]
-    weight = kernel.to(images.dtype).expand(channels, 1, 4, 4)
-    return F.conv_transpose2d(images, weight, stride=2, padding=1, groups=channels)
+def upsample(x: Tensor, kernel: Tensor) -> Tensor:
+    """Double the size of images or maps [N, C, H, W]."""
+    channels = x.shape[1]
+    weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
+    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -163,3 +164,23 @@ class ToRGB(nn.Module):
         styles = self.affine(w) * self.weight_gain
         x = F.conv2d(x * styles[:, :, None, None], self.weight)
         return bias_act(x, self.bias.to(x.dtype), act="linear", clamp=self.clamp)
+
+
+# ---------------------------------------------------------------------------------------------
+# The resnet architecture.
+
+
+class Skip(nn.Module):
+    """Plain 1x1 convolution and doubling of the size: the way around a block."""
+
+    kernel: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.register_buffer("kernel", filter_kernel(4.0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C_in, h, h] to [N, C_out, 2h, 2h]."""
+        return upsample(F.conv2d(x, self.weight * self.weight_gain), self.kernel)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.encoder import Encoder
+from engine.encoder import Encoder, encode
 from engine.errors import SettingsError
 from engine.generator import Synthesis
 from engine.identity import identity_similarity
@@ -248,7 +248,8 @@ class Objective:
         if self.target_embeddings is not None and networks.identity is not None:
             identity = 1 - identity_similarity(networks.identity(images), self.target_embeddings)
         if weights.encoder_weight and networks.encoder is not None:
-            encoder = (networks.encoder(images) - ws).square().mean(dim=(1, 2))
+            encoded = encode(networks.encoder, networks.synthesis, images)
+            encoder = (encoded - ws).square().mean(dim=(1, 2))
         total = (
             weights.perceptual_weight * perceptual
             + weights.mse_weight * mse

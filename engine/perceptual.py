@@ -1,4 +1,9 @@
-"""Perceptual distances: published LPIPS, and the same computation on a bundle's own trunk."""
+"""Perceptual distances: published LPIPS, and the same computation on a bundle's own trunk.
+
+The package lpips brings the published trunks and their heads. It takes seconds to import, with
+torchvision and half of torch behind it, and most classes have a trunk of their own: it is imported
+where a published trunk is asked for.
+"""
 
 import pickle
 import urllib.error
@@ -7,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
-import lpips
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from engine.config import PerceptualConfig
@@ -19,11 +22,44 @@ from engine.shapes import check_images
 PublishedTrunk = Literal["vgg", "alex", "squeeze"]
 
 # lpips names the trunks, torchvision publishes their weights
-PUBLISHED_URLS: Mapping[str, str] = {
-    "vgg": torchvision.models.VGG16_Weights.IMAGENET1K_V1.url,
-    "alex": torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url,
-    "squeeze": torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1.url,
+_PUBLISHED: Mapping[str, str] = {
+    "vgg": "VGG16_Weights.IMAGENET1K_V1",
+    "alex": "AlexNet_Weights.IMAGENET1K_V1",
+    "squeeze": "SqueezeNet1_1_Weights.IMAGENET1K_V1",
 }
+# Of the pictures that the published trunks were trained on, in [-1, 1].
+_CHANNEL_MEANS = (-0.030, -0.088, -0.188)
+_CHANNEL_DEVIATIONS = (0.458, 0.448, 0.450)
+_SMALLEST_LENGTH = 1e-10
+
+
+class Scaling(nn.Module):
+    """Images in [-1, 1] -> each channel with the mean and deviation that trunks expect."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.tensor(_CHANNEL_MEANS)[None, :, None, None])
+        self.register_buffer("scale", torch.tensor(_CHANNEL_DEVIATIONS)[None, :, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scaled images, [N, 3, H, W]."""
+        return (images - self.shift) / self.scale
+
+
+class Head(nn.Module):
+    """Weights the channels of one layer, [N, C, h, w] -> [N, 1, h, w]; stored as lpips does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(channels, 1, 1, bias=False))
+
+    def forward(self, differences: Tensor) -> Tensor:
+        """The weighted sum over the channels."""
+        weighted: Tensor = self.model(differences)
+        return weighted
 
 
 class PerceptualDistance(nn.Module):
@@ -35,13 +71,13 @@ class PerceptualDistance(nn.Module):
     Args:
         name: Name that travels with every value, `lpips/<trunk>` or `perceptual/<trunk>`.
         trunk: [N, 3, H, W] -> activations, one map for each head.
-        heads: One `lpips.NetLinLayer` per activation; its weights are non-negative.
+        heads: One `Head`, or lpips' own, per activation; its weights are non-negative.
     """
 
     def __init__(self, name: str, *, trunk: nn.Module, heads: Sequence[nn.Module]) -> None:
         super().__init__()
         self.name = name
-        self.scaling = lpips.ScalingLayer()
+        self.scaling = Scaling()
         self.trunk = trunk
         self.heads = nn.ModuleList(heads)
 
@@ -56,7 +92,7 @@ class PerceptualDistance(nn.Module):
         """
         check_images(images)
         activations = self.trunk(self.scaling(2 * images - 1))
-        return [lpips.normalize_tensor(activation) for activation in activations]
+        return [_unit_length(activation) for activation in activations]
 
     def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:
         """Distance between two results of `features`.
@@ -75,12 +111,18 @@ class PerceptualDistance(nn.Module):
             )
         total = features_a[0].new_zeros(len(features_a[0]))  # [N]
         for head, a, b in zip(self.heads, features_a, features_b, strict=True):
-            total = total + lpips.spatial_average(head((a - b) ** 2), keepdim=False)[:, 0]
+            total = total + head((a - b) ** 2).mean([2, 3])[:, 0]
         return total
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance between two batches of images in [0, 1], [N]."""
         return self.distance(self.features(a), self.features(b))
+
+
+def _unit_length(activation: Tensor) -> Tensor:
+    """Scales [N, C, h, w] to unit length over the channels."""
+    length = activation.square().sum(dim=1, keepdim=True).sqrt()
+    return activation / (length + _SMALLEST_LENGTH)
 
 
 # ----------------------------------------------------------------------------------------------
@@ -135,8 +177,9 @@ def build_perceptual(config: PerceptualConfig) -> PerceptualDistance:
     """
     heads = []
     for channels in config.channels:
-        head = lpips.NetLinLayer(channels, use_dropout=False)
-        nn.init.constant_(head.model[0].weight, 1 / len(config.channels))
+        head = Head(channels)
+        for weight in head.parameters():
+            nn.init.constant_(weight, 1 / len(config.channels))
         heads.append(head)
     trunk = SmallTrunk(config.channels)
     return PerceptualDistance(f"perceptual/{config.trunk}", trunk=trunk, heads=heads)
@@ -158,9 +201,12 @@ def load_lpips(trunk: PublishedTrunk = "vgg", *, weights: Path | None = None) ->
         SettingsError: Unknown trunk.
         WeightsUnavailableError: The trunk's weights are neither cached, given nor downloadable.
     """
-    if trunk not in PUBLISHED_URLS:
-        raise SettingsError(f"trunk: expected one of {list(PUBLISHED_URLS)}, got {trunk!r}")
-    state = _trunk_state(PUBLISHED_URLS[trunk], weights)
+    if trunk not in _PUBLISHED:
+        raise SettingsError(f"trunk: expected one of {list(_PUBLISHED)}, got {trunk!r}")
+    import lpips
+
+    url = _published_url(trunk)
+    state = _trunk_state(url, weights)
     # building draws initial weights that are overwritten: keep the caller's random state
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings(
@@ -172,13 +218,13 @@ def load_lpips(trunk: PublishedTrunk = "vgg", *, weights: Path | None = None) ->
     missing = [name for name in wanted.values() if name not in state]
     if missing:
         raise WeightsUnavailableError(
-            f"weights: expected torchvision's {_file_name(trunk)}, but {missing[0]} is missing"
+            f"weights: expected torchvision's {Path(url).name}, but {missing[0]} is missing"
         )
     try:
         metric.net.load_state_dict({key: state[name] for key, name in wanted.items()})
     except RuntimeError as exc:
         raise WeightsUnavailableError(
-            f"weights: expected torchvision's {_file_name(trunk)}, but its shapes differ"
+            f"weights: expected torchvision's {Path(url).name}, but its shapes differ"
         ) from exc
     distance = PerceptualDistance(f"lpips/{trunk}", trunk=metric.net, heads=list(metric.lins))
     return distance.eval().requires_grad_(False)
@@ -217,8 +263,10 @@ def _digest_prefix(url: str) -> str:
     return Path(url).stem.rpartition("-")[2]
 
 
-def _file_name(trunk: str) -> str:
-    return Path(PUBLISHED_URLS[trunk]).name
+def _published_url(trunk: str) -> str:
+    import torchvision
+
+    return str(torchvision.models.get_weight(_PUBLISHED[trunk]).url)
 
 
 def _first_line(exc: BaseException) -> str:

@@ -78,7 +78,7 @@ def gather_bilinear(
     source: tuple[int, int],  # (h, w) of the maps.
     target: tuple[int, int],  # (H, W) of the target.
 ) -> Tensor:
-    """Values of the up-sampled maps at a list of pixels: [P, C].
+    """Values of the up-sampled maps at a list of pixels: [P, C]; float32 of float16 rows.
 
     Example:
         >>> maps = torch.rand(1, 3, 4, 4)
@@ -90,17 +90,18 @@ def gather_bilinear(
     """
     height, width = source
     n, y, x = pixels.unbind(dim=1)
+    dtype = torch.float32 if rows.dtype == torch.float16 else rows.dtype
     if source == target:
-        return rows.index_select(0, (n * height + y) * width + x)
-    down = axis_taps(y, source=height, target=target[0], dtype=rows.dtype)
-    across = axis_taps(x, source=width, target=target[1], dtype=rows.dtype)
+        return rows.index_select(0, (n * height + y) * width + x).to(dtype)
+    down = axis_taps(y, source=height, target=target[0], dtype=dtype)
+    across = axis_taps(x, source=width, target=target[1], dtype=dtype)
     total: Tensor | None = None
     for line, line_weight in ((down.low, 1 - down.weight), (down.high, down.weight)):
         for column, column_weight in (
             (across.low, 1 - across.weight),
             (across.high, across.weight),
         ):
-            tap = rows.index_select(0, (n * height + line) * width + column)
+            tap = rows.index_select(0, (n * height + line) * width + column).to(dtype)
             tap = tap * (line_weight * column_weight)[:, None]
             total = tap if total is None else total + tap
     assert total is not None

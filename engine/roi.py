@@ -25,21 +25,25 @@ def roi_from_masks(
     roi_labels: Sequence[int],
     *,
     dilation: int,
+    brush: Tensor | None = None,
 ) -> Tensor:
     """The pixels whose label, before or after the edit, is one of `roi_labels`, dilated.
+
+    Painted pixels belong to it too, whatever their labels are.
 
     Args:
         mask_before: Labels before the edit, integers [N, H, W].
         mask_after: Labels after the edit, integers [N, H, W].
-        roi_labels: Label indices that the edit may touch.
+        roi_labels: Label indices that the edit may touch; none with a brush means its pixels only.
         dilation: Buffer in pixels, Chebyshev distance; 0 for none.
+        brush: Painted pixels, the same for every image, bool [H, W].
 
     Returns:
         roi, bool [N, 1, H, W].
 
     Raises:
-        ShapeError: The masks are no label masks or differ in shape.
-        SettingsError: `roi_labels` is empty or `dilation` is negative.
+        ShapeError: The masks are no label masks, or differ in shape, or the brush does from them.
+        SettingsError: There is neither a label nor a brush, or `dilation` is negative.
     """
     for name, mask in (("mask_before", mask_before), ("mask_after", mask_after)):
         if mask.ndim != 3 or mask.is_floating_point() or mask.dtype == torch.bool:
@@ -51,10 +55,17 @@ def roi_from_masks(
             f"mask_after: expected {list(mask_before.shape)} as before, "
             f"got {list(mask_after.shape)}"
         )
-    if not roi_labels:
+    if not roi_labels and brush is None:
         raise SettingsError("roi_labels: expected at least one label, got none")
-    labels = torch.tensor(list(roi_labels), device=mask_before.device)
+    labels = torch.tensor(list(roi_labels), dtype=torch.long, device=mask_before.device)
     region = torch.isin(mask_before, labels) | torch.isin(mask_after, labels)
+    if brush is not None:
+        if brush.shape != mask_before.shape[1:] or brush.dtype != torch.bool:
+            raise ShapeError(
+                f"brush: expected bool {list(mask_before.shape[1:])}, "
+                f"got {brush.dtype} {list(brush.shape)}"
+            )
+        region = region | brush
     return dilate(region[:, None], dilation)
 
 

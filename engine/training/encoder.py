@@ -1,167 +1,309 @@
 """Training of the encoder: reconstruct images through the frozen synthesis network."""
 
 import copy
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from engine.encoder import Encoder
+from engine.config import EncoderConfig, JsonConfig
+from engine.encoder import Encoder, passes
 from engine.errors import NonFiniteError, SettingsError
-from engine.generator import Synthesis
+from engine.generator import Generator
 from engine.perceptual import PerceptualDistance
 from engine.training.averages import update_average
+from engine.training.chance import step_generator
+from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
+from engine.training.loop import TrainingState
+
+LOG_STEPS = 10  # between two steps whose losses are logged
+LEAST_GAIN = 1e-3  # share by which an error must fall to count as better
+EMA_RAMP = 10.0
 
 
 @dataclass(frozen=True)
-class EncoderTraining:
-    """Settings of `train_encoder`.
+class EncoderTraining(JsonConfig):
+    """How an encoder is trained.
 
     Attributes:
-        num_steps: Batches to train on.
-        warmup_steps: First steps that see nothing but the error of ws where ws is known.
-        learning_rate: Adam's, before the cosine that ends at 0.
-        mse_weight: Mean squared error of images in [0, 1].
-        perceptual_weight: Perceptual distance of the same.
+        num_steps: Batches to train on; the learning rate falls to 0 over them, as a cosine.
+        ws_steps: First steps that see nothing but the error of ws where ws is known: they need no
+            synthesis and cost a fraction of the others.
+        learning_rate: Adam's, at the start.
+        perceptual_weight: Perceptual distance between an image and its reconstruction.
+        mse_weight: Mean squared error of the same, in [0, 1].
         ws_weight: Mean squared error of ws where ws is known.
-        ema_decay: Decay of the averaged weights that are returned.
+        ema_decay: Decay of the averaged weights, which are the result.
         clip_norm: Largest norm of the gradient.
+        validate_steps: Steps between two validations; the last step is followed by one, too.
+        patience: Validations without a better one after which the training ends; 0 never ends it.
     """
 
     num_steps: int
-    warmup_steps: int = 0
+    ws_steps: int = 0
     learning_rate: float = 1e-3
-    mse_weight: float = 10.0
-    perceptual_weight: float = 1.0
-    ws_weight: float = 1.0
+    perceptual_weight: float = 10.0
+    mse_weight: float = 1.0
+    ws_weight: float = 5.0
     ema_decay: float = 0.995
     clip_norm: float = 1.0
+    validate_steps: int = 200
+    patience: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.num_steps < 1 or not 0 <= self.warmup_steps <= self.num_steps:
+        if self.num_steps < 1 or not 0 <= self.ws_steps <= self.num_steps:
             raise SettingsError(
-                f"num_steps, warmup_steps: expected 0 <= warmup_steps <= num_steps, num_steps >= 1,"
-                f" got {self.num_steps}, {self.warmup_steps}"
+                "num_steps, ws_steps: expected 0 <= ws_steps <= num_steps, num_steps >= 1, "
+                f"got {self.num_steps}, {self.ws_steps}"
             )
         if self.learning_rate <= 0 or self.clip_norm <= 0 or not 0 <= self.ema_decay < 1:
             raise SettingsError(
                 "learning_rate, clip_norm, ema_decay: expected > 0, > 0 and [0, 1), got "
                 f"{self.learning_rate}, {self.clip_norm}, {self.ema_decay}"
             )
-        if min(self.mse_weight, self.perceptual_weight, self.ws_weight) < 0:
-            raise SettingsError("mse_weight, perceptual_weight, ws_weight: expected >= 0")
+        weights = (self.perceptual_weight, self.mse_weight, self.ws_weight)
+        if min(weights) < 0 or not any(weights):
+            raise SettingsError(
+                "perceptual_weight, mse_weight, ws_weight: expected >= 0, one of them > 0, got "
+                f"{', '.join(map(str, weights))}"
+            )
+        if self.validate_steps < 1 or self.patience < 0:
+            raise SettingsError(
+                "validate_steps, patience: expected >= 1 and >= 0, got "
+                f"{self.validate_steps}, {self.patience}"
+            )
 
 
-class EncoderStep(NamedTuple):
-    """What one step measured, on the batch it trained on and before its update.
+class EncoderBatch(NamedTuple):
+    """What one step is trained on.
 
     Attributes:
-        step: 0 for the first.
-        loss: The weighted sum.
-        mse: Of images in [0, 1]; None during the warm-up.
-        perceptual: Mean distance; None during the warm-up or without a perceptual network.
-        ws_mse: None where ws is not known.
+        images: [N, 3, H, W] in [-1, 1].
+        ws: [M, num_ws, w_dim] of the first M images; of the others, photographs, none is known.
     """
 
-    step: int
-    loss: float
-    mse: float | None
-    perceptual: float | None
-    ws_mse: float | None
+    images: Tensor
+    ws: Tensor
 
 
-def train_encoder(
-    encoder: Encoder,
-    synthesis: Synthesis,
-    batches: Iterator[tuple[Tensor, Tensor | None]],
-    *,
-    perceptual: PerceptualDistance | None,
-    settings: EncoderTraining,
-    on_step: Callable[[EncoderStep], None] | None = None,
-) -> Encoder:
-    """Train `encoder` in place and return a copy with averaged weights.
+class Validation(NamedTuple):
+    """How good an encoder is.
+
+    Attributes:
+        error: What the training is after: lower is better.
+        metrics: What is logged beside it; JSON.
+    """
+
+    error: float
+    metrics: Mapping[str, Any]
+
+
+class EncoderTrainee:
+    """An encoder, its average and its optimiser; see `engine.training.loop`.
+
+    Attributes:
+        encoder: In training.
+        average: Its moving average, in eval mode.
+        best_error: Of the validations so far; None before the first.
+        is_over: Whether validations have stopped to get better; see `patience`.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        generator: Generator,
+        batches: Callable[[int], EncoderBatch],
+        *,
+        perceptual: PerceptualDistance | None,
+        settings: EncoderTraining,
+        seed: int,
+        start: Mapping[str, Tensor] | None = None,
+        validate: Callable[[Encoder], Validation] | None = None,
+    ) -> None:
+        """Build the encoder from the seed, on the generator's device.
+
+        Args:
+            config: Of the encoder.
+            generator: Frozen; receives no gradients.
+            batches: The batch of a step: a function of its number alone.
+            perceptual: Frozen; None leaves the term out.
+            settings: Steps, schedule and weights.
+            seed: Of the first weights.
+            start: Weights to train on from; None begins anew.
+            validate: Measures the average, before the first step too; None takes the last one.
+        """
+        self.settings = settings
+        self.synthesis = generator.synthesis
+        self.batches = batches
+        self.perceptual = perceptual
+        self.validate = validate
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.encoder = Encoder(config, w_avg=generator.w_avg).to(generator.w_avg.device)
+        if start is not None:
+            self.encoder.load_state_dict(dict(start))
+        self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
+        self.best_error: float | None = None
+        self._best = copy.deepcopy(self.average)
+        self._waited = 0
+        self._optimizer = torch.optim.Adam(
+            self.encoder.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
+        )
+
+    @property
+    def result(self) -> Encoder:
+        """The averaged encoder at its best validation, or the last; frozen, in eval mode."""
+        return self.average if self.best_error is None else self._best
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the validations have stopped to get better."""
+        return 0 < self.settings.patience <= self._waited
+
+    # --- the loop's side ---
+
+    def step(self, step: int) -> dict[str, Any]:
+        """One update; now and then a validation.
+
+        Raises:
+            NonFiniteError: The loss diverged.
+        """
+        measured: dict[str, Any] = {}
+        if step == 0:
+            measured |= self._validated()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * _cosine(step / self.settings.num_steps)
+        terms = self._update(step)
+        decay = min(self.settings.ema_decay, (1 + step) / (EMA_RAMP + step))
+        update_average(self.average, self.encoder, decay=decay)
+        if step % LOG_STEPS == 0:
+            measured |= terms
+        done = step + 1
+        if done % self.settings.validate_steps == 0 or done == self.settings.num_steps:
+            measured |= self._validated()
+        return measured
+
+    def state(self) -> TrainingState:
+        """Encoder, average, best one, moments, and how the validations went."""
+        tensors = {
+            **with_prefix("encoder", self.encoder.state_dict()),
+            **with_prefix("average", self.average.state_dict()),
+            **with_prefix("best", self._best.state_dict()),
+            **with_prefix("adam", adam_tensors(self._optimizer, self.encoder)),
+        }
+        return TrainingState(tensors, {"best_error": self.best_error, "waited": self._waited})
+
+    def restore(self, state: TrainingState) -> None:
+        """Put back what `state` gave."""
+        for name, module in (
+            ("encoder", self.encoder),
+            ("average", self.average),
+            ("best", self._best),
+        ):
+            module.load_state_dict(without_prefix(name, state.tensors))
+        restore_adam(self._optimizer, self.encoder, without_prefix("adam", state.tensors))
+        self.best_error = state.record["best_error"]
+        self._waited = state.record["waited"]
+
+    # ---
+
+    def _update(self, step: int) -> dict[str, float]:
+        """One step of Adam; the loss and its parts, of the last pass and before the update."""
+        images, ws = self.batches(step)
+        parameters = list(self.encoder.parameters())
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        self.encoder.train()
+        for found in passes(self.encoder, self.synthesis, images):
+            loss, terms = self._loss(found, images, ws, rendered=step >= self.settings.ws_steps)
+            if not math.isfinite(terms["loss"]):
+                raise NonFiniteError(
+                    f"loss: expected a finite value, got {terms['loss']} at step {step}; "
+                    f"a lower learning rate ({self.settings.learning_rate:g} now) may help"
+                )
+            # asking for these gradients only keeps autograd off the frozen networks' weights
+            for kept, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+                kept += gradient
+        self.encoder.eval()
+        for parameter, gradient in zip(parameters, total, strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return terms
+
+    def _loss(
+        self, found: Tensor, images: Tensor, ws: Tensor, *, rendered: bool
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The weighted loss of found ws, and its parts by name; not `rendered`: of ws alone."""
+        settings = self.settings
+        loss = found.new_zeros(())
+        terms: dict[str, float] = {}
+        if len(ws):
+            ws_mse = (found[: len(ws)] - ws).square().mean()
+            loss, terms["ws_mse"] = loss + settings.ws_weight * ws_mse, ws_mse.item()
+        elif not rendered:
+            raise SettingsError("ws_steps: expected 0 for batches without ws")
+        if rendered:
+            output01, target01 = (self.synthesis(found) + 1) / 2, (images + 1) / 2
+            mse = (output01 - target01).square().mean()
+            loss, terms["mse"] = loss + settings.mse_weight * mse, mse.item()
+            if self.perceptual is not None and settings.perceptual_weight:
+                distance = self.perceptual(output01, target01).mean()
+                loss = loss + settings.perceptual_weight * distance
+                terms["perceptual"] = distance.item()
+        return loss, {"loss": loss.item(), **terms}
+
+    def _validated(self) -> dict[str, Any]:
+        """Measure the average, and keep it if it is the best one so far."""
+        if self.validate is None:
+            return {}
+        validation = self.validate(self.average)
+        if self.best_error is None or validation.error < self.best_error * (1 - LEAST_GAIN):
+            self.best_error, self._waited = validation.error, 0
+            self._best.load_state_dict(self.average.state_dict())
+        else:
+            self._waited += 1
+        return {"validation": validation.error, **validation.metrics}
+
+
+def sample_batch(
+    generator: Generator, count: int, *, seed: int, step: int, stream: int = 0
+) -> EncoderBatch:
+    """Samples of a generator with their ws: the same for the same numbers.
 
     Args:
-        encoder: Trained in place, left in eval mode.
-        synthesis: Frozen; receives no gradients.
-        batches: Images [N, 3, H, W] in [-1, 1] with their ws [N, num_ws, w_dim], or None where
-            ws is not known (a photograph). At least `num_steps` of them.
-        perceptual: Frozen; None leaves the term out.
-        settings: Steps, schedule and weights.
-        on_step: Called after each step.
+        generator: Frozen.
+        count: How many.
+        seed: Of the training.
+        step: Whose samples.
+        stream: Another number gives other samples of the same step.
+    """
+    device = generator.w_avg.device
+    chance = step_generator(seed, step, stream=stream, device=device)
+    with torch.no_grad():
+        z = torch.randn(count, generator.config.z_dim, generator=chance, device=device)
+        ws = generator.mapping(z)
+        # values beyond white and black are what no photograph has
+        return EncoderBatch(generator.synthesis(ws).clamp(-1, 1), ws)
 
-    Returns:
-        The averaged encoder, in eval mode and frozen.
+
+def joined(batches: Sequence[EncoderBatch]) -> EncoderBatch:
+    """Several batches as one; those with ws come first.
 
     Raises:
-        NonFiniteError: The loss diverged.
-        SettingsError: `batches` ended early, or a batch has nothing to learn from.
+        SettingsError: One without all of its ws comes before one with some.
     """
-    averaged = copy.deepcopy(encoder).eval().requires_grad_(False)
-    encoder.train()
-    parameters = list(encoder.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=(0.9, 0.99))
-    for step in range(settings.num_steps):
-        batch = next(batches, None)
-        if batch is None:
-            raise SettingsError(f"batches: expected {settings.num_steps}, got {step}")
-        images, ws = batch
-        rendered = step >= settings.warmup_steps
-        loss, report = _loss(
-            encoder(images),
-            images,
-            ws,
-            synthesis=synthesis if rendered else None,
-            perceptual=perceptual,
-            settings=settings,
-        )
-        if not math.isfinite(loss.item()):
-            raise NonFiniteError(f"loss: expected a finite value, got {loss.item()} at step {step}")
-        # asking for these gradients only keeps autograd off the frozen networks' weights
-        gradients = torch.autograd.grad(loss, parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _cosine(step / settings.num_steps)
-        optimizer.step()
-        update_average(averaged, encoder, decay=min(settings.ema_decay, (1 + step) / (10 + step)))
-        if on_step is not None:
-            on_step(EncoderStep(step, loss.item(), *report))
-    encoder.eval()
-    return averaged
-
-
-def _loss(
-    ws: Tensor,
-    images: Tensor,
-    target_ws: Tensor | None,
-    *,
-    synthesis: Synthesis | None,
-    perceptual: PerceptualDistance | None,
-    settings: EncoderTraining,
-) -> tuple[Tensor, tuple[float | None, float | None, float | None]]:
-    """The weighted loss and its parts; without `synthesis` only ws is compared."""
-    loss = ws.new_zeros(())
-    mse_value = perceptual_value = ws_value = None
-    if target_ws is not None:
-        ws_mse = (ws - target_ws).square().mean()
-        loss, ws_value = loss + settings.ws_weight * ws_mse, ws_mse.item()
-    elif synthesis is None:
-        raise SettingsError("batches: the warm-up needs ws with every batch, got None")
-    if synthesis is not None:
-        output01, target01 = (synthesis(ws) + 1) / 2, (images + 1) / 2
-        mse = (output01 - target01).square().mean()
-        loss, mse_value = loss + settings.mse_weight * mse, mse.item()
-        if perceptual is not None:
-            distance = perceptual(output01, target01).mean()
-            loss = loss + settings.perceptual_weight * distance
-            perceptual_value = distance.item()
-    return loss, (mse_value, perceptual_value, ws_value)
+    for batch, after in itertools.pairwise(batches):
+        if len(batch.ws) < len(batch.images) and len(after.ws):
+            raise SettingsError("batches: expected those with ws first")
+    return EncoderBatch(
+        torch.cat([batch.images for batch in batches]), torch.cat([batch.ws for batch in batches])
+    )
 
 
 def _cosine(progress: float) -> float:

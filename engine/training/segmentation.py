@@ -1,44 +1,49 @@
 """Training of the segmentation branch on a few labelled images.
 
 All members train in one batched step, each on pixels of its own. Native feature maps are kept and
-sampled where a pixel was drawn, so that no image is ever spread out to [H, W, D] unless all of
-them together are small.
+sampled where a pixel was drawn, so that no image is ever spread out to [H, W, D].
+
+Rounds of cross-validation leave out one fold of the images each and judge the members on it; the
+last round trains on all images, and its members are the result.
 """
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.config import SegmentationConfig
 from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.folding import BATCH_NORM_EPS
-from engine.resampling import gather_bilinear, pixel_rows
-from engine.segmentation import check_features
+from engine.segmentation import SegmentationBranch, check_features
 from engine.shapes import check_mask
+from engine.training.chance import step_generator
+from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
+from engine.training.loop import TrainingState
+from engine.training.members import Members, members_loss
+from engine.training.pixels import PixelFeatures, PixelSampler
 
-# Up to this size the features of all pixels are gathered once and then only looked up.
-TABLE_BYTES = 2 * 2**30
-
-INIT_STD = 0.02
-BATCH_NORM_MOMENTUM = 0.1
 CALIBRATION_STEPS = 100
+LOGGED_STEPS = 10
 
 # Loss is compared over windows of this many steps; less than this gain is no improvement.
 WINDOW_STEPS = 100
 MIN_GAIN = 0.02
 
+NOT_PREDICTED = -1
+
+_FOLD_STREAM, _INIT_STREAM, _CALIBRATION_STREAM = 2, 3, 4
+
 
 @dataclass(frozen=True)
 class SegmentationTraining:
-    """Settings of `train_segmentation`.
+    """Settings of a training.
 
     Attributes:
-        num_steps: Most steps to make.
+        num_steps: Most steps of a round.
         batch_size: Pixels per member and step.
         learning_rate: Adam's, until the ramp-down.
         ramp_down: Share of `num_steps` at the end in which the learning rate falls to 0.
@@ -65,21 +70,185 @@ class SegmentationTraining:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return dataclasses.asdict(self)
 
-class SegmentationStep(NamedTuple):
-    """What one step measured, on the pixels it trained on and before its update.
+
+class HeldOut(NamedTuple):
+    """What members said of images that they had not been trained on.
 
     Attributes:
-        step: 0 for the first.
-        loss: Cross-entropy in nats, mean over members and pixels.
-        accuracy: Share of the pixels whose label was right, mean over members.
-        learning_rate: Adam's, of this step.
+        masks: Labels, long [N, H, W]; `NOT_PREDICTED` where no round has judged the image yet.
+        uncertainty: Jensen-Shannon divergence in nats, float32 [N, H, W].
     """
 
-    step: int
-    loss: float
-    accuracy: float
-    learning_rate: float
+    masks: Tensor
+    uncertainty: Tensor
+
+
+class SegmentationTrainee:
+    """Members of a segmentation branch, one round of training after another; see `run_training`.
+
+    Attributes:
+        members: Those of the round that is being made.
+        folds: Of each image, the round that leaves it out: long [N].
+        total_steps: Of all rounds.
+    """
+
+    def __init__(
+        self,
+        features: PixelFeatures,
+        masks: Tensor,
+        config: SegmentationConfig,
+        *,
+        settings: SegmentationTraining,
+        seed: int,
+        num_folds: int = 0,
+        valid: Tensor | None = None,
+    ) -> None:
+        """Prepare the first round.
+
+        Args:
+            features: Of all labelled images.
+            masks: Their labels, integers [N, H, W].
+            config: Labels, members, hidden sizes and feature channels.
+            settings: How long and how.
+            seed: Of the weights, the pixels and the folds.
+            num_folds: Rounds of cross-validation; 0 is none, else 2 to N.
+            valid: Pixels that count, bool [H, W]; None takes all.
+
+        Raises:
+            ShapeError: The masks do not fit.
+            SettingsError: `num_folds` does not fit the images.
+        """
+        check_mask(masks, size=features.size, num_labels=config.num_labels, name="masks")
+        if len(masks) != features.count:
+            raise ShapeError(f"masks: expected {features.count} images, got {len(masks)}")
+        if num_folds and not 2 <= num_folds <= features.count:
+            raise SettingsError(
+                f"num_folds: expected 0, or 2 to {features.count} for as many images, "
+                f"got {num_folds}"
+            )
+        self.settings = settings
+        self._features, self._config, self._seed = features, config, seed
+        self._masks = masks.cpu()
+        self._valid = torch.ones(features.size, dtype=torch.bool) if valid is None else valid.cpu()
+        self._num_folds = num_folds
+        self.folds = _folds(features.count, num_folds, seed=seed)
+        self._predicted = torch.full(masks.shape, NOT_PREDICTED, dtype=torch.int16)
+        self._uncertainty = torch.zeros(masks.shape, dtype=torch.float16)
+        self._begin(0)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all rounds."""
+        return (self._num_folds + 1) * self.settings.num_steps
+
+    @property
+    def held_out(self) -> HeldOut:
+        """What the rounds of cross-validation have predicted so far."""
+        return HeldOut(self._predicted.long(), self._uncertainty.float())
+
+    # --- the loop's side ---
+
+    def step(self, step: int) -> dict[str, Any]:
+        """One update of all members; the last one of a round judges the fold that was left out."""
+        number, inner = divmod(step, self.settings.num_steps)
+        if number != self._round:
+            self._begin(number)
+        measured = self._update(step, inner) if inner < self._last else {}
+        if inner + 1 == self.settings.num_steps:
+            self._calibrate(number)
+            if number < self._num_folds:
+                self._judge(number)
+        return measured
+
+    def state(self) -> TrainingState:
+        """Members with their moments, predictions so far, and how the round stands."""
+        tensors = {
+            **with_prefix("members", self.members.state_dict()),
+            **with_prefix("adam", adam_tensors(self._optimizer, self.members)),
+            "predicted": self._predicted,
+            "uncertainty": self._uncertainty,
+        }
+        record = {"round": self._round, "last": self._last, "plateau": self._plateau.record()}
+        return TrainingState(tensors, record)
+
+    def restore(self, state: TrainingState) -> None:
+        """Put back what `state` gave."""
+        self._begin(state.record["round"])
+        self.members.load_state_dict(without_prefix("members", state.tensors))
+        restore_adam(self._optimizer, self.members, without_prefix("adam", state.tensors))
+        self._predicted = state.tensors["predicted"].clone()
+        self._uncertainty = state.tensors["uncertainty"].clone()
+        self._last = state.record["last"]
+        self._plateau.restore(state.record["plateau"])
+
+    # --- a round ---
+
+    def _begin(self, number: int) -> None:
+        """New members, and the pixels of the images that the round trains on."""
+        self._round = number
+        chance = step_generator(self._seed, number, stream=_INIT_STREAM)
+        self.members = Members(self._config, generator=chance).to(self._features.device)
+        self._optimizer = torch.optim.Adam(
+            self.members.parameters(), lr=self.settings.learning_rate, fused=True
+        )
+        allowed = (self.folds != number)[:, None, None] & self._valid
+        self._sampler = PixelSampler(self._masks, allowed, label_power=self.settings.label_power)
+        self._plateau = _Plateau(patience=self.settings.patience_steps)
+        self._last = self.settings.num_steps
+
+    def _draw(self, chance: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Features [E, B, D] of pixels for each member, and their labels [E, B]."""
+        shape = (self._config.members, self.settings.batch_size)
+        pixels = self._sampler.draw(shape[0] * shape[1], chance)
+        labels = self._masks[tuple(pixels.t())].long()
+        device = self._features.device
+        rows = self._features.rows(pixels.to(device))
+        return rows.view(*shape, -1), labels.view(shape).to(device)
+
+    def _update(self, step: int, inner: int) -> dict[str, Any]:
+        """Adam at a constant rate until time or patience is up, then a cosine to 0."""
+        ramp_steps = round(self.settings.ramp_down * self.settings.num_steps)
+        left = self._last - inner
+        ramp = 0.5 - 0.5 * math.cos(math.pi * min(1.0, left / max(ramp_steps, 1)))
+        rate = self.settings.learning_rate * ramp
+        rows, labels = self._draw(step_generator(self._seed, step))
+        with torch.enable_grad():
+            logits = self.members(rows)
+            loss = members_loss(logits, labels)
+        _descend(self._optimizer, loss, rate)
+        mean = loss.detach() / len(labels)
+        if self._plateau.reached(mean) and left > ramp_steps:
+            self._last = inner + 1 + ramp_steps
+        if inner % LOGGED_STEPS and inner + 1 < self._last:
+            return {}
+        accuracy = float((logits.detach().argmax(dim=2) == labels).double().mean())
+        return {
+            "round": self._round,
+            "loss": float(mean),
+            "accuracy": accuracy,
+            "learning_rate": rate,
+        }
+
+    @torch.no_grad()
+    def _calibrate(self, number: int) -> None:
+        """Statistics of the final weights instead of a trail of earlier ones."""
+        chance = step_generator(self._seed, number, stream=_CALIBRATION_STREAM)
+        for index in range(CALIBRATION_STEPS):
+            self.members(self._draw(chance)[0], momentum=1 / (index + 1))
+
+    @torch.no_grad()
+    def _judge(self, number: int) -> None:
+        """Masks and uncertainty of the fold that the round has left out."""
+        branch = SegmentationBranch.from_members(self.members.member_state(), self._config)
+        branch = branch.to(self._features.device)
+        for image in (self.folds == number).nonzero()[:, 0].tolist():
+            maps = self._features.maps(image)
+            self._predicted[image] = branch(maps)[0].argmax(dim=0).to("cpu", torch.int16)
+            self._uncertainty[image] = branch.uncertainty(maps)[0].to("cpu", torch.float16)
 
 
 def train_segmentation(
@@ -87,83 +256,59 @@ def train_segmentation(
     masks: Tensor,
     config: SegmentationConfig,
     *,
-    generator: torch.Generator,
+    seed: int,
     settings: SegmentationTraining | None = None,
-    on_step: Callable[[SegmentationStep], None] | None = None,
+    on_step: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> dict[str, Tensor]:
-    """Train the members of a segmentation branch.
+    """Train the members of a segmentation branch in memory, without cross-validation.
 
     Args:
         features: Native feature maps of all labelled images [N, C_i, h_i, w_i], coarse to fine.
         masks: Their labels, integers [N, H, W] at the size of the last map.
         config: Labels, members, hidden sizes and feature channels.
-        generator: Source of the initial weights and of the pixels.
+        seed: Of the initial weights and of the pixels.
         settings: How long and how; None for the defaults.
-        on_step: Called after every step.
+        on_step: Called with the step and what it measured, on the pixels it trained on and before
+            its update: round, loss in nats, accuracy, learning rate; every tenth step.
 
     Returns:
-        Weights of all members, `<member>.layers.{0,2,3,5,6}.*`, on the device and in the dtype of
-        the features: what `SegmentationBranch.from_members` reads.
+        Weights of all members, `<member>.layers.{0,2,3,5,6}.*`, on the device of the features:
+        what `SegmentationBranch.from_members` reads.
 
     Raises:
         ShapeError: Features or masks do not fit the settings or each other.
-        NonFiniteError: The loss is not a number.
+        NonFiniteError: A feature or the loss is not a number.
     """
-    settings = settings or SegmentationTraining()
     check_features(features, config.feature_channels)
-    check_mask(masks, size=features[-1].shape[2:], num_labels=config.num_labels, name="masks")
-    if len(masks) != len(features[0]):
-        raise ShapeError(f"masks: expected {len(features[0])} images, got {len(masks)}")
-
-    rows_of = _row_lookup([maps.detach() for maps in features])
-    labels = masks.flatten().long().to(features[0].device)
-    sampler = _PixelSampler(labels.to(generator.device), settings.label_power, generator)
-    members = _Members(config, generator=generator).to(features[0])
-
-    def draw() -> tuple[Tensor, Tensor]:
-        picked = sampler.draw(config.members * settings.batch_size).to(labels.device)
-        shape = (config.members, settings.batch_size)
-        return rows_of(picked).view(*shape, -1), labels[picked].view(shape)
-
-    with torch.enable_grad():
-        _optimise(members, draw, settings, on_step)
-    with torch.no_grad():
-        # Statistics of the final weights instead of a trail of earlier ones.
-        for index in range(CALIBRATION_STEPS):
-            members(draw()[0], momentum=1 / (index + 1))
-    return members.member_state()
+    trainee = SegmentationTrainee(
+        PixelFeatures.of_maps(features),
+        masks,
+        config,
+        settings=settings or SegmentationTraining(),
+        seed=seed,
+    )
+    for step in range(trainee.total_steps):
+        measured = trainee.step(step)
+        if measured and on_step is not None:
+            on_step(step, measured)
+    return trainee.members.member_state()
 
 
-def _optimise(
-    members: "_Members",
-    draw: Callable[[], tuple[Tensor, Tensor]],
-    settings: SegmentationTraining,
-    on_step: Callable[[SegmentationStep], None] | None,
-) -> None:
-    """Adam at a constant rate until time or patience is up, then a cosine to 0."""
-    optimizer = torch.optim.Adam(members.parameters(), lr=settings.learning_rate, fused=True)
-    ramp_steps = round(settings.ramp_down * settings.num_steps)
-    last = settings.num_steps
-    plateau = _Plateau(patience=settings.patience_steps)
-    step = 0
-    while step < last:
-        left = last - step
-        ramp = 0.5 - 0.5 * math.cos(math.pi * min(1.0, left / max(ramp_steps, 1)))
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * ramp
-        rows, labels = draw()
-        logits = members(rows, momentum=BATCH_NORM_MOMENTUM)
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-        optimizer.zero_grad()
-        # Each member's gradient is that of its own mean, as if it trained alone.
-        torch.autograd.backward(loss * len(labels))
-        optimizer.step()
-        if on_step is not None:
-            accuracy = float((logits.argmax(dim=2) == labels).double().mean())
-            learning_rate = optimizer.param_groups[0]["lr"]
-            on_step(SegmentationStep(step, float(loss.detach()), accuracy, learning_rate))
-        step += 1
-        if plateau.reached(loss.detach()) and left > ramp_steps:
-            last = step + ramp_steps
+def _descend(optimizer: torch.optim.Adam, loss: Tensor, learning_rate: float) -> None:
+    optimizer.param_groups[0]["lr"] = learning_rate
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+
+
+def _folds(count: int, num_folds: int, *, seed: int) -> Tensor:
+    """The round that leaves out each image, long [N]; -1 where none does."""
+    if not num_folds:
+        return torch.full((count,), -1)
+    order = torch.randperm(count, generator=step_generator(seed, 0, stream=_FOLD_STREAM))
+    folds = torch.empty(count, dtype=torch.long)
+    folds[order] = torch.arange(count) % num_folds
+    return folds
 
 
 class _Plateau:
@@ -180,7 +325,7 @@ class _Plateau:
         self.losses.append(loss)
         if len(self.losses) < WINDOW_STEPS:
             return False
-        mean = float(torch.stack(self.losses).mean())
+        mean = float(torch.stack([one.to(loss.device) for one in self.losses]).mean())
         self.losses.clear()
         if not math.isfinite(mean):
             raise NonFiniteError(f"segmentation loss: expected a finite number, got {mean}")
@@ -189,107 +334,14 @@ class _Plateau:
         self.stale_steps = 0 if improved else self.stale_steps + WINDOW_STEPS
         return self.stale_steps >= self.patience
 
+    def record(self) -> dict[str, Any]:
+        """As JSON, which has no infinity."""
+        best = None if math.isinf(self.best) else self.best
+        losses = [float(loss) for loss in self.losses]
+        return {"losses": losses, "best": best, "stale_steps": self.stale_steps}
 
-class _PixelSampler:
-    """Draws pixels by label."""
-
-    def __init__(self, labels: Tensor, label_power: float, generator: torch.Generator) -> None:
-        self.generator = generator
-        self.order = labels.argsort(stable=True)
-        self.counts = labels.bincount()
-        self.starts = self.counts.cumsum(0) - self.counts
-        shares = self.counts.double().pow(label_power)
-        self.shares = torch.where(self.counts > 0, shares, torch.zeros_like(shares))
-
-    def draw(self, count: int) -> Tensor:
-        """Indices of `count` pixels, with replacement: long [count]."""
-        label = self.shares.multinomial(count, replacement=True, generator=self.generator)
-        uniform = torch.rand(
-            count, generator=self.generator, device=label.device, dtype=torch.float64
-        )
-        offset = (uniform * self.counts[label]).long()
-        return self.order[self.starts[label] + offset]
-
-
-def _row_lookup(features: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    """A function from indices of pixels [P] in N*H*W to their features [P, D]."""
-    height, width = features[-1].shape[2:]
-    sizes = [(maps.shape[2], maps.shape[3]) for maps in features]
-    native = [pixel_rows(maps) for maps in features]
-
-    def gather(picked: Tensor) -> Tensor:
-        n, inside = picked // (height * width), picked % (height * width)
-        pixels = torch.stack([n, inside // width, inside % width], dim=1)
-        parts = [
-            gather_bilinear(rows, pixels, source=size, target=sizes[-1])
-            for rows, size in zip(native, sizes, strict=True)
-        ]
-        return torch.cat(parts, dim=1)
-
-    total = len(features[0]) * height * width
-    per_pixel = sum(rows.shape[1] for rows in native) * native[0].element_size()
-    if total * per_pixel > TABLE_BYTES:
-        return gather
-    indices = torch.arange(total, device=features[0].device)
-    table = torch.cat([gather(part) for part in torch.split(indices, height * width)])
-    return lambda picked: table.index_select(0, picked)
-
-
-class _Members(nn.Module):
-    """All members side by side, in training."""
-
-    def __init__(self, config: SegmentationConfig, *, generator: torch.Generator) -> None:
-        super().__init__()
-        first, second = config.hidden
-        sizes = {"0": (first, sum(config.feature_channels)), "3": (second, first)}
-        sizes["6"] = (config.num_labels, second)
-        self.weights = nn.ParameterDict()
-        for layer, (out, into) in sizes.items():
-            drawn = torch.randn(
-                config.members, out, into, generator=generator, device=generator.device
-            )
-            self.weights[f"{layer}_weight"] = nn.Parameter(drawn * INIT_STD)
-            self.weights[f"{layer}_bias"] = nn.Parameter(torch.zeros(config.members, out))
-        for layer, width in (("2", first), ("5", second)):
-            self.weights[f"{layer}_weight"] = nn.Parameter(torch.ones(config.members, width))
-            self.weights[f"{layer}_bias"] = nn.Parameter(torch.zeros(config.members, width))
-            self.register_buffer(f"{layer}_running_mean", torch.zeros(config.members, width))
-            self.register_buffer(f"{layer}_running_var", torch.ones(config.members, width))
-
-    def forward(self, rows: Tensor, *, momentum: float) -> Tensor:
-        """Logits [E, B, K] of pixels [E, B, D], normalised by their own statistics."""
-        x = self._linear("0", rows).relu()
-        x = self._batch_norm("2", x, momentum)
-        x = self._linear("3", x).relu()
-        x = self._batch_norm("5", x, momentum)
-        return self._linear("6", x)
-
-    def member_state(self) -> dict[str, Tensor]:
-        """Weights by `<member>.layers.<layer>.<name>`."""
-        tensors: Mapping[str, Tensor] = {**self.weights, **dict(self.named_buffers())}
-        state = {}
-        for member in range(len(self.weights["0_bias"])):
-            for key, stacked in sorted(tensors.items()):
-                layer, name = key.split("_", 1)
-                state[f"{member}.layers.{layer}.{name}"] = stacked[member].detach().clone()
-        return state
-
-    def _linear(self, layer: str, x: Tensor) -> Tensor:
-        """A linear layer of each member: [E, B, in] -> [E, B, out]."""
-        bias = self.weights[f"{layer}_bias"][:, None, :]
-        return torch.baddbmm(bias, x, self.weights[f"{layer}_weight"].transpose(1, 2))
-
-    def _batch_norm(self, layer: str, x: Tensor, momentum: float) -> Tensor:
-        """BatchNorm of each member over its own pixels: [E, B, H]."""
-        count, pixels, width = x.shape
-        normalised = F.batch_norm(
-            x.transpose(0, 1).reshape(pixels, count * width),
-            self.get_buffer(f"{layer}_running_mean").view(-1),
-            self.get_buffer(f"{layer}_running_var").view(-1),
-            self.weights[f"{layer}_weight"].view(-1),
-            self.weights[f"{layer}_bias"].view(-1),
-            training=True,
-            momentum=momentum,
-            eps=BATCH_NORM_EPS,
-        )
-        return normalised.view(pixels, count, width).transpose(0, 1)
+    def restore(self, record: dict[str, Any]) -> None:
+        """Put back what `record` gave."""
+        self.losses = [torch.tensor(loss) for loss in record["losses"]]
+        self.best = math.inf if record["best"] is None else record["best"]
+        self.stale_steps = record["stale_steps"]

@@ -1,0 +1,1 @@
+"""Files of other programs: checkpoints and classifiers, read without running anything in them."""
