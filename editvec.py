@@ -7,11 +7,12 @@ items, 130 interrupted.
 import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -64,6 +65,10 @@ def _ignore_result(result: object, **options: object) -> None:
 for _command in [*batch.cli.COMMANDS, *registry.cli.COMMANDS, *engine.cli.COMMANDS]:
     cli.add_command(_command)
 
+for _group, _commands in batch.cli.ATTACHED.items():
+    for _command in _commands:
+        cast(click.Group, cli.commands[_group]).add_command(_command)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and turn every error into text.
@@ -79,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # cores (benchmarks/waiting_threads.py). It has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     obj: dict[str, Any] = {"home": None, "traceback": False}
+    _open_missing_streams()
     try:
         status = _invoke(arguments, obj)
         sys.stdout.flush()
@@ -86,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        if arguments is None:
+            # who interrupts again while Python ends its threads wants out, and no traceback
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         return _report("interrupted", status=EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _leave_quietly()
@@ -94,6 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _report(_describe(error), status=EXIT_ERROR)
     return status
+
+
+def _open_missing_streams() -> None:
+    """Let what is written to a closed stdout or stderr (`>&-`) go nowhere, as in other tools."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def _invoke(arguments: Sequence[str] | None, obj: dict[str, Any]) -> int:

@@ -1,32 +1,24 @@
-"""Compares what SQL says about a run with what lies on the disk."""
+"""Compares what SQL says about a run with what lies on the disk, in constant memory."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.entities import RunRecord
+from batch.errors import DiskFullError
+from batch.findings import IMAGES, Audit
+from batch.ledger import Entry, Ledger
 from batch.runs import Runs
-from batch.sinks.imagefolder import METADATA
+from batch.sinks.factory import open_sink
+from batch.sinks.manifests import METADATA
+from batch.sinks.sink import Sink
 from registry.store import Library
 
-_MOST_NAMED = 20
+__all__ = ["Audit", "audit"]
 
-
-@dataclass(kw_only=True)
-class Audit:
-    """What an audit found; nothing at all if the run is whole.
-
-    Attributes:
-        items: items that were compared.
-        problems: one line each; at most some of every kind are named.
-    """
-
-    items: int = 0
-    problems: list[str] = field(default_factory=list)
+_EXPECTED, _PRESENT = "files in SQL", "files"
 
 
 def audit(library: Library, run: RunRecord) -> Audit:
@@ -35,54 +27,57 @@ def audit(library: Library, run: RunRecord) -> Audit:
     Args:
         library: where the run is.
         run: any run; of one that goes on, manifests are not compared.
+
+    Raises:
+        DiskFullError: the folder for temporary files cannot take the names.
     """
+    if not run.writes_images:
+        # it knows reports, and so torch, which an audit of images does not need
+        from batch.work_audit import audit_work
+
+        return audit_work(library, run)
     runs = Runs(library.engine)
     counts = runs.counts(run.id)
     found = Audit(items=counts.finished)
     if run.is_finished and counts.finished != counts.total:
         found.problems.append(f"{counts.finished} items are decided, planned were {counts.total}")
-    folder = run.plan.output_folder
-    expected: set[str] = set()
-    keys: dict[str, str | None] = {}
-    for item in runs.items(run.id, states=["done"]):
-        for name in (item.file_name, item.mask_file_name):
-            assert name is not None
-            expected.add(name)
-        assert item.file_name is not None
-        keys[item.file_name] = item.content_key
-    missing = [name for name in sorted(expected) if not (folder / name).is_file()]
-    _name(found, "missing", missing)
-    if run.is_finished:
-        _name(found, "not recorded", sorted(set(_files(folder)) - expected))
-        _compare_manifest(found, folder / METADATA, keys)
+    sink = open_sink(run, (), writer_name="audit")
+    with Ledger() as ledger:
+        ledger.add(_recorded(runs, run, sink))
+        ledger.add(Entry(_PRESENT, name) for name in sink.files())
+        found.add("missing", ledger.only_in(_EXPECTED, _PRESENT))
+        if run.is_finished:
+            found.add("not recorded", ledger.only_in(_PRESENT, _EXPECTED))
+            _compare_manifest(found, run.plan.output_folder / METADATA, ledger)
+        sink.check(found, ledger, is_finished=run.is_finished)
     return found
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Every file under images/ and masks/, relative to the output folder."""
-    for top in ("images", "masks"):
-        for place, _, names in os.walk(folder / top):
-            for name in names:
-                yield (Path(place) / name).relative_to(folder).as_posix()
+def _recorded(runs: Runs, run: RunRecord, sink: Sink) -> Iterator[Entry]:
+    """The files of the done items, and their images with their content keys."""
+    for item in runs.items(run.id, states=["done"]):
+        assert item.file_name is not None
+        yield Entry(IMAGES, item.file_name, item.content_key)
+        for name in sink.names_of(item):
+            yield Entry(_EXPECTED, name)
 
 
-def _compare_manifest(found: Audit, path: Path, keys: dict[str, str | None]) -> None:
+def _compare_manifest(found: Audit, path: Path, ledger: Ledger) -> None:
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            rows = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as exc:
+        twice = ledger.add(_listed(path))
+    except DiskFullError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as exc:
         found.problems.append(f"{path.name} cannot be read: {exc}")
         return
-    listed = {row["file_name"]: row["content_key"] for row in rows}
-    if len(listed) < len(rows):
-        found.problems.append(f"{path.name} lists {len(rows) - len(listed)} images twice")
-    _name(found, f"not in {path.name}", sorted(keys.keys() - listed.keys()))
-    _name(found, f"only in {path.name}", sorted(listed.keys() - keys.keys()))
-    differing = [name for name in keys.keys() & listed.keys() if keys[name] != listed[name]]
-    _name(found, f"of another content key in {path.name}", sorted(differing))
+    if twice:
+        found.problems.append(f"{path.name} lists {twice} images twice")
+    found.compare(path.name, ledger)
 
 
-def _name(found: Audit, kind: str, names: list[str]) -> None:
-    found.problems.extend(f"{kind}: {name}" for name in names[:_MOST_NAMED])
-    if len(names) > _MOST_NAMED:
-        found.problems.append(f"{kind}: {len(names) - _MOST_NAMED} more")
+def _listed(path: Path) -> Iterator[Entry]:
+    """The images of a manifest, each with its content key."""
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield Entry(path.name, row["file_name"], row["content_key"])

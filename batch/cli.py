@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 import click
 
-from batch.cli_output import JSON, listed, open_library, run_json, summary
-from batch.cli_run import DEVICE, generate, resume, run
+from batch.cli_embed import embed
+from batch.cli_model import import_members, import_model
+from batch.cli_model_quality import compare_models, sample_model, verify_models
+from batch.cli_options import DEVICE
+from batch.cli_output import JSON, open_library, run_json, summary
+from batch.cli_preview import preview
+from batch.cli_report import report
+from batch.cli_run import generate, resume, retry, run
 from batch.cli_single import demo, doctor, learn
+from batch.cli_status import status
+from batch.cli_train import train
+from batch.cli_train_encoder import train_encoder
+from batch.cli_train_generator import train_generator
+from batch.cli_train_segmentation import train_segmentation
+from registry.cli_completion import complete_class
 
 
 @click.group()
 def batch() -> None:
-    """Apply editing vectors to folders, or to sampled images."""
+    """Apply editing vectors to folders, or to sampled images.
+
+    RUN is the output folder of a run, or its id or the first letters of that, as `batch list`
+    shows them.
+    """
 
 
 @click.command(name="list")
@@ -24,7 +41,9 @@ def batch() -> None:
 @click.pass_context
 def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
     """List the latest runs."""
+    from batch.naming import display_path
     from batch.runs import Runs
+    from registry.tables import format_table
 
     _, library = open_library(ctx)
     with library:
@@ -33,33 +52,20 @@ def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([run_json(*entry) for entry in found], indent=2))
         return
-    for record, counts in found:
-        created = f"{record.created_at:%Y-%m-%d %H:%M}"
-        done = f"{counts.finished}/{counts.total}"
-        folder = record.plan.output_folder
-        click.echo(f"{record.id[:8]}  {created}  {record.state:<23}  {done:>13}  {folder}")
-
-
-@click.command()
-@click.argument("run_id", metavar="RUN")
-@JSON
-@click.pass_context
-def status(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
-    """Show one run: its state, its items, its chunks."""
-    from batch.runs import Runs
-
-    _, library = open_library(ctx)
-    with library:
-        runs = Runs(library.engine)
-        record = runs.get(run_id)
-        counts, chunks = runs.counts(record.id), runs.chunk_states(record.id)
-    if as_json:
-        click.echo(json.dumps({**run_json(record, counts), "chunks": chunks}, indent=2))
-        return
-    click.echo(summary(record, counts))
-    click.echo(f"chunks {listed(chunks)}")
-    if record.reason:
-        click.echo(f"reason {record.reason}")
+    rows = [
+        (
+            record.id[:8],
+            f"{record.created_at:%Y-%m-%d %H:%M}",
+            record.kind,
+            record.state,
+            f"{counts.finished}/{counts.total}",
+            display_path(os.fsencode(record.plan.output_folder)),
+        )
+        for record, counts in found
+    ]
+    if rows:
+        names = ["run", "planned (UTC)", "kind", "state", "items", "output folder"]
+        click.echo(format_table(names, rows))
 
 
 @click.command()
@@ -110,7 +116,14 @@ def audit(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--class", "class_name", metavar="CLASS", required=True, help="Class model to serve.")
+@click.option(
+    "--class",
+    "class_name",
+    metavar="CLASS",
+    required=True,
+    shell_complete=complete_class,
+    help="Class model to serve.",
+)
 @DEVICE
 @click.option(
     "--log-level",
@@ -123,8 +136,16 @@ def worker(obj: dict[str, Any], /, *, class_name: str, device: str | None, log_l
     """Serve the runs of one class on one device, until stopped.
 
     Messages come from EDITVEC_BROKER_URL: redis://, amqp://, or by default a folder under the
-    home folder, which workers of this machine share.
-    """
+    home folder, which workers of this machine share. The library is that of whoever starts runs
+    (EDITVEC_DATABASE_URL, EDITVEC_BLOB_URL) and holds the class; the folders of the runs are seen
+    here under the same paths. Start one worker for each device.
+
+    TERM or Ctrl-C: the images in work are finished, the rest of their chunk is given back. A
+    second time, what is in work is given back too.
+
+    \b
+    editvec worker --class avatars --device cuda:0
+    """  # noqa: D301 (click reads the backspace)
     from batch.settings import broker_url
     from batch.worker import run_worker
     from registry.config import RegistryConfig
@@ -140,7 +161,16 @@ def worker(obj: dict[str, Any], /, *, class_name: str, device: str | None, log_l
     sys.exit(exit_status)
 
 
-for _command in (run, generate, list_runs, status, resume, cancel, audit):
+for _command in (run, generate, list_runs, status, resume, retry, cancel, report, audit):
     batch.add_command(_command)
 
-COMMANDS: list[click.Command] = [batch, learn, worker, demo, doctor]
+train.add_command(train_encoder)
+train.add_command(train_generator)
+train.add_command(train_segmentation)
+
+COMMANDS: list[click.Command] = [batch, learn, train, embed, worker, demo, doctor]
+ATTACHED: dict[str, list[click.Command]] = {
+    "registry": [preview],
+    "model": [import_model, import_members, sample_model, compare_models, verify_models],
+}
+"""Commands that need networks and belong to the groups of other packages, by the group's name."""

@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from batch.entities import RunCounts, RunRecord
     from batch.local import Progress
+    from batch.planning import OpenedRun
+    from batch.progress import RunStatus
     from registry.config import RegistryConfig
     from registry.store import Library
 
@@ -57,13 +59,13 @@ class ProgressLine:
             click.echo(text, err=True)
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: Progress | RunStatus) -> str:
     """``120/480 items (25%), 35.1 items/s, 10 s left``."""
     share = progress.finished / progress.total if progress.total else 1.0
     parts = [f"{progress.finished}/{progress.total} items ({share:.0%})"]
     if progress.seconds_left is not None:
         parts.append(f"{progress.rate:.3g} items/s")
-        parts.append(f"{_duration(progress.seconds_left)} left")
+        parts.append(f"{duration(progress.seconds_left)} left")
     return ", ".join(parts)
 
 
@@ -72,7 +74,8 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """``2 h 5 min``, ``3 min 10 s``, ``12 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -87,6 +90,15 @@ def open_library(ctx: click.Context) -> tuple[RegistryConfig, Library]:
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
     return config, Library.open(config)
+
+
+def tell_opened(opened: OpenedRun) -> None:
+    """Tells what its user should know of a run before it goes on."""
+    for text in opened.notes:
+        note(text)
+    if not opened.is_new:
+        verb = "nothing to do for" if opened.run.is_finished else "continuing"
+        note(f"{verb} run {opened.run.id[:8]} of {opened.run.created_at:%Y-%m-%d %H:%M}")
 
 
 def summary(record: RunRecord, counts: RunCounts) -> str:
@@ -107,6 +119,7 @@ def run_json(record: RunRecord, counts: RunCounts) -> dict[str, Any]:
         "kind": record.kind,
         "state": record.state,
         "reason": record.reason,
+        "priority": record.priority.value,
         "class": record.plan.class_address,
         "recipes": [recipe.name for recipe in record.plan.recipes],
         "input_folder": _text(record.plan.input_folder),

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batch.cli_execution import check_execution, execute
+from batch.cli_options import CLASS, DEVICE, WORKERS
+from batch.cli_output import JSON, open_library, tell_opened
+from registry.cli_completion import complete_parts, complete_tag
+
 if TYPE_CHECKING:
     from batch.learn import LearnOutcome
-    from batch.learn_request import LearnRequest
+    from batch.learn_request import LearnRequest, LearnSettings
     from registry.config import RegistryConfig
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -23,12 +28,34 @@ _TERMINAL_SECONDS = 0.1
 _LOG_SECONDS = 10.0
 
 
+# options that are about one picture
+_OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
+
+
 @click.command()
 @click.argument("address", required=False, metavar="[CLASS/NAME]")
 @click.option("--image", type=FILE, help="The picture.")
 @click.option("--mask-after", type=FILE, help="Its part mask, edited: an index PNG.")
 @click.option("--mask-before", type=FILE, help="The mask before the edit. [default: segmented]")
-@click.option("--roi", metavar="PART,...", help="Parts to edit. [default: those repainted]")
+@click.option(
+    "--from-operation",
+    "operation",
+    metavar="TEXT",
+    help="Edit the mask before by program instead of --mask-after: `mouth: scale 1.2x1, shift "
+    "0,-2`, as in `editvec mask edit --operation`.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PNG",
+    help="Draw what was asked for here: the picture, the mask before and after.",
+)
+@click.option(
+    "--roi",
+    metavar="PART,...",
+    shell_complete=complete_parts,
+    help="Parts to edit. [default: those repainted]",
+)
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of learning. [default: 100]")
 @click.option(
     "--embed",
@@ -47,13 +74,35 @@ _LOG_SECONDS = 10.0
 @click.option("--dilation", type=click.IntRange(0, 64), help="ROI buffer in pixels.")
 @click.option("--description", default="", help="What the vector does, for people.")
 @click.option("--license", "license_name", default="", help="License of the vector.")
-@click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")
-@click.option("--from", "pair_list", type=FILE, help="Learn every pair of a JSON list instead.")
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    shell_complete=complete_tag,
+    help="A word to find it by; repeatable.",
+)
+@click.option(
+    "--from",
+    "pair_list",
+    metavar="LIST|FOLDER",
+    type=click.Path(exists=True, path_type=Path),
+    help="Learn every pair of a JSON list, or of a folder with NAME.png, NAME.edited.png and, to "
+    "find the parts, NAME.mask.png, as one run; --steps, --embed, --preset and --dilation hold "
+    "for pairs that do not say.",
+)
+@CLASS
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the report about the run goes. [default: a folder in the home folder]",
+)
+@DEVICE
+@WORKERS
+@JSON
+@click.pass_context
 def learn(
-    obj: dict[str, Any],
+    ctx: click.Context,
     /,
     *,
     address: str | None,
@@ -66,29 +115,63 @@ def learn(
 
     The picture is embedded, the edit is learned and measured, and the vector is stored with its
     mask pair and its metrics. Of a picture that is not square the middle square is taken.
+
+    With --from, or with --workers celery, it is a run like those of `editvec batch`: it survives a
+    kill, the same command continues it, and a pair whose vector is there is not learned again.
     """
     if (address is None) == (pair_list is None):
         raise click.UsageError("give either CLASS/NAME with its files, or --from LIST")
-    if address is not None and None in (options["image"], options["mask_after"]):
-        raise click.UsageError("--image and --mask-after are needed")
-    if pair_list is not None and (options["image"] or options["mask_after"] or options["roi"]):
+    asked = [name for name in _OF_ONE if options[name]]
+    if address is not None and not ("image" in asked and {"mask_after", "operation"} & {*asked}):
+        raise click.UsageError("--image and --mask-after (or --from-operation) are needed")
+    if options["mask_after"] and options["operation"]:
+        raise click.UsageError("give either --mask-after or --from-operation")
+    if options["picture"] and options["workers"] != "local":
+        raise click.UsageError("--picture is drawn here; workers draw none")
+    if pair_list is not None and asked:
         raise click.UsageError("--from takes pictures, masks and parts from the list")
 
-    from batch.learn_request import read_pair_list
-
-    if pair_list is not None:
-        requests = read_pair_list(pair_list)
-    else:
-        requests = [_request(str(address), **options)]
-    outcomes = _learn_all(_config(obj), requests, device=device, quiet=as_json)
+    check_execution(options)
+    if pair_list is not None or options["workers"] != "local":
+        request = None if address is None else _request(address, **options)
+        _learn_in_run(ctx, pair_list, request, options | {"device": device, "as_json": as_json})
+        return
+    request = _request(str(address), **options)
+    outcome = _learn(_config(ctx.obj), request, device=device, picture=options["picture"])
     if as_json:
-        entries = [_learned_json(outcome) for outcome in outcomes]
-        click.echo(json.dumps(entries if pair_list is not None else entries[0], indent=2))
+        click.echo(json.dumps(_learned_json(outcome), indent=2))
+    else:
+        click.echo(_learned_text(outcome))
+
+
+def _learn_in_run(
+    ctx: click.Context,
+    pair_list: Path | None,
+    request: LearnRequest | None,
+    options: dict[str, Any],
+) -> None:
+    """Learn every pair of a list or folder, or one that workers are to learn, as a run."""
+    from batch.learn_jobs import Jobs, read_jobs
+    from batch.settings import MINI_BATCH
+    from batch.work_planning import open_learn_run
+
+    if request is None:
+        assert pair_list is not None
+        jobs = read_jobs(pair_list, defaults=_settings(**options))
+    else:
+        jobs = Jobs(Path.cwd(), [request.below(Path.cwd())], [])
+    config, library = open_library(ctx)
+    with library:
+        opened = open_learn_run(
+            library, jobs, class_name=options["class_name"], output_folder=options["out"]
+        )
+        tell_opened(opened)
+        execute(ctx, config, library, opened.run, options | {"batch_size": MINI_BATCH})
 
 
 def _request(address: str, **options: Any) -> LearnRequest:
     """The request that the options of one `learn` make."""
-    from batch.learn_request import LearnRequest, LearnSettings
+    from batch.learn_request import LearnRequest
 
     roi = [part.strip() for part in (options["roi"] or "").split(",")]
     return LearnRequest(
@@ -96,39 +179,46 @@ def _request(address: str, **options: Any) -> LearnRequest:
         image=options["image"],
         mask_after=options["mask_after"],
         mask_before=options["mask_before"],
+        operation=options["operation"] or "",
         roi_labels=tuple(part for part in roi if part),
         description=options["description"],
         license=options["license_name"],
         tags=tuple(options["tags"]),
-        settings=LearnSettings(
-            preset=options["preset"],
-            num_steps=options["steps"],
-            embed=options["embed"],
-            dilation=options["dilation"],
-        ),
+        settings=_settings(**options),
     )
 
 
-def _learn_all(
-    config: RegistryConfig, requests: list[LearnRequest], *, device: str | None, quiet: bool
-) -> list[LearnOutcome]:
-    """Learn one vector after the other; the networks of a class are loaded once."""
+def _settings(**options: Any) -> LearnSettings:
+    from batch.learn_request import LearnSettings
+
+    return LearnSettings(
+        preset=options["preset"],
+        num_steps=options["steps"],
+        embed=options["embed"],
+        dilation=options["dilation"],
+    )
+
+
+def _learn(
+    config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: Path | None
+) -> LearnOutcome:
+    """Learn one vector here and now, and draw what it was learned from."""
     from batch.learn import learn_vector
     from batch.workbench import Workbench
+    from registry.blobs import write_atomically
+    from registry.pictures import picture_of_pairs
 
-    outcomes = []
     with Workbench.open(config, device=device) as bench:
-        for request in requests:
-            outcome = learn_vector(
-                bench.library,
-                bench.editor_for(request.address),
-                request,
-                on_progress=_progress(request.address),
-            )
-            outcomes.append(outcome)
-            if not quiet:
-                click.echo(_learned_text(outcome))
-    return outcomes
+        outcome = learn_vector(
+            bench.library,
+            bench.editor_for(request.address),
+            request,
+            on_progress=_progress(request.address),
+        )
+        if picture is not None:
+            write_atomically(picture, picture_of_pairs(bench.library, outcome.vector))
+            click.echo(f"{picture}: the mask pair of {outcome.vector.address}", err=True)
+    return outcome
 
 
 def _learned_text(outcome: LearnOutcome) -> str:
@@ -236,7 +326,9 @@ def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, *, as_json: bool) -> None:
-    """Check the installation and the library; changes nothing.
+    """Check the installation and the library, and say what is missing for which feature.
+
+    Changes nothing.
 
     Exit status 1 if something is broken.
     """

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from batch.entities import RunRecord
 from batch.report import write_report
+from batch.report_rows import ReportRows
 from batch.runs import Runs
+from batch.sinks.factory import open_sink
 from batch.sinks.files import raise_if_full
-from batch.sinks.imagefolder import ImageFolderSink, manifest_row, run_summary
+from batch.sinks.manifests import run_summary
+from batch.work_report import write_work
 from registry.database import now
 from registry.store import Library
 
@@ -42,21 +45,26 @@ def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     runs = Runs(library.engine)
     model = library.get_class(run.plan.class_address)
     summary = run_summary(run, model, runs.counts(run.id), state=state, finished_at=now())
-    sink = ImageFolderSink(run, model.labels, writer_name=uuid.uuid4().hex)
-    sink.write_manifests(
-        done=runs.items(run.id, states=["done"]),
-        rejected=runs.items(run.id, states=["rejected"]),
-        failed=runs.items(run.id, states=["failed", "quarantined"]),
-        summary=summary,
-    )
+    if not run.writes_images:
+        write_work(runs, run, summary | {"request": run.plan.request})
+        return runs.close(run.id, state)
+    sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
+    sink.write_manifests(runs, summary)
     folder = run.plan.output_folder
-    rows = (manifest_row(run.plan, item) for item in runs.items(run.id, states=["done"]))
+    rows = ReportRows(runs, run, sink)
     try:
-        write_report(folder, summary, rows, inputs_root=run.plan.input_folder or folder)
+        write_report(
+            folder,
+            summary | {"request": run.plan.request},
+            rows,
+            inputs_root=run.plan.input_folder or folder,
+            complete=rows.complete,
+            workers=rows.workers(),
+        )
     except OSError as exc:
         raise_if_full(exc, folder / "report.html")
         raise
-    sink.writer.clean()
+    sink.clean()
     return runs.close(run.id, state)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from batch.samples import RecipeSummary, Sample, Term, by_interest, metric_label
+from registry.drawing import ACCENT, LINE, MISSING, MUTED, PAPER, paste_panel, write_line
 
 SIDE = 128
 MAX_RECIPES = 8
@@ -18,13 +19,6 @@ _TRIPLES_PER_ROW = 4
 _TITLE = 74
 _HEADING = 46
 _CAPTION = 22
-
-_PAPER = (250, 250, 252)
-_INK = (24, 27, 34)
-_MUTED = (104, 112, 126)
-_LINE = (222, 226, 233)
-_MISSING = (234, 236, 241)
-_ACCENT = (91, 91, 214)
 
 
 class Section(NamedTuple):
@@ -55,20 +49,22 @@ def draw_contact_sheet(title: str, subtitle: str, sections: Sequence[Section]) -
     ]
     left_out = len(sections) - len(shown)
     footer = _CAPTION + _GAP if left_out or not sections else 0
-    sheet = Image.new("RGB", (width, _MARGIN + _TITLE + sum(heights) + footer + _MARGIN), _PAPER)
+    sheet = Image.new("RGB", (width, _MARGIN + _TITLE + sum(heights) + footer + _MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
-    _write(pen, (_MARGIN, _MARGIN - 8), title, size=28, width=width - 2 * _MARGIN)
-    _write(pen, (_MARGIN, _MARGIN + 30), subtitle, size=15, fill=_MUTED, width=width - 2 * _MARGIN)
+    write_line(pen, (_MARGIN, _MARGIN - 8), title, size=28, width=width - 2 * _MARGIN)
+    write_line(
+        pen, (_MARGIN, _MARGIN + 30), subtitle, size=15, fill=MUTED, width=width - 2 * _MARGIN
+    )
 
     top = _MARGIN + _TITLE
     for section, height in zip(shown, heights, strict=True):
         _draw_section(sheet, pen, section, top=top, columns=columns)
         top += height
     if not sections:
-        _write(pen, (_MARGIN, top), "This run has no images.", size=15, fill=_MUTED, width=width)
+        write_line(pen, (_MARGIN, top), "This run has no images.", size=15, fill=MUTED, width=width)
     elif left_out:
         text = f"and {left_out} more recipes: see report.html"
-        _write(pen, (_MARGIN, top), text, size=15, fill=_MUTED, width=width)
+        write_line(pen, (_MARGIN, top), text, size=15, fill=MUTED, width=width)
     return sheet
 
 
@@ -80,8 +76,9 @@ def describe_recipe(recipe: RecipeSummary) -> str:
 
 
 def scale_text(term: Term) -> str:
-    """The scale with a real minus sign."""
-    return f"{term.scale:g}".replace("-", "−")
+    """The scale with a real minus sign, or what it is drawn from."""
+    text = term.scale if isinstance(term.scale, str) else f"{term.scale:g}"
+    return text.replace("-", "−")
 
 
 def number_text(value: float) -> str:
@@ -101,15 +98,14 @@ def _draw_section(
     sheet: Image.Image, pen: ImageDraw.ImageDraw, section: Section, *, top: int, columns: int
 ) -> None:
     right = sheet.width - _MARGIN
-    pen.line([(_MARGIN, top - 4), (right, top - 4)], fill=_LINE, width=1)
-    pen.rectangle([_MARGIN, top + 10, _MARGIN + 4, top + 28], fill=_ACCENT)
-    _write(
+    pen.line([(_MARGIN, top - 4), (right, top - 4)], fill=LINE, width=1)
+    pen.rectangle([_MARGIN, top + 10, _MARGIN + 4, top + 28], fill=ACCENT)
+    write_line(
         pen, (_MARGIN + 14, top + 7), describe_recipe(section.recipe), size=19, width=right - 330
     )
     count = section.recipe.count
     note = f"{count:,} image{'' if count == 1 else 's'}   before · after · mask"
-    font = ImageFont.load_default(size=14)
-    pen.text((right, top + 12), note, fill=_MUTED, font=font, anchor="ra")
+    write_line(pen, (right, top + 12), note, size=14, fill=MUTED, anchor="ra")
     for number, sample in enumerate(section.samples[:MAX_SAMPLES]):
         row, column = divmod(number, columns)
         left = _MARGIN + column * (_triple_width() + _GUTTER)
@@ -121,19 +117,15 @@ def _draw_triple(
 ) -> None:
     for picture in (sample.before, sample.after, sample.mask):
         box = (left, top, left + SIDE - 1, top + SIDE - 1)
-        pen.rounded_rectangle(box, radius=6, fill=_MISSING)
+        pen.rounded_rectangle(box, radius=6, fill=MISSING)
         if picture is not None:
             fitted = picture.copy()
             fitted.thumbnail((SIDE, SIDE))
-            corner = Image.new("L", (4 * fitted.width, 4 * fitted.height), 0)
-            size = (4 * fitted.width - 1, 4 * fitted.height - 1)
-            ImageDraw.Draw(corner).rounded_rectangle((0, 0, *size), radius=24, fill=255)
             offset = ((SIDE - fitted.width) // 2, (SIDE - fitted.height) // 2)
-            place = (left + offset[0], top + offset[1])
-            sheet.paste(fitted, place, corner.resize(fitted.size, Image.Resampling.LANCZOS))
+            paste_panel(sheet, fitted, (left + offset[0], top + offset[1]))
         left += SIDE + _GAP
     start = left - _triple_width() - _GAP
-    _write(pen, (start, top + SIDE + 3), _caption(sample), size=12, fill=_MUTED, width=3 * SIDE)
+    write_line(pen, (start, top + SIDE + 3), _caption(sample), size=12, fill=MUTED, width=3 * SIDE)
 
 
 def _caption(sample: Sample) -> str:
@@ -141,31 +133,3 @@ def _caption(sample: Sample) -> str:
     names = by_interest(sample.metrics)[:2]
     metrics = [f"{metric_label(name)} {number_text(sample.metrics[name])}" for name in names]
     return "   ".join([file_name, *metrics])
-
-
-def _write(
-    pen: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    *,
-    size: int,
-    width: int,
-    fill: tuple[int, int, int] = _INK,
-) -> None:
-    """One line of text, cut to a width; what cannot be printed is escaped."""
-    font = ImageFont.load_default(size=size)
-    # the default font has no signs of arithmetic
-    line = printable(text).replace("×", "x").replace("−", "-")
-    if font.getlength(line) > width:
-        while line and font.getlength(line + "…") > width:
-            line = line[:-1]
-        line += "…"
-    pen.text(place, line, fill=fill, font=font)
-
-
-def printable(text: str) -> str:
-    """Text on one line; control characters and lone surrogates are escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )

@@ -27,12 +27,13 @@ from batch.planning import RunRequest, open_run
 from batch.recipe import EditArgument
 from batch.samples import SampleReader, read_rows, summarise
 from batch.settings import Composite, Mode, RunSettings
-from batch.sinks.imagefolder import METADATA
+from batch.sinks.manifests import METADATA
 from batch.workbench import Workbench
 from registry.blobs import write_atomically
 from registry.config import RegistryConfig
 from registry.entities import EditingVector, NewTerm
 from registry.errors import VectorNotFoundError
+from registry.queries import VectorQuery
 
 PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.
@@ -167,7 +168,7 @@ def _claim(out: Path, home: Path) -> None:
 
 def _install(bench: Workbench) -> str:
     model = default.install(bench.library)
-    vectors = bench.library.find_vectors(class_name=model.name)
+    vectors = bench.library.find_vectors(VectorQuery(class_name=model.name))
     return (
         f"class {model.address} ({model.resolution} x {model.resolution} pixels, "
         f"{len(model.labels)} parts) and {len(vectors)} vectors"

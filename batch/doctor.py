@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import sys
@@ -12,15 +13,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from avatars import default
+from batch.broker import parse_broker_url, without_password
+from batch.doctor_features import lacking
+from batch.errors import BatchError
+from batch.settings import broker_url
 from registry import schema
-from registry.blobs import open_blob_store
+from registry.blobs import open_blob_store, vanished
 from registry.bundles import read_manifest, verify_files
 from registry.config import RegistryConfig
 from registry.database import parse_database_url
 from registry.errors import RegistryError
+from registry.queries import VectorQuery
 from registry.store import Library
 
 OLDEST_PYTHON = (3, 11)
+_VECTORS_AT_A_TIME = 500
 LIBRARIES = (
     "torch", "torchvision", "numpy", "pillow", "safetensors", "lpips", "sqlalchemy", "alembic",
     "celery", "fsspec", "click",
@@ -32,6 +39,7 @@ class State(StrEnum):
     """How a part is."""
 
     OK = "ok"
+    LACKING = "lacking"  # nothing is broken, but a feature is not to be had
     PROBLEM = "problem"
 
 
@@ -53,7 +61,8 @@ def examine(config: RegistryConfig) -> list[Finding]:
         config: The home, database and blob store to look at.
 
     Returns:
-        Findings, those about the installation first.
+        Findings: those about the installation, about the library, and what is missing for which
+        feature.
     """
     checks: list[tuple[str, Callable[[RegistryConfig], str]]] = [
         ("python", _python),
@@ -64,9 +73,13 @@ def examine(config: RegistryConfig) -> list[Finding]:
         ("home", _home),
         ("database", _database),
         ("blob store", _blob_store),
+        ("broker", _broker),
         ("library", _contents),
     ]
-    return list(_run_checks(checks, config))
+    return [
+        *_run_checks(checks, config),
+        *(Finding(lack.part, State.LACKING, lack.text) for lack in lacking(config)),
+    ]
 
 
 class _Problem(Exception):
@@ -79,7 +92,7 @@ def _run_checks(
     for part, check in checks:
         try:
             yield Finding(part, State.OK, check(config))
-        except (_Problem, RegistryError, OSError) as exc:
+        except (_Problem, RegistryError, BatchError, OSError) as exc:
             yield Finding(part, State.PROBLEM, " ".join(str(exc).split()))
 
 
@@ -168,8 +181,21 @@ def _blob_store(config: RegistryConfig) -> str:
             return f"{folder} (created on first use)"
         _require_writable(folder)
     else:
-        next(open_blob_store(config.blob_url).digests(), None)
+        open_blob_store(config.blob_url).absence()  # asks the server
     return config.blob_url
+
+
+def _broker(config: RegistryConfig) -> str:
+    """Where messages to workers go; a folder is only looked at, a server is asked."""
+    url = broker_url(config.home)
+    folder = parse_broker_url(url).folder
+    if folder is None:
+        from batch.app import create_app, require_broker
+
+        require_broker(create_app(url))
+        return without_password(url)
+    _require_writable(next(place for place in (folder, *folder.parents) if place.exists()))
+    return f"{folder} (a folder, for workers of this machine)"
 
 
 def _contents(config: RegistryConfig) -> str:
@@ -178,6 +204,9 @@ def _contents(config: RegistryConfig) -> str:
         return "empty"
     with Library.open(config) as library:
         classes = library.classes()
+        absence = library.blobs.absence()
+        if classes and absence is not None:
+            raise vanished(config.blob_url, absence)
         for model in classes:
             for file in model.files:
                 if not library.blobs.has(file.digest):
@@ -185,11 +214,20 @@ def _contents(config: RegistryConfig) -> str:
                         f"class {model.address}: {file.name} is missing from the blob store; "
                         "run `editvec model add` with its bundle"
                     )
-        vectors = library.find_vectors()
-        for vector in vectors:
+        count = _check_deltas(library)
+    return f"{len(classes)} classes, {count} vectors"
+
+
+def _check_deltas(library: Library) -> int:
+    """Looks for the deltas of all vectors, a page at a time; returns how many vectors there are."""
+    count, query = 0, VectorQuery(retired=None, limit=_VECTORS_AT_A_TIME)
+    while page := library.find_vectors(query):
+        for vector in page:
             if not library.blobs.has(vector.delta_digest):
                 raise _Problem(f"{vector.address}: its delta is missing from the blob store")
-    return f"{len(classes)} classes, {len(vectors)} vectors"
+        count += len(page)
+        query = dataclasses.replace(query, after=page[-1].address)
+    return count
 
 
 def _require_writable(folder: Path) -> None:

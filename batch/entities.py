@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from batch.plan import PlannedInput, RunPlan
+from batch.settings import Priority
 
 ACTIVE_STATES = ("planned", "running", "paused")
+_WRITE_IMAGES = ("batch", "generate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class RunRecord:
     plan_digest: str
     input_count: int
     cancel_requested: bool
+    priority: Priority
     engine_version: str
     created_at: datetime
     started_at: datetime | None
@@ -71,6 +74,11 @@ class RunRecord:
     def is_finished(self) -> bool:
         """True if nothing more will happen to it."""
         return self.state not in ACTIVE_STATES
+
+    @property
+    def writes_images(self) -> bool:
+        """False if its items are not files but entries of the library."""
+        return self.kind in _WRITE_IMAGES
 
     @property
     def work_folder(self) -> Path:
@@ -90,3 +98,4 @@ class ItemRow:
     file_name: str | None
     mask_file_name: str | None
     metrics: dict[str, Any] | None
+    result: dict[str, Any] | None = None

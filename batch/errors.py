@@ -9,6 +9,7 @@ BatchError
 ├── RunConflictError (ValueError)     the output folder belongs to a run with other parameters
 ├── LeaseLostError (RuntimeError)     another worker owns the chunk: nothing may be written
 ├── RunCancelledError (RuntimeError)  the run was cancelled between two mini-batches
+├── WorkerStoppingError (RuntimeError)  this process was told to stop, between two mini-batches
 ├── DiskFullError (OSError)           the output folder cannot take more; the run is paused
 ├── BrokerError (ConnectionError)     no broker answers at EDITVEC_BROKER_URL
 ├── WorkerError (RuntimeError)        a worker cannot serve its class or device
@@ -50,6 +51,10 @@ class LeaseLostError(BatchError, RuntimeError):
 
 class RunCancelledError(BatchError, RuntimeError):
     """The run was cancelled: its holder starts no further mini-batch."""
+
+
+class WorkerStoppingError(BatchError, RuntimeError):
+    """The process was told to stop: it gives its chunk back between two mini-batches."""
 
 
 class DiskFullError(BatchError, OSError):

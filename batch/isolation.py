@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
 from batch.errors import DeviceLostError
+from engine.errors import SettingsError
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -47,13 +49,50 @@ def isolated(
     yield from isolated(inputs[middle:], compute)
 
 
+@contextmanager
+def needing_device() -> Iterator[None]:
+    """Around what puts networks on a device: where that fails, other devices may do better.
+
+    Raises:
+        DeviceLostError: the device is not there, failed, or has no room for the networks.
+    """
+    try:
+        yield
+    except SettingsError as exc:
+        if str(exc).startswith("device: "):
+            raise DeviceLostError(_first_line(exc)) from exc
+        raise
+    except RuntimeError as exc:
+        if isinstance(exc, torch.OutOfMemoryError | torch.AcceleratorError):
+            text = f"device: the networks cannot be loaded ({_first_line(exc)})"
+            raise DeviceLostError(text) from exc
+        _raise_if_device_lost(exc)
+        raise
+
+
 def _raise_if_device_lost(error: Exception) -> None:
-    if isinstance(error, torch.AcceleratorError):
+    """Raises DeviceLostError if the device failed, or answers nothing since."""
+    if not isinstance(error, RuntimeError):
+        return
+    lost = isinstance(error, torch.AcceleratorError) and not _is_out_of_memory(error)
+    if not lost and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        # libraries on the device (cuBLAS, cuDNN) say in words of their own that it is dead
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError:
+            lost = True
+    if lost:
         raise DeviceLostError(f"device: it stopped working ({_first_line(error)})") from error
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.AcceleratorError):
+        return "out of memory" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
 def _describe(error: Exception) -> str:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if _is_out_of_memory(error):
         return "out of memory, even alone"
     return _first_line(error)
 
@@ -65,5 +104,5 @@ def _first_line(error: Exception) -> str:
 
 def _free_memory() -> None:
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -6,23 +6,21 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
-from batch.errors import SettingsError
+from batch.asked_pair import AskedPair, Mask, pair_of_prediction, read_pair, roi_of
+from batch.class_networks import require_segmentation
 from batch.learn_request import LearnRequest, LearnSettings
-from batch.parts import repainted_labels
-from batch.settings import engine_version
+from cuda_ext.bias_act import kernel_version
 from engine.descent import OnStep
 from engine.editing import EditResult
 from engine.images import crop_box, fit_pixels, read_image, resize_mask, to_images
 from engine.metrics import leakage, success
 from engine.roi import default_dilation
+from registry.addresses import parse_new_address
 from registry.entities import (
     ClassModel,
     Direction,
@@ -30,9 +28,10 @@ from registry.entities import (
     NewMaskPair,
     NewMetric,
     NewVector,
-    parse_address,
+    VectorParcel,
 )
-from registry.masks import check_labels, check_size, encode_mask, read_mask
+from registry.masks import encode_mask
+from registry.release import engine_version
 
 if TYPE_CHECKING:
     from engine.editor import Editor, EmbedResult
@@ -41,11 +40,12 @@ if TYPE_CHECKING:
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage ("embed" or "learn"), the steps made and the steps to be made."""
 
+JOB_KEY = "job_key"
+"""In a vector's settings: digest of the job that it was learned from, files included."""
+
 _PROBE = "the mask pair that it was learned from"
 # Equal images have an infinite PSNR, which neither JSON nor every database holds.
 _MAX_PSNR = 200.0
-
-Mask = npt.NDArray[np.integer[Any]]
 
 
 class LearnOutcome(NamedTuple):
@@ -66,6 +66,26 @@ class LearnOutcome(NamedTuple):
     seconds: float
     embed_seconds: float
     device: str
+
+
+class Learned(NamedTuple):
+    """A learned vector that is not stored yet.
+
+    Attributes:
+        parcel: All that is to be stored of it.
+        reason: For the history.
+        metrics: Its metrics by name.
+        num_steps: Steps of learning.
+        seconds: Time that learning took, embedding apart.
+        embed_seconds: Time that embedding took.
+    """
+
+    parcel: VectorParcel
+    reason: str
+    metrics: dict[str, NewMetric]
+    num_steps: int
+    seconds: float
+    embed_seconds: float
 
 
 def learn_vector(
@@ -91,17 +111,59 @@ def learn_vector(
         EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
         SettingsError: The parts to edit are neither given nor to be found.
     """
-    model, name, version = _target(library, editor, request.address)
-    pair = _read_pair(request, model)
-    roi_labels = _roi_labels(request, pair, model)
+    model = library.get_class(parse_new_address(request.address).class_name)
+    require_segmentation(library, model)
+    learned = learn(editor, model, request, on_progress=on_progress)
+    stored = library.add_vectors([learned.parcel], reason=learned.reason)[0]
+    return LearnOutcome(
+        vector=stored.vector,
+        metrics=learned.metrics,
+        num_steps=learned.num_steps,
+        seconds=learned.seconds,
+        embed_seconds=learned.embed_seconds,
+        device=str(editor.device),
+    )
+
+
+def learn(
+    editor: Editor,
+    model: ClassModel,
+    request: LearnRequest,
+    *,
+    job_key: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Learned:
+    """Embed the picture, learn the edit and measure it; stores nothing.
+
+    Args:
+        editor: Holds the networks of the class.
+        model: The class model that the vector is for.
+        request: What to learn.
+        job_key: Goes into the vector's settings, to find it by.
+        on_progress: Told how far it is.
+
+    Raises:
+        RegistryError: The address, the generator, a part name or a mask is wrong.
+        EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
+        SettingsError: The parts to edit are neither given nor to be found.
+    """
+    wanted = parse_new_address(request.address)
+    editor.check_generator(model.generator_digest)
+    pixels = read_image(request.image)
+    pair = read_pair(request, model, pixels)
+    roi_labels = [] if pair is None else roi_of(request, pair, model)
     resolution = editor.bundle.resolution
-    images = to_images([fit_pixels(pair.pixels, resolution, fit="crop")]).to(editor.device)
+    images = to_images([fit_pixels(pixels, resolution, fit="crop")]).to(editor.device)
 
     began = time.monotonic()
     embedded = editor.embed(
         images, request.settings.embed_settings, on_step=_stage("embed", on_progress)
     )
     embed_seconds = time.monotonic() - began
+    if pair is None:
+        predicted = editor.synthesize_with_mask(embedded.ws).mask[0].cpu().numpy()
+        pair = pair_of_prediction(request, model, pixels, predicted)
+        roi_labels = roi_of(request, pair, model)
     learned = editor.learn(
         images,
         _tensor(pair.mask_after, resolution, editor),
@@ -114,78 +176,37 @@ def learn_vector(
         on_step=_stage("learn", on_progress),
     )
     metrics = [*_measure_edit(editor, learned, roi_labels), *_measure_embedding(embedded)]
-    vector = library.add_vector(
-        NewVector(
-            class_name=model.address,
-            name=name,
-            version=version,
-            generator_digest=editor.bundle.generator_digest,
-            roi_labels=tuple(roi_labels),
-            dilation=_dilation(request.settings, resolution),
-            settings=_record(request.settings, editor),
-            license=request.license,
-            description=request.description,
-            tags=request.tags,
-        ),
-        learned.deltas[0].detach().cpu().numpy(),
-        pairs=[_stored_pair(pair, learned, model)],
-        metrics=metrics,
-        reason=f"learned from {request.image.name}",
+    job = {} if job_key is None else {JOB_KEY: job_key}
+    new = NewVector(
+        class_name=model.address,
+        name=wanted.name,
+        version=wanted.version,
+        generator_digest=editor.bundle.generator_digest,
+        roi_labels=tuple(roi_labels),
+        dilation=_dilation(request.settings, resolution),
+        settings=_record(request, editor) | job,
+        engine_version=engine_version(),
+        kernel_version=kernel_version(editor.device),
+        license=request.license,
+        description=request.description,
+        tags=request.tags,
     )
-    return LearnOutcome(
-        vector=vector,
+    return Learned(
+        parcel=VectorParcel(
+            new=new,
+            delta=learned.deltas[0].detach().cpu().numpy(),
+            pairs=(_stored_pair(pair, learned, model),),
+            metrics=tuple(metrics),
+        ),
+        reason=_reason(request),
         metrics={metric.name: metric for metric in metrics},
         num_steps=learned.num_steps,
         seconds=learned.seconds,
         embed_seconds=embed_seconds,
-        device=str(editor.device),
     )
 
 
 # Reading.
-
-
-class _Pair(NamedTuple):
-    """The picture uint8 [H, W, 3] and its masks [H, W], at the picture's own size."""
-
-    pixels: npt.NDArray[np.uint8]
-    mask_after: Mask
-    mask_before: Mask | None
-
-
-def _target(library: Library, editor: Editor, address: str) -> tuple[ClassModel, str, int | None]:
-    """The class model that the editor holds, and the name and version of the new vector."""
-    wanted = parse_address(address)
-    model = library.get_class(wanted.class_name)
-    editor.check_generator(model.generator_digest)
-    return model, wanted.name, wanted.version
-
-
-def _read_pair(request: LearnRequest, model: ClassModel) -> _Pair:
-    pixels = read_image(request.image)
-
-    def read(path: Path) -> Mask:
-        mask = read_mask(path)
-        check_size(mask, pixels.shape[0], pixels.shape[1], of=f"mask {path}")
-        check_labels(mask, model.labels, of=f"mask {path}")
-        return mask
-
-    before = request.mask_before
-    return _Pair(pixels, read(request.mask_after), None if before is None else read(before))
-
-
-def _roi_labels(request: LearnRequest, pair: _Pair, model: ClassModel) -> list[str]:
-    """The parts that the request names, or those that the masks show to be repainted."""
-    if request.roi_labels:
-        return [model.label(name).name for name in dict.fromkeys(request.roi_labels)]
-    if pair.mask_before is None:
-        raise SettingsError(
-            "roi: give --roi PART,... or --mask-before, so that the repainted parts can be found"
-        )
-    labels = repainted_labels(pair.mask_before, pair.mask_after)
-    if not labels:
-        raise SettingsError("mask after: it equals the mask before, there is nothing to learn")
-    return [model.labels[label].name for label in labels]
 
 
 def _tensor(mask: Mask, resolution: int, editor: Editor) -> torch.Tensor:
@@ -262,10 +283,17 @@ def _dilation(settings: LearnSettings, resolution: int) -> int:
     return default_dilation(resolution) if settings.dilation is None else settings.dilation
 
 
-def _record(settings: LearnSettings, editor: Editor) -> dict[str, Any]:
+def _reason(request: LearnRequest) -> str:
+    asked = f": {request.operation}" if request.operation else ""
+    return f"learned from {request.image.name}{asked}"
+
+
+def _record(request: LearnRequest, editor: Editor) -> dict[str, Any]:
     """What it takes to learn the vector again."""
+    settings = request.settings
     edit = settings.edit_settings
-    return {
+    asked = {"operation": request.operation} if request.operation else {}
+    return asked | {
         "preset": settings.preset,
         "num_steps": edit.num_steps,
         "learning_rate": edit.learning_rate,
@@ -275,11 +303,10 @@ def _record(settings: LearnSettings, editor: Editor) -> dict[str, Any]:
         "space": settings.embed_settings.space,
         "perceptual": None if editor.perceptual is None else editor.perceptual.name,
         "bundle_digest": editor.bundle.bundle_digest,
-        "engine_version": engine_version(),
     }
 
 
-def _stored_pair(pair: _Pair, learned: EditResult, model: ClassModel) -> NewMaskPair:
+def _stored_pair(pair: AskedPair, learned: EditResult, model: ClassModel) -> NewMaskPair:
     """The mask pair at the picture's own size; a segmented mask before is enlarged to it."""
     before = pair.mask_before
     if before is None:

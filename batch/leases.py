@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,8 +16,13 @@ from sqlalchemy.orm import Session
 from batch.errors import LeaseLostError
 from batch.models import Chunk, Run, RunInput, RunItem
 from batch.owner import Owner
+from batch.placing import Placement, record_placement
+from batch.plan import ChunkRange
 from batch.settings import LEASE_SECONDS, MAX_ATTEMPTS
 from registry.database import now, reading, transaction
+
+# databases take some ten thousand parameters in one statement
+_IDS_AT_A_TIME = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,7 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemResult:
-    """What became of one (input, recipe)."""
+    """What became of one (input, recipe); `result` is what it added to the library."""
 
     position: int
     recipe_position: int
@@ -44,6 +49,7 @@ class ItemResult:
     file_name: str | None = None
     mask_file_name: str | None = None
     metrics: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
 
 
 class Reaped(NamedTuple):
@@ -66,8 +72,16 @@ class Leases:
         self.engine = engine
         self.lease_seconds = lease_seconds
 
-    def claim(self, run_id: str, owner: Owner, *, chunk_id: int | None = None) -> Lease | None:
+    def claim(
+        self, run_id: str, owner: Owner, *, chunk_id: int | None = None, device: str = ""
+    ) -> Lease | None:
         """Takes a pending chunk of a run: the named one, or the first.
+
+        Args:
+            run_id: the run.
+            owner: who will hold the lease.
+            chunk_id: this chunk or none.
+            device: where the chunk will be computed, for people.
 
         Returns:
             None if there is none to take, or the run is paused, cancelled or finished.
@@ -98,6 +112,7 @@ class Leases:
             chunk.processing_began_at = instant
             chunk.owner_host, chunk.owner_pid = owner.host, owner.pid
             chunk.owner_started = owner.started
+            chunk.worker = f"{owner.name} {device}".strip()
             session.execute(
                 update(Run)
                 .where(Run.id == run_id, Run.state == "planned")
@@ -125,13 +140,44 @@ class Leases:
                 chunk.processing_began_at = None
             _record_items(session, lease.run_id, items)
 
-    def finish(self, lease: Lease, items: Sequence[ItemResult], digests: Mapping[int, str]) -> None:
+    def cut(self, lease: Lease, *, first_input: int, size: int) -> Lease:
+        """Shortens a lease: what it leaves waits as chunks of its own, for anybody.
+
+        Args:
+            lease: the lease.
+            first_input: position of the first input that it leaves; not its own first.
+            size: inputs in each of the new chunks; the last may have fewer.
+
+        Returns:
+            The shorter lease, of the same token.
+
+        Raises:
+            LeaseLostError: the lease is not this holder's any more; nothing was written.
+        """
+        with self._held(lease) as (session, chunk):
+            end = chunk.first_input + chunk.input_count
+            assert chunk.first_input < first_input < end
+            starts = range(first_input, end, size)
+            rest = [ChunkRange(start, min(size, end - start)) for start in starts]
+            add_chunks(session, lease.run_id, rest)
+            chunk.input_count = first_input - chunk.first_input
+            return replace(lease, input_count=chunk.input_count)
+
+    def finish(
+        self,
+        lease: Lease,
+        items: Sequence[ItemResult],
+        digests: Mapping[int, str],
+        *,
+        placement: Placement | None = None,
+    ) -> None:
         """Records the remaining items and closes the chunk.
 
         Args:
             lease: the lease.
             items: every item of the chunk that is not recorded yet.
             digests: of the inputs that were read, by position.
+            placement: of the items whose files move as the chunk is closed.
 
         Raises:
             LeaseLostError: the lease is not this holder's any more; nothing was written.
@@ -139,6 +185,8 @@ class Leases:
         with self._held(lease) as (session, chunk):
             _record_items(session, lease.run_id, items)
             _record_digests(session, lease.run_id, digests)
+            if placement is not None:
+                record_placement(session, lease.run_id, placement)
             _end_lease(chunk, "done")
             chunk.finished_at = now()
 
@@ -184,10 +232,20 @@ class Leases:
             )
             return list(session.scalars(query.order_by(Chunk.position)))
 
+    def attempts(self, run_id: str) -> dict[int, int]:
+        """How often each waiting chunk was tried, of those that were."""
+        with reading(self.engine) as session:
+            query = select(Chunk.id, Chunk.attempts).where(
+                Chunk.run_id == run_id, Chunk.state == "pending", Chunk.attempts > 0
+            )
+            return dict(session.execute(query).all())
+
     def mark_published(self, chunk_ids: Sequence[int]) -> None:
         """Notes that messages about these chunks are with the broker."""
         with transaction(self.engine) as session:
-            session.execute(update(Chunk).where(Chunk.id.in_(chunk_ids)).values(published_at=now()))
+            for start in range(0, len(chunk_ids), _IDS_AT_A_TIME):
+                some = chunk_ids[start : start + _IDS_AT_A_TIME]
+                session.execute(update(Chunk).where(Chunk.id.in_(some)).values(published_at=now()))
 
     @contextmanager
     def _held(self, lease: Lease) -> Iterator[tuple[Session, Chunk]]:
@@ -286,21 +344,33 @@ def _undecided(session: Session, chunk: Chunk) -> dict[int, list[int]]:
 
 def _split(session: Session, chunk: Chunk) -> None:
     """Makes a chunk of every input that is not decided: the next death names the guilty one."""
-    newest = select(func.max(Chunk.position)).where(Chunk.run_id == chunk.run_id)
+    add_single_chunks(session, chunk.run_id, list(_undecided(session, chunk)))
+
+
+def add_single_chunks(session: Session, run_id: str, positions: Sequence[int]) -> None:
+    """Makes a pending chunk of one input for each position."""
+    add_chunks(session, run_id, [ChunkRange(position, 1) for position in positions])
+
+
+def add_chunks(session: Session, run_id: str, stretches: Sequence[ChunkRange]) -> None:
+    """Makes a pending chunk of each stretch of inputs, after the chunks that the run has."""
+    if not stretches:
+        return
+    # two who add at once would give the same positions; rows that refer to the run are not held up
+    session.execute(select(Run.id).where(Run.id == run_id).with_for_update(key_share=True))
+    newest = select(func.max(Chunk.position)).where(Chunk.run_id == run_id)
     next_position = session.execute(newest).scalar_one() + 1
     rows = [
         {
-            "run_id": chunk.run_id,
+            "run_id": run_id,
             "position": next_position + number,
-            "first_input": position,
-            "input_count": 1,
             "state": "pending",
             "attempts": 0,
         }
-        for number, position in enumerate(_undecided(session, chunk))
+        | stretch._asdict()
+        for number, stretch in enumerate(stretches)
     ]
-    if rows:
-        session.execute(insert(Chunk), rows)
+    session.execute(insert(Chunk), rows)
 
 
 def _quarantine(session: Session, chunk: Chunk) -> None:

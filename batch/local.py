@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from batch.completion import complete
 from batch.entities import RunRecord
 from batch.errors import DiskFullError, LeaseLostError, RunCancelledError
 from batch.leases import Leases
@@ -87,6 +86,8 @@ def run_locally(
     Raises:
         DiskFullError: the run is paused and goes on when it is resumed.
     """
+    from batch.completion import complete
+
     runs, leases = Runs(library.engine), Leases(library.engine)
     runs.unpause(run.id)
     leases.reap(run.id)
@@ -104,17 +105,17 @@ def run_locally(
 
 def _work(library: Library, run: RunRecord, *, device: str, mini_batch: int, meter: Meter) -> str:
     """Processes chunks until none is left, here or elsewhere; returns the final state."""
-    from batch.pipeline import ChunkProcessor
+    from batch.kinds import open_processor
     from engine.editor import Editor
 
     runs, leases, owner = Runs(library.engine), Leases(library.engine), Owner.current()
     model = library.get_class(run.plan.class_address)
     editor = Editor.open(library.materialise_bundle(model), device=device)
-    with ChunkProcessor(
+    with open_processor(
         library, editor, run, mini_batch=mini_batch, on_items=meter.add
     ) as processor:
         while (state := runs.final_state(run.id)) is None:
-            lease = leases.claim(run.id, owner)
+            lease = leases.claim(run.id, owner, device=device)
             if lease is not None:
                 with suppress(RunCancelledError, LeaseLostError):
                     processor.process(lease)

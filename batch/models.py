@@ -25,9 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import conv
 
+from batch.settings import Priority
 from registry.database import Base, UtcDateTime
 
-RUN_KINDS = ("batch", "generate")
+RUN_KINDS = ("batch", "generate", "learn", "embed")
 RUN_STATES = ("planned", "running", "paused", "completed", "completed_with_failures", "cancelled")
 CHUNK_STATES = ("pending", "leased", "done", "split", "quarantined", "cancelled")
 ITEM_STATES = ("done", "rejected", "failed", "quarantined", "cancelled")
@@ -79,6 +80,7 @@ class Run(Base):
     recipe_count: Mapped[int] = mapped_column(Integer)
     counts: Mapped[dict[str, int] | None] = mapped_column(JSON)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    priority: Mapped[str] = mapped_column(String(8), server_default=Priority.NORMAL)
     engine_version: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -86,7 +88,7 @@ class Run(Base):
 
 
 class RunInput(Base):
-    """One input of a run: a file of the input folder, or a seed."""
+    """One input of a run: a file of the input folder, a seed, or a job."""
 
     __tablename__ = "run_inputs"
     __table_args__ = (
@@ -107,6 +109,10 @@ class RunInput(Base):
     mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     seed: Mapped[int | None] = mapped_column(BigInteger)
     digest: Mapped[str | None] = mapped_column(String(64))
+    # of the object in the picture; NULL is the whole picture
+    box: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # what is to be done with it, where the kind of the run does not say all
+    job: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Chunk(Base):
@@ -116,6 +122,7 @@ class Chunk(Base):
         attempts: leases that ended without word and without a finished item.
         processing_began_at: when the present attempt began; NULL once one of its items was
             recorded: its end will then not count against the chunk.
+        worker: host, process and device of the last holder, for people; it stays.
         published_at: when a message about it was last given to a broker.
     """
 
@@ -148,6 +155,7 @@ class Chunk(Base):
     owner_host: Mapped[str | None] = mapped_column(String(255))
     owner_pid: Mapped[int | None] = mapped_column(Integer)
     owner_started: Mapped[str | None] = mapped_column(String(64))
+    worker: Mapped[str | None] = mapped_column(String(255))
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -178,4 +186,6 @@ class RunItem(Base):
     file_name: Mapped[str | None] = mapped_column(Text)
     mask_file_name: Mapped[str | None] = mapped_column(Text)
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # what it added to the library, in runs that write no images
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     finished_at: Mapped[datetime] = mapped_column(UtcDateTime)

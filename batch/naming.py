@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 MAX_COMPONENT_BYTES = 200
 MAX_PATH_BYTES = 1200
-OUTPUT_SUFFIX = ".png"
+# of output images, by their format; names are chosen so that any of them fits
+IMAGE_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+MASK_SUFFIX = ".png"
 
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\\\udc80-\udcff]|%(?=[0-9A-Fa-f]{2})")
 
@@ -31,24 +33,27 @@ def output_names(paths: Sequence[bytes]) -> list[str]:
     """
     stems = [_escape_path(_split_suffix(path)[0]) for path in paths]
     folders = {_escape_path(path[:end]) for path in paths for end in _slashes(path)}
+    occupied = {
+        folder.removesuffix(suffix)
+        for folder in folders
+        for suffix in IMAGE_SUFFIXES.values()
+        if folder.endswith(suffix)
+    }
     sharing = Counter(stems)
 
     def is_free(name: str) -> bool:
-        return name + OUTPUT_SUFFIX not in folders
+        return name not in occupied
 
-    names: list[str] = [""] * len(paths)
-    taken: set[str] = set()
-    crowded = []
-    for index, stem in enumerate(stems):
-        if sharing[stem] == 1 and is_free(stem):
-            names[index] = stem
-            taken.add(stem)
-        else:
-            crowded.append(index)
+    def is_alone(stem: str) -> bool:
+        return sharing.get(stem) == 1 and is_free(stem)
+
+    # in place of the stems: a million of them should be in memory once
+    names = stems
+    crowded = [index for index, stem in enumerate(stems) if not is_alone(stem)]
     wanted = {index: _with_suffix(stems[index], paths[index]) for index in crowded}
     wishes = Counter(wanted.values())
     for index, name in wanted.items():
-        if wishes[name] > 1 or name in taken or not is_free(name):
+        if wishes[name] > 1 or is_alone(name) or not is_free(name):
             digest = hashlib.sha256(paths[index]).hexdigest()[:16]
             name = _escape_path(f"{name}~{digest}".encode())
         names[index] = name

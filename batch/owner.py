@@ -31,6 +31,11 @@ class Owner:
         """This process."""
         return cls(host=this_host(), pid=os.getpid(), started=_start_time(os.getpid()) or _UNKNOWN)
 
+    @property
+    def name(self) -> str:
+        """Host and process, for people."""
+        return f"{self.host.split(' ')[0]}:{self.pid}"
+
     def is_gone(self) -> bool:
         """True if this host can tell that the process has ended; False if alive or elsewhere."""
         if self.host != this_host():

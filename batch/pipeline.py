@@ -7,8 +7,8 @@ this one is computed.
 
 from __future__ import annotations
 
-import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -18,38 +18,43 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
-
+from batch.class_networks import what_needs_masks
 from batch.collecting import Collected
 from batch.content_key import content_key
-from batch.embeddings import EmbeddingCache
+from batch.embeddings import EmbeddingCache, networks_digest
 from batch.entities import ItemRow, RunRecord
 from batch.errors import (
-    BatchError,
+    DeviceLostError,
     DiskFullError,
     LeaseLostError,
+    MaskPairingError,
+    PlanError,
     RunCancelledError,
     WorkerError,
+    WorkerStoppingError,
 )
 from batch.gate import rejection
+from batch.giving_back import give_back
 from batch.heartbeat import Heartbeat
 from batch.isolation import isolated
 from batch.leases import ItemResult, Lease, Leases
-from batch.plan import PlannedInput, RunPlan
+from batch.materials import load_brushes, load_deltas
+from batch.original_size import Picture, Pictures, source_size
+from batch.pace import Pace, may_be_cut
+from batch.placing import Placement
+from batch.plan import PlannedInput
 from batch.reading import Decoded, decode
 from batch.recipe import Recipe
+from batch.room import Room
 from batch.runs import Runs
 from batch.settings import HEARTBEAT_SECONDS, MINI_BATCH
-from batch.sinks.imagefolder import ImageFolderSink, Mask, Pixels, image_name, mask_name
+from batch.sinks.factory import open_sink
+from batch.sinks.sink import NewOutput, Sink
 from batch.variants import Prepared, Variant, VariantMaker
 from engine.editor import Editor
+from engine.errors import ImageError
 from registry.entities import Embedding
-from registry.errors import RegistryError
 from registry.store import Library
-
-_LOG = logging.getLogger(__name__)
-_WAITING_WRITES = 64
 
 
 class ChunkProcessor:
@@ -64,6 +69,9 @@ class ChunkProcessor:
         mini_batch: int = MINI_BATCH,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         on_items: Callable[[int], None] | None = None,
+        is_stopping: Callable[[], bool] | None = None,
+        on_cut: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Loads the vectors of the run and starts the threads.
 
@@ -71,9 +79,12 @@ class ChunkProcessor:
             library: where the vectors, embeddings and runs are.
             editor: the class of the run, loaded.
             run: the run.
-            mini_batch: inputs that are computed at a time.
+            mini_batch: the most inputs that are computed at a time.
             heartbeat_seconds: between two beats of a lease.
             on_items: called with the number of items that were just decided.
+            is_stopping: asked between two mini-batches: True gives the chunk back.
+            on_cut: called when a chunk was cut, and its rest waits for anybody.
+            clock: tells the seconds by which the pace is measured.
 
         Raises:
             WorkerError: the loaded class is not the run's, or cannot make masks.
@@ -83,19 +94,26 @@ class ChunkProcessor:
                 f"class: run {run.id[:8]} needs {run.plan.class_address} "
                 f"({run.plan.generator_digest[:12]}), loaded is another generator"
             )
-        if editor.segmentation is None:
+        if editor.segmentation is None and (needing := what_needs_masks(run.plan)):
             raise WorkerError(
-                f"class: {run.plan.class_address} has no segmentation branch for masks"
+                f"class: {run.plan.class_address} has no segmentation branch, which {needing} needs"
             )
         self.run = run
         self.runs = Runs(library.engine)
         self.leases = Leases(library.engine)
-        self.maker = VariantMaker(editor, run.plan, load_deltas(library, run.plan))
-        self.cache = EmbeddingCache(library, run.plan)
+        self.maker = VariantMaker(
+            editor, run.plan, load_deltas(library, run.plan), load_brushes(library, run.plan)
+        )
+        self.cache = EmbeddingCache(library, run.plan, networks_digest(editor))
         self.labels = library.get_class(run.plan.class_address).labels
         self.resolution = editor.bundle.resolution
-        self.mini_batch = mini_batch
+        self.room = Room()
+        self.pictures = Pictures(run.plan, self.labels, resolution=self.resolution, room=self.room)
+        self.pace = Pace(run.plan, resolution=self.resolution, mini_batch=mini_batch)
+        self.clock = clock
         self.on_items = on_items or (lambda count: None)
+        self.is_stopping = is_stopping or (lambda: False)
+        self.on_cut = on_cut or (lambda: None)
         self._heartbeat_seconds = heartbeat_seconds
         threads = max(2, min(8, os.cpu_count() or 1))
         self.readers = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -113,18 +131,23 @@ class ChunkProcessor:
         self.readers.shutdown(cancel_futures=True)
         self.writers.shutdown(cancel_futures=True)
 
-    def process(self, lease: Lease) -> None:
+    def process(self, lease: Lease) -> Lease:
         """Works through a chunk and closes its lease.
 
-        Whatever ends it early, the items that are finished are kept and the lease is given back.
+        What would take too long is cut off, and waits as chunks of its own. Whatever ends it early,
+        the items that are finished are kept and the lease is given back.
+
+        Returns:
+            The lease as it ended, over the inputs that were processed.
 
         Raises:
             RunCancelledError: the run was cancelled; the lease was given back.
+            WorkerStoppingError: this process is to end; the lease was given back.
             DiskFullError: the run was paused; the lease was given back.
             LeaseLostError: somebody else holds the chunk now; nothing was recorded.
             DeviceLostError: the process must end; the lease was given back.
         """
-        sink = ImageFolderSink(self.run, self.labels, writer_name=lease.token)
+        sink = open_sink(self.run, self.labels, writer_name=lease.token)
         work = _ChunkWork(self, lease, sink)
         try:
             with Heartbeat(
@@ -135,7 +158,9 @@ class ChunkProcessor:
                 interval=self._heartbeat_seconds,
             ) as heartbeat:
                 work.compute(heartbeat)
-            work.finish()
+                placement = work.pack()
+            work.finish(placement)
+            return work.lease
         except LeaseLostError:
             raise
         except BaseException as exc:
@@ -143,27 +168,27 @@ class ChunkProcessor:
             raise
 
     def _give_back(self, lease: Lease, work: _ChunkWork, error: BaseException) -> None:
-        """Ends the lease in order; a full disk pauses the run."""
-        try:
-            work.drop_waiting()
-            items = [] if isinstance(error, DiskFullError) else work.collected.take()
-            self.leases.give_back(lease, items)
-            if isinstance(error, DiskFullError):
-                self.runs.pause(lease.run_id, str(error))
-        except (RegistryError, BatchError, OSError) as exc:
-            # the first error is the one to tell; the lease ends by itself
-            _LOG.warning("chunk %s: the lease was not given back: %s", lease.chunk_position, exc)
+        """Ends the lease in order; see `give_back`."""
+
+        def take_items() -> list[ItemResult]:
+            # what is computed is worth its file, unless somebody waits for the end of this
+            work.end_writing(drop=not isinstance(error, DeviceLostError))
+            # nothing can be said of files that a full disk may not have taken
+            return [] if isinstance(error, DiskFullError) else work.collected.take()
+
+        give_back(self.leases, self.runs, lease, error, take_items=take_items)
 
 
 class _ChunkWork:
     """One chunk on its way through the pipeline."""
 
-    def __init__(self, processor: ChunkProcessor, lease: Lease, sink: ImageFolderSink) -> None:
+    def __init__(self, processor: ChunkProcessor, lease: Lease, sink: Sink) -> None:
         self.processor = processor
         self.plan = processor.run.plan
         self.lease = lease
         self.sink = sink
-        self.collected = Collected(sink.writer.sync)
+        self.collected = Collected(sink.sync)
+        self._done: list[ItemResult] = []
         self._digests: dict[int, str] = {}
         self._inputs: dict[int, PlannedInput] = {}
         self._decided: set[tuple[int, int]] = set()
@@ -176,34 +201,49 @@ class _ChunkWork:
         self._inputs = {one.position: one for one in runs.inputs(*span)}
         self._decided = runs.decided_items(*span)
         todo = [one for one in self._inputs.values() if self._open_recipes(one)]
-        size = self.processor.mini_batch
-        batches = [todo[start : start + size] for start in range(0, len(todo), size)]
-        reading = [self._read(batch) for batch in batches[:1]]
-        for number in range(len(batches)):
+        pace, clock = self.processor.pace, self.processor.clock
+        began = clock()
+        reading = self._read_next(todo)
+        while reading:
             if heartbeat.is_lost:
                 raise LeaseLostError(f"chunk {lease.chunk_position}: the lease was lost")
             if runs.is_cancel_requested(lease.run_id):
                 raise RunCancelledError(f"run {lease.run_id[:8]} was cancelled")
-            decoded = [future.result() for future in reading.pop()]
-            reading = [self._read(batch) for batch in batches[number + 1 : number + 2]]
+            if self.processor.is_stopping():
+                self._collect(keep=0)
+                raise WorkerStoppingError(
+                    f"run {lease.run_id[:8]} chunk {lease.chunk_position}: given back, to stop"
+                )
+            batch_began = clock()
+            decoded = [future.result() for future in reading]
+            reading = self._read_next(todo)
             self._edit(decoded)
+            ended = clock()
+            pace.add(len(decoded), ended - batch_began)
+            self._cut(todo, elapsed=ended - began, coming=len(reading))
         self._collect(keep=0)
 
-    def finish(self) -> None:
-        """Writes the manifest part and closes the lease."""
+    def pack(self) -> Placement:
+        """Has the sink do what a decided chunk needs, over items recorded before and new ones."""
         lease = self.lease
-        items = self.collected.take()
         recorded = self.processor.runs.items(
             lease.run_id, states=["done"], first=lease.first_input, count=lease.input_count
         )
-        rows = [*recorded, *(self._row(item) for item in items if item.state == "done")]
-        self.sink.write_part(lease.chunk_position, rows)
-        self.processor.leases.finish(lease, items, self._digests)
+        rows = {(row.input.position, row.recipe_position): row for row in recorded}
+        rows |= {(item.position, item.recipe_position): self._row(item) for item in self._done}
+        return self.sink.finish_chunk(lease.chunk_position, [rows[key] for key in sorted(rows)])
 
-    def drop_waiting(self) -> None:
-        """Cancels what has not begun to be written, and waits for what has."""
+    def finish(self, placement: Placement) -> None:
+        """Closes the lease; what was packed becomes visible with it."""
+        items = self.collected.take()
+        self.processor.leases.finish(self.lease, items, self._digests, placement=placement)
+        placement.clear()
+
+    def end_writing(self, *, drop: bool) -> None:
+        """Waits for what is being written; what has not begun to be is written too, or dropped."""
         for future in self._waiting:
-            future.cancel()
+            if drop:
+                future.cancel()
         written = []
         for future in self._waiting:
             with suppress(CancelledError, DiskFullError):
@@ -213,10 +253,29 @@ class _ChunkWork:
 
     # --- the steps of a mini-batch ---
 
-    def _read(self, batch: Sequence[PlannedInput]) -> list[Future[Decoded]]:
-        submit = self.processor.readers.submit
-        size, labels = self.processor.resolution, self.processor.labels
-        return [submit(decode, self.plan, one, resolution=size, labels=labels) for one in batch]
+    def _read_next(self, todo: list[PlannedInput]) -> list[Future[Decoded]]:
+        """Takes a mini-batch off what is to be done, and has it decoded."""
+        count = self.processor.pace.batch_size
+        batch, todo[:] = todo[:count], todo[count:]
+        read = partial(
+            decode,
+            self.plan,
+            resolution=self.processor.resolution,
+            labels=self.processor.labels,
+            room=self.processor.room,
+        )
+        return [self.processor.readers.submit(read, one) for one in batch]
+
+    def _cut(self, todo: list[PlannedInput], *, elapsed: float, coming: int) -> None:
+        """Leaves to others what would take this chunk too long."""
+        if not may_be_cut(self.plan):
+            return
+        cut = self.processor.pace.cut(elapsed=elapsed, coming=coming, left=len(todo))
+        if cut is not None:
+            first = todo[cut.keep].position
+            self.lease = self.processor.leases.cut(self.lease, first_input=first, size=cut.size)
+            del todo[cut.keep :]
+            self.processor.on_cut()
 
     def _edit(self, decoded: Sequence[Decoded]) -> None:
         """Makes and writes every variant of a mini-batch."""
@@ -237,8 +296,8 @@ class _ChunkWork:
                 self._fail(outcome.inputs, self.plan.recipes, outcome.reason)
                 continue
             self._remember(outcome.inputs, outcome.result, known)
-            for number, recipe in enumerate(self.plan.recipes):
-                self._make(outcome.inputs, outcome.result, number, recipe)
+            for number in range(len(self.plan.recipes)):
+                self._make(outcome.inputs, outcome.result, number)
 
     def _prepare(self, inputs: Sequence[Decoded], *, known: Mapping[int, Embedding]) -> Prepared:
         maker = self.processor.maker
@@ -259,9 +318,7 @@ class _ChunkWork:
                 [prepared.reconstruction[row] for row in new],
             )
 
-    def _make(
-        self, inputs: Sequence[Decoded], prepared: Prepared, number: int, recipe: Recipe
-    ) -> None:
+    def _make(self, inputs: Sequence[Decoded], prepared: Prepared, number: int) -> None:
         """Makes one recipe of a mini-batch and hands its files to the writers."""
         rows = [
             row
@@ -270,48 +327,57 @@ class _ChunkWork:
         ]
         if not rows:
             return
-        maker = self.processor.maker
-        for outcome in isolated(rows, lambda some: maker.make(prepared.select(some), recipe)):
+        maker, recipe = self.processor.maker, self.plan.recipes[number]
+        for outcome in isolated(rows, lambda some: maker.make(prepared.select(some), number)):
             chosen = [inputs[row] for row in outcome.inputs]
             if outcome.result is None:
                 self._fail(chosen, [recipe], outcome.reason)
             else:
                 self._write(chosen, outcome.result, number)
-        self._collect(keep=_WAITING_WRITES)
+        self._collect(keep=self.processor.pictures.most_waiting)
 
     def _write(self, inputs: Sequence[Decoded], variant: Variant, number: int) -> None:
         """Hands what passes the gate to the writers, and records what does not."""
         rejected = []
-        for row, (one, reason) in enumerate(zip(inputs, rejection(variant.images), strict=True)):
+        reasons = rejection(variant.images, variant.metrics, self.plan.settings)
+        for row, (one, reason) in enumerate(zip(inputs, reasons, strict=True)):
             item = ItemResult(
                 position=one.input.position,
                 recipe_position=number,
                 state="done" if reason is None else "rejected",
                 reason=reason,
-                content_key=content_key(self.plan, self.plan.recipes[number], one),
-                metrics=variant.metrics[row],
+                content_key=content_key(self.plan, number, one),
+                metrics=variant.metrics[row] | source_size(self.plan, one),
             )
             if reason is None:
                 write = self.processor.writers.submit
-                self._waiting.append(
-                    write(self._encode, item, variant.pixels[row], variant.masks[row])
-                )
+                picture = self.processor.pictures.of(one, variant, row)
+                self._waiting.append(write(self._encode, item, picture))
             else:
                 rejected.append(item)
         self._decide(rejected)
 
-    def _encode(self, item: ItemResult, pixels: Pixels, mask: Mask) -> ItemResult:
+    def _encode(self, item: ItemResult, picture: Picture) -> ItemResult:
         """Encodes and writes one item; in a thread."""
-        name = self._inputs[item.position].output_name
-        image = image_name(self.plan, item.recipe_position, name)
-        mask_file = mask_name(self.plan, item.recipe_position, name)
+        assert item.content_key is not None
         try:
-            self.sink.write_item(image, mask_file, pixels, mask)
+            with picture as (pixels, mask):
+                output = NewOutput(
+                    input=self._inputs[item.position],
+                    recipe_position=item.recipe_position,
+                    pixels=pixels,
+                    mask=mask,
+                    source_digest=self._digests[item.position],
+                    content_key=item.content_key,
+                )
+                names = self.sink.write_item(output)
         except DiskFullError:
             raise
+        except (ImageError, PlanError, MaskPairingError) as exc:
+            return replace(item, state="failed", reason=str(exc))
         except OSError as exc:
             return replace(item, state="failed", reason=f"cannot be written: {exc.strerror or exc}")
-        return replace(item, file_name=image, mask_file_name=mask_file)
+        return replace(item, file_name=names.image, mask_file_name=names.mask)
 
     def _collect(self, *, keep: int) -> None:
         """Takes the results of the writers until at most `keep` are outstanding."""
@@ -339,6 +405,7 @@ class _ChunkWork:
     def _decide(self, items: Sequence[ItemResult]) -> None:
         if items:
             self.collected.add(items)
+            self._done += [item for item in items if item.state == "done"]
             self.processor.on_items(len(items))
 
     def _open_recipes(self, one: PlannedInput) -> bool:
@@ -357,21 +424,3 @@ class _ChunkWork:
             mask_file_name=item.mask_file_name,
             metrics=item.metrics,
         )
-
-
-def load_deltas(library: Library, plan: RunPlan) -> dict[str, npt.NDArray[np.float32]]:
-    """The deltas of all vectors of a plan, by address.
-
-    Raises:
-        WorkerError: a vector is not the one that was planned with.
-    """
-    deltas = {}
-    for edit in (edit for recipe in plan.recipes for edit in recipe.edits):
-        address = edit.vector.address
-        if address in deltas:
-            continue
-        vector = library.get_vector(address)
-        if vector.delta_digest != edit.vector.delta_digest:
-            raise WorkerError(f"edit: {address} is not the vector that the run was planned with")
-        deltas[address] = library.delta(vector)
-    return deltas

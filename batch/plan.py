@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batch.boxes import Box
 from batch.errors import PlanError, RunConflictError
 from batch.naming import display_path, output_names
-from batch.recipe import EditArgument, Recipe
-from batch.settings import RunSettings
+from batch.recipe import EditArgument, FixedEdit, Recipe
+from batch.recipe_file import RecipeArgument
+from batch.settings import Mode, RunSettings
 
 # the formats that `engine.images` reads
 # fmt: off
@@ -26,9 +28,9 @@ IMAGE_SUFFIXES = frozenset({
 PLAN_FORMAT = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedInput:
-    """One input: a file by its path under the input folder, or a seed.
+    """One input: a file by its path under the input folder, a seed, or a job.
 
     Attributes:
         position: its place in the run.
@@ -39,6 +41,8 @@ class PlannedInput:
         mtime_ns: time of the last change, as planned.
         seed: of a sample, which is number `position` of that seed.
         digest: of the file, once it was read.
+        box: of the object in the picture; None = the whole picture.
+        job: what is to be done with it, in a run whose inputs differ in that.
     """
 
     position: int
@@ -48,6 +52,8 @@ class PlannedInput:
     mtime_ns: int | None = None
     seed: int | None = None
     digest: str | None = None
+    box: Box | None = None
+    job: dict[str, Any] | None = None
 
     @property
     def source(self) -> str:
@@ -67,11 +73,11 @@ class RunPlan:
     """All that decides the outputs of a run, except the inputs themselves.
 
     Attributes:
-        kind: "batch" or "generate".
+        kind: "batch", "generate", "learn" or "embed".
         class_address: class model with its version.
         generator_digest: what vectors and embeddings bind to.
         bundle_digest: of the whole bundle.
-        input_folder: None in a generated run.
+        input_folder: None in a generated run; what the files of jobs are relative to.
         output_folder: where everything is written.
         request: class and edits as typed; a repeated command is compared by it.
         recipes: the variants of every input, with pinned vectors.
@@ -93,6 +99,25 @@ class RunPlan:
         """Every attribute that some recipe sets, in order of appearance."""
         edits = (edit for recipe in self.recipes for edit in recipe.edits)
         return list(dict.fromkeys(edit.vector.attribute for edit in edits))
+
+    def edits_of(self, recipe_position: int, input_position: int) -> list[FixedEdit]:
+        """The edits of one item, with the scales that it gets."""
+        recipe = self.recipes[recipe_position]
+        return recipe.edits_at(input_position, seed=self.settings.seed)
+
+    def mode_of(self, recipe: Recipe) -> Mode:
+        """How the edits of a recipe are made."""
+        return recipe.mode or self.settings.mode
+
+    def refine_steps_of(self, recipe: Recipe) -> int:
+        """Steps of a recipe in mode refine."""
+        return recipe.refine_steps or self.settings.refine_steps
+
+    def attributes_of(self, recipe_position: int, input_position: int) -> dict[str, float]:
+        """The scale of every attribute of the run; 0 where the item's recipe does not touch it."""
+        edits = self.edits_of(recipe_position, input_position)
+        scales = {edit.vector.attribute: edit.scale for edit in edits}
+        return {name: scales.get(name, 0.0) for name in self.attribute_names}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the runs table."""
@@ -161,9 +186,13 @@ def build_request(
     arguments: Sequence[EditArgument],
     input_folder: Path | None,
     settings: RunSettings,
+    *,
+    recipes: Sequence[RecipeArgument] = (),
 ) -> dict[str, Any]:
     """What was asked for, before versions were pinned: equal requests are the same command."""
+    written = {"recipes": [recipe.to_json() for recipe in recipes]} if recipes else {}
     return {
+        **written,
         "class": class_name,
         "edits": [argument.to_json() for argument in arguments],
         "input_folder": None if input_folder is None else display_path(os.fsencode(input_folder)),
@@ -177,6 +206,8 @@ def require_same_request(known: dict[str, Any], asked: dict[str, Any], *, run_id
     Raises:
         RunConflictError: names every field that differs.
     """
+    # a run that was planned before a setting existed had what is now its default
+    known = {**RunSettings().to_json(), **known}
     names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
     if not names:
         return
@@ -234,17 +265,25 @@ def scan_folder(folder: Path) -> FolderScan:
             f"known by their suffix: {' '.join(sorted(IMAGE_SUFFIXES))})"
         )
     names = output_names([entry.relative_path for entry in found])
-    scan.inputs = [
-        PlannedInput(
-            position=position,
-            relative_path=entry.relative_path,
-            output_name=name,
-            size=entry.size,
-            mtime_ns=entry.mtime_ns,
+    # taken off one by one, because a folder may hold a million
+    found.reverse()
+    for position, name in enumerate(names):
+        entry = found.pop()
+        scan.inputs.append(
+            PlannedInput(
+                position=position,
+                relative_path=entry.relative_path,
+                output_name=name,
+                size=entry.size,
+                mtime_ns=entry.mtime_ns,
+            )
         )
-        for position, (entry, name) in enumerate(zip(found, names, strict=True))
-    ]
     return scan
+
+
+def count_images(folder: Path) -> int:
+    """How many images `scan_folder` would find now, in constant memory; 0 if the folder is gone."""
+    return sum(1 for _ in _walk(folder, "", (), FolderScan()))
 
 
 def sampled_inputs(count: int, seed: int) -> list[PlannedInput]:
@@ -273,25 +312,28 @@ def _walk(
 ) -> Iterator[_Found]:
     """Yields the images under root/relative; `ancestors` are the folders on the way down."""
     folder = root / relative
+    folders = []
     try:
         here = folder.stat()
-        entries = list(os.scandir(folder))
+        if (here.st_dev, here.st_ino) in ancestors:
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = f"{relative}/{entry.name}" if relative else entry.name
+                if _is_folder(entry):
+                    folders.append(path)
+                elif entry.name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
+                    scan.other_files += 1
+                else:
+                    yield from _examine(entry, os.fsencode(path), scan)
     except OSError:
         scan.unreadable.append(display_path(os.fsencode(folder)))
         return
-    if (here.st_dev, here.st_ino) in ancestors:
-        return
     below = (*ancestors, (here.st_dev, here.st_ino))
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = f"{relative}/{entry.name}" if relative else entry.name
-        if _is_folder(entry):
-            yield from _walk(root, path, below, scan)
-        elif entry.name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
-            scan.other_files += 1
-        else:
-            yield from _examine(entry, os.fsencode(path), scan)
+    for path in folders:
+        yield from _walk(root, path, below, scan)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

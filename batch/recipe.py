@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from batch.errors import RecipeError
+from batch.scale_parsing import parse_asked_scales
+from batch.scales import (
+    AskedScale,
+    Choice,
+    Scale,
+    Share,
+    Uniform,
+    UsableRange,
+    draw,
+    scale_ends,
+    scale_from_json,
+    scale_to_json,
+)
+from batch.settings import Mode
+from registry.entities import require_active
+from registry.errors import CompatibilityError, RetiredVectorError
+from registry.spaces import APPLICABLE_SPACES, rows_between
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
+    from registry.entities import ClassModel, EditingVector
     from registry.store import Library
 
-MAX_SWEEP = 101
+_LOG = logging.getLogger(__name__)
 MAX_RECIPES = 256
-MAX_SCALE = 100.0
 MAX_NAME_LENGTH = 100
 SOURCE_RECIPE = "source"
 OPTIMIZE_RECIPE = "optimize"
+_ROWS = re.compile(r"(?P<address>[^\[\]]+)\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\]", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +47,12 @@ class EditArgument:
     """One ``--edit`` as typed: a vector and the scales that it takes."""
 
     vector: str
-    scales: tuple[float, ...]
+    scales: tuple[AskedScale, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan."""
-        return {"vector": self.vector, "scales": list(self.scales)}
+        scales = [one if isinstance(one, float) else str(one) for one in self.scales]
+        return {"vector": self.vector, "scales": scales}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +63,10 @@ class PinnedVector:
         address: ``class/name@version``.
         attribute: its name in the rows of the manifest; with the version where it was typed.
         delta_digest: digest of its delta: what content keys bind to.
-        roi_labels: part labels that it may touch.
+        roi_labels: part labels that it may touch; none where only a brush says what may change.
         dilation: buffer around its ROI in pixels; None = by the resolution.
+        brush_digest: digest of the painted region that it may touch too; None = no brush.
+        rows: first of the rows of `ws` that it adds to, and the one after the last; None = all.
     """
 
     address: str
@@ -53,25 +74,37 @@ class PinnedVector:
     delta_digest: str
     roi_labels: tuple[str, ...]
     dilation: int | None = None
+    brush_digest: str | None = None
+    rows: tuple[int, int] | None = None
+
+    @property
+    def term(self) -> str:
+        """Its address with its rows: what is added to the latents, apart from the scale."""
+        return self.address + _rows_text(self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One vector at one scale."""
+    """One vector at one scale, or at one that is drawn for each item."""
 
     vector: PinnedVector
-    scale: float
+    scale: Scale
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan."""
-        return {
+        values: dict[str, Any] = {
             "address": self.vector.address,
             "attribute": self.vector.attribute,
             "delta_digest": self.vector.delta_digest,
             "roi_labels": list(self.vector.roi_labels),
             "dilation": self.vector.dilation,
-            "scale": self.scale,
+            "scale": scale_to_json(self.scale),
         }
+        if self.vector.brush_digest is not None:  # else as plans were before there were brushes
+            values["brush_digest"] = self.vector.brush_digest
+        if self.vector.rows is not None:
+            values["rows"] = list(self.vector.rows)
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -82,16 +115,41 @@ class Edit:
             delta_digest=values["delta_digest"],
             roi_labels=tuple(values["roi_labels"]),
             dilation=values["dilation"],
+            brush_digest=values.get("brush_digest"),
+            rows=(rows[0], rows[1]) if (rows := values.get("rows")) else None,
         )
-        return cls(vector=vector, scale=values["scale"])
+        return cls(vector=vector, scale=scale_from_json(values["scale"]))
+
+
+class FixedEdit(NamedTuple):
+    """One vector at the scale that one item gets."""
+
+    vector: PinnedVector
+    scale: float
+
+    def to_json(self) -> dict[str, Any]:
+        """What manifests say of it."""
+        values: dict[str, Any] = {"address": self.vector.address, "scale": self.scale}
+        if self.vector.rows is not None:
+            values["rows"] = list(self.vector.rows)
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One output variant of every input: a name that is safe as a folder, and its edits."""
+    """One output variant of every input: a name that is safe as a folder, and its edits.
+
+    Attributes:
+        name: of its folder.
+        edits: none means the input as it is.
+        mode: how the edits are made; None = as the run says.
+        refine_steps: of mode refine; None = as the run says.
+    """
 
     name: str
     edits: tuple[Edit, ...]
+    mode: Mode | None = None
+    refine_steps: int | None = None
 
     @property
     def roi_labels(self) -> tuple[str, ...]:
@@ -101,31 +159,74 @@ class Recipe:
         )
 
     @property
+    def brush_digests(self) -> tuple[str, ...]:
+        """The painted regions that its edits may touch, each once, in order of appearance."""
+        brushes = (edit.vector.brush_digest for edit in self.edits)
+        return tuple(dict.fromkeys(digest for digest in brushes if digest is not None))
+
+    @property
     def dilation(self) -> int | None:
         """The largest ROI buffer of its edits; None = by the resolution."""
         known = [edit.vector.dilation for edit in self.edits if edit.vector.dilation is not None]
         return max(known, default=None)
 
-    def attributes(self, names: Sequence[str]) -> dict[str, float]:
-        """The scale of every attribute of the run; 0 where this recipe does not touch it."""
-        scales = {edit.vector.attribute: edit.scale for edit in self.edits}
-        return {name: scales.get(name, 0.0) for name in names}
+    def edits_at(self, position: int, *, seed: int) -> list[FixedEdit]:
+        """The edits of one item.
+
+        Args:
+            position: of the item's input in the run.
+            seed: of the run.
+        """
+        drawn = [edit for edit in self.edits if not isinstance(edit.scale, float)]
+        scales = iter(
+            draw(
+                [edit.scale for edit in drawn if not isinstance(edit.scale, float)],
+                names=[f"{self.name} {edit.vector.term}" for edit in drawn],
+                seed=seed,
+                position=position,
+            )
+        )
+        return [
+            FixedEdit(edit.vector, edit.scale if isinstance(edit.scale, float) else next(scales))
+            for edit in self.edits
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan."""
-        return {"name": self.name, "edits": [edit.to_json() for edit in self.edits]}
+        values: dict[str, Any] = {
+            "name": self.name,
+            "edits": [edit.to_json() for edit in self.edits],
+        }
+        if self.mode is not None:
+            values["mode"] = self.mode.value
+        if self.refine_steps is not None:
+            values["refine_steps"] = self.refine_steps
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
         edits = tuple(Edit.from_json(edit) for edit in values["edits"])
-        return cls(name=values["name"], edits=edits)
+        mode = values.get("mode")
+        return cls(
+            name=values["name"],
+            edits=edits,
+            mode=None if mode is None else Mode(mode),
+            refine_steps=values.get("refine_steps"),
+        )
+
+
+class PinnedArgument(NamedTuple):
+    """An edit of a request: its vector at one version, and the scales that make its variants."""
+
+    vector: PinnedVector
+    scales: tuple[Scale, ...]
 
 
 def parse_edit(text: str) -> EditArgument:
-    """Reads ``smile=1.0``, ``smile@2=0.5`` or the sweep ``smile=-1:1:5``.
+    """Reads ``smile=1.0``, ``smile@2=0.5``, the sweep ``smile=-1:1:5`` or ``smile=uniform(0,1)``.
 
-    A sweep is first:last:count, both ends included.
+    ``smile[4:9]=1`` adds to rows 4 to 8 of the latents only.
 
     Raises:
         RecipeError: names the argument and what is wrong with it.
@@ -137,20 +238,13 @@ def parse_edit(text: str) -> EditArgument:
     vector, equals, value = text.rpartition("=")
     if not equals or not vector.strip() or not value.strip():
         raise RecipeError(f"edit: expected NAME=SCALE or NAME=FIRST:LAST:COUNT, got {text!r}")
-    parts = value.split(":")
-    if len(parts) == 1:
-        scales = [_scale(value, text)]
-    elif len(parts) == 3:
-        scales = _sweep(_scale(parts[0], text), _scale(parts[1], text), parts[2], text)
-    else:
-        raise RecipeError(f"edit: a sweep is FIRST:LAST:COUNT, got {text!r}")
-    return EditArgument(vector=vector.strip(), scales=tuple(scales))
+    return EditArgument(vector=vector.strip(), scales=parse_asked_scales(value, of=text))
 
 
 def pin_vector(
     library: Library, class_model: ClassModel, argument: EditArgument, *, force_scale: bool = False
-) -> PinnedVector:
-    """Finds the vector that an argument names and fixes its version.
+) -> PinnedArgument:
+    """Finds the vector that an argument names, and fixes its version and scales.
 
     Args:
         library: where the vectors are.
@@ -159,10 +253,12 @@ def pin_vector(
         force_scale: accept scales outside the vector's usable range.
 
     Raises:
-        RecipeError: the vector is of another class or generator, or a scale is out of its range.
+        RecipeError: the vector is retired, or of another class, generator or latent space, or a
+            scale is out of its range.
         RegistryError: there is no such vector.
     """
-    vector = library.get_vector(argument.vector, class_name=class_model.name)
+    address, rows = _split_rows(argument.vector, class_model)
+    vector = library.get_vector(address, class_name=class_model.name)
     if vector.class_name != class_model.name:
         raise RecipeError(
             f"edit: {vector.address} belongs to class {vector.class_name!r}, "
@@ -174,38 +270,87 @@ def pin_vector(
             f"({vector.generator_digest[:12]}) than that of {class_model.address} "
             f"({class_model.generator_digest[:12]})"
         )
-    low, high = vector.scale_min, vector.scale_max
-    for scale in argument.scales:
-        outside = (low is not None and scale < low) or (high is not None and scale > high)
-        if outside and not force_scale:
-            raise RecipeError(
-                f"edit: {vector.address} is usable from {low} to {high}, got {scale:g} "
-                "(--force-scale takes it anyway)"
-            )
-    typed_version = argument.vector.rpartition("/")[2].partition("@")[2]
-    return PinnedVector(
+    try:
+        require_active(vector, of="edit")
+    except RetiredVectorError as exc:
+        raise RecipeError(str(exc)) from exc
+    if vector.latent_space not in APPLICABLE_SPACES:
+        raise RecipeError(
+            f"edit: {vector.address} lives in {vector.latent_space}; a run applies W and W+"
+        )
+    scales = tuple(_pinned_scale(vector, scale) for scale in argument.scales)
+    _check_scales(vector, scales, force=force_scale)
+    attribute = f"{vector.name}@{vector.version}" if "@" in address else vector.name
+    pinned = PinnedVector(
         address=vector.address,
-        attribute=f"{vector.name}@{vector.version}" if typed_version else vector.name,
+        attribute=attribute + _rows_text(rows),
         delta_digest=vector.delta_digest,
-        roi_labels=tuple(vector.roi_labels),
+        roi_labels=() if vector.roi_policy == "brush" else tuple(vector.roi_labels),
         dilation=vector.dilation,
+        brush_digest=vector.brush_digest,
+        rows=rows,
     )
+    return PinnedArgument(pinned, scales)
 
 
-def expand(arguments: Sequence[EditArgument], vectors: Sequence[PinnedVector]) -> list[Recipe]:
+def _split_rows(text: str, class_model: ClassModel) -> tuple[str, tuple[int, int] | None]:
+    """The address in ``smile[4:9]``, and its rows, which the class must have."""
+    match = _ROWS.fullmatch(text)
+    if match is None:
+        return text, None
+    rows = int(match["first"]), int(match["last"])
+    try:
+        rows_between(*rows, rows=class_model.num_ws)
+    except CompatibilityError as exc:
+        raise RecipeError(f"edit: {text}: {exc}") from exc
+    return match["address"].strip(), rows
+
+
+def _rows_text(rows: tuple[int, int] | None) -> str:
+    return "" if rows is None else f"[{rows[0]}:{rows[1]}]"
+
+
+def _pinned_scale(vector: EditingVector, scale: AskedScale) -> Scale:
+    """What a scale means for this vector."""
+    if isinstance(scale, Share):
+        return Choice((vector.default_scale, 0.0), (scale.share, 1.0 - scale.share))
+    if not isinstance(scale, UsableRange):
+        return scale
+    if vector.scale_min is None or vector.scale_max is None:
+        raise RecipeError(
+            f"edit: the usable range of {vector.address} was not measured; give uniform(LOW,HIGH)"
+        )
+    return Uniform(vector.scale_min, vector.scale_max)
+
+
+def _check_scales(vector: EditingVector, scales: Sequence[Scale], *, force: bool) -> None:
+    """Refuses scales outside the usable range; those that are forced are logged."""
+    low, high = vector.scale_min, vector.scale_max
+    for scale in (end for one in scales for end in sorted(set(scale_ends(one)))):
+        if not ((low is not None and scale < low) or (high is not None and scale > high)):
+            continue
+        reason = f"edit: {vector.address} is usable from {low} to {high}, got {scale:g}"
+        if not force:
+            raise RecipeError(f"{reason} (--force-scale takes it anyway)")
+        _LOG.warning("%s, taken by --force-scale", reason)
+
+
+def expand(arguments: Sequence[PinnedArgument]) -> list[Recipe]:
     """The variants of a run: the product of the scales of all edits, in the order typed.
 
+    What is drawn per item makes one variant.
+
     Args:
-        arguments: the edits as typed.
-        vectors: the vector of each argument.
+        arguments: the edits, pinned.
 
     Raises:
         RecipeError: one vector given twice, or more variants than a run takes.
     """
-    addresses = [vector.address for vector in vectors]
-    for address in addresses:
-        if addresses.count(address) > 1:
-            raise RecipeError(f"edit: {address} is given twice; give one scale or one sweep")
+    vectors = [argument.vector for argument in arguments]
+    terms = [vector.term for vector in vectors]
+    for term in terms:
+        if terms.count(term) > 1:
+            raise RecipeError(f"edit: {term} is given twice; give one scale or one sweep")
     count = math.prod(len(argument.scales) for argument in arguments)
     if count > MAX_RECIPES:
         raise RecipeError(f"edit: the sweeps make {count} variants, at most {MAX_RECIPES} in a run")
@@ -225,7 +370,7 @@ def recipe_name(edits: Sequence[Edit]) -> str:
     """
     if not edits:
         return SOURCE_RECIPE
-    parts = [f"{_safe(edit.vector.attribute)}{_scale_text(edit.scale)}" for edit in edits]
+    parts = [f"{_safe(edit.vector.attribute)}{_scale_name(edit.scale)}" for edit in edits]
     name = "_".join(parts)
     if len(name) <= MAX_NAME_LENGTH:
         return name
@@ -233,35 +378,14 @@ def recipe_name(edits: Sequence[Edit]) -> str:
     return f"{name[: MAX_NAME_LENGTH - 13]}~{digest}"
 
 
-def _scale(value: str, text: str) -> float:
-    try:
-        scale = float(value)
-    except ValueError:
-        raise RecipeError(
-            f"edit: expected a number as the scale, got {value.strip()!r} in {text!r}"
-        ) from None
-    if not math.isfinite(scale) or abs(scale) > MAX_SCALE:
-        raise RecipeError(
-            f"edit: expected a scale of -{MAX_SCALE:g} to {MAX_SCALE:g}, "
-            f"got {value.strip()!r} in {text!r}"
-        )
-    return scale + 0.0  # -0.0 becomes 0.0
-
-
-def _sweep(first: float, last: float, count_text: str, text: str) -> list[float]:
-    if not re.fullmatch(r"\s*\d{1,6}\s*", count_text) or not 2 <= int(count_text) <= MAX_SWEEP:
-        raise RecipeError(
-            f"edit: expected a sweep of 2 to {MAX_SWEEP} scales, "
-            f"got {count_text.strip()!r} in {text!r}"
-        )
-    if first == last:
-        raise RecipeError(f"edit: the ends of a sweep must differ, got {text!r}")
-    last_step = int(count_text) - 1
-    between = [first + (last - first) * step / last_step for step in range(1, last_step)]
-    scales = [first, *(round(scale, 12) + 0.0 for scale in between), last]
-    if len(set(scales)) < len(scales):
-        raise RecipeError(f"edit: the scales of a sweep must differ, got {text!r}")
-    return scales
+def _scale_name(scale: Scale) -> str:
+    if isinstance(scale, float):
+        return _scale_text(scale)
+    values = (scale.low, scale.high) if isinstance(scale, Uniform) else scale.values
+    text = ("to" if isinstance(scale, Uniform) else "or").join(_scale_text(one) for one in values)
+    if isinstance(scale, Choice) and len(set(scale.weights)) > 1:
+        return f"~{text}~at-{'-'.join(f'{weight:g}' for weight in scale.weights)}"
+    return f"~{text}"
 
 
 def _scale_text(scale: float) -> str:

@@ -1,52 +1,66 @@
 """The HTML page of a report: one file that needs nothing else, in light and in dark.
 
-Every text that comes from outside goes through `_text`: names of files and of vectors are hostile
-until escaped. The page holds no script, and its content policy allows none.
+The page holds no script, and its content policy allows none.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-import json
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from batch.contact_sheet import (
-    Section,
-    describe_recipe,
-    number_text,
-    printable,
-    scale_text,
+from batch.contact_sheet import number_text, scale_text
+from batch.recipe import SOURCE_RECIPE
+from batch.report_html import (
+    card,
+    document,
+    exact_picture,
+    header,
+    photograph,
+    table,
+    text,
 )
-from batch.report_style import STYLE
-from batch.samples import RecipeSummary, Sample, by_interest, metric_label
+from batch.report_metrics import in_order, metric_of
+from batch.report_sections import Reason, attributes, leftovers, measures, record, workers
+from batch.samples import Sample, Term
+from batch.tally import RecipeTally, RunTally
 
-MAX_LISTED = 100
-MAX_HISTOGRAMS = 6
-_BINS = 24
-_HISTOGRAM = (232, 64)
+# of the sections with images; the others come to some hundred kilobytes
+MAX_BYTES = 4_000_000
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_MEASURES_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Leftovers:
-    """Items that gave no image.
+class VectorFact:
+    """A vector of the run.
 
     Attributes:
-        total: How many there are.
-        first: Up to MAX_LISTED of their rows: source, recipe, reason.
+        address: `class/name@version`.
+        scales: as typed: numbers, or what they are drawn from.
+        parts: labels that it may touch.
+        digest: of its delta; empty if unknown.
     """
 
-    total: int = 0
-    first: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    address: str
+    scales: Sequence[str]
+    parts: Sequence[str] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The images of a recipe that the page shows.
+
+    Attributes:
+        spread: some, evenly spread over the run.
+        worst: those that changed most outside the ROI.
+        best: those that changed least there.
+    """
+
+    spread: Sequence[Sample] = ()
+    worst: Sequence[Sample] = ()
+    best: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True)
@@ -57,23 +71,31 @@ class Page:
         title: Headline.
         subtitle: Line below it.
         state: State of the run, as in the database.
-        counts: Figures for the tiles at the top, by their names, in order.
-        sections: Recipes and their images.
-        failed: Items that failed or were quarantined.
-        rejected: Items that a quality gate turned away.
+        note: What to know before reading; empty for a finished run.
+        tiles: Figures at the top, by their names, in order.
+        facts: What was run: lines of words by their names.
+        vectors: Those of the run.
+        tally: Its numbers.
+        shown: Images by the name of their recipe.
+        reasons: Why items gave no image.
         labels: Names and colours of the parts.
-        run: The run's own record, listed as settings and provenance.
+        workers: Who worked on it.
+        run: The run's own record.
     """
 
     title: str
     subtitle: str
     state: str
-    counts: Mapping[str, str]
-    sections: Sequence[Section]
-    failed: Leftovers
-    rejected: Leftovers
+    note: str
+    tiles: Mapping[str, str]
+    facts: Mapping[str, Sequence[str]]
+    vectors: Sequence[VectorFact]
+    tally: RunTally
+    shown: Mapping[str, Shown]
+    reasons: Sequence[Reason]
     labels: Sequence[tuple[str, tuple[int, int, int]]]
-    run: Mapping[str, Any]
+    workers: Sequence[Mapping[str, Any]] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render_page(page: Page) -> str:
@@ -85,221 +107,220 @@ def render_page(page: Page) -> str:
     Returns:
         A complete HTML document without references to anything outside it.
     """
-    main = [
-        _header(page),
-        _overview([section.recipe for section in page.sections]),
-        _legend(page.labels),
-        *(_recipe(number, section) for number, section in enumerate(page.sections)),
-        _leftovers("Failed", "failed.jsonl", page.failed),
-        _leftovers("Rejected", "rejected.jsonl", page.rejected),
-        _settings(page.run),
-    ]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{_text(page.title)}</title>",
-            f"<style>{STYLE}</style></head><body><main>",
-            *filter(None, main),
-            "</main></body></html>\n",
-        ]
+    vectors = {vector.address: number for number, vector in enumerate(page.vectors)}
+    names = {
+        name: f'<a href="#recipe-{number}">{_terms(recipe)}</a>'
+        if _has_section(page.tally, recipe)
+        else _terms(recipe)
+        for number, (name, recipe) in enumerate(page.tally.recipes.items())
+    }
+    with_section = (
+        number
+        for number, recipe in enumerate(page.tally.recipes.values())
+        if _has_section(page.tally, recipe)
     )
-
-
-def _text(value: Any) -> str:
-    """Text that HTML shows as it is, also within an attribute's quotes."""
-    return html.escape(printable(str(value)), quote=True)
+    first = f"recipe-{next(with_section, 0)}"
+    settings = page.run.get("settings")
+    settings = settings if isinstance(settings, Mapping) else {}
+    sections = [
+        _facts(page),
+        _overview(page.tally, names),
+        *_recipes(page, vectors),
+        measures(page.tally, names, settings),
+        attributes(page.tally),
+        leftovers(page.tally, page.reasons),
+        workers(page.workers),
+        record(page.run),
+    ]
+    top = header(page.title, page.subtitle, state=page.state, note=page.note, tiles=page.tiles)
+    return document(page.title, [top, _contents(sections, first), *filter(None, sections)])
 
 
 # Top of the page.
 
 
-def _header(page: Page) -> str:
-    kind = {"completed": "good", "running": "busy", "planned": "busy"}.get(page.state, "warn")
-    tiles = "".join(
-        f'<div class="tile"><b>{_text(value)}</b><span>{_text(name)}</span></div>'
-        for name, value in page.counts.items()
+def _contents(sections: Sequence[str], first: str) -> str:
+    """Links to the sections that the page has; the images begin at the `first` of the recipes."""
+    wanted = {
+        first: "Images",
+        "measures": "Measures",
+        "attributes": "Attributes",
+        "leftovers": "Rejected and failed",
+        "workers": "Workers",
+        "settings": "Settings",
+    }
+    links = "".join(
+        f'<a href="#{identifier}">{name}</a>'
+        for identifier, name in wanted.items()
+        if any(f'id="{identifier}"' in section[:80] for section in sections)
     )
-    state = _text(page.state.replace("_", " "))
-    return (
-        f'<header><div class="head"><div><h1>{_text(page.title)}</h1>'
-        f'<p class="sub">{_text(page.subtitle)}</p></div>'
-        f'<span class="badge {kind}">{state}</span></div><div class="tiles">{tiles}</div></header>'
-    )
+    return f'<nav aria-label="Sections">{links}</nav>' if links else ""
 
 
-def _overview(recipes: Sequence[RecipeSummary]) -> str:
+def _facts(page: Page) -> str:
+    """What was run."""
+    facts = "".join(
+        f"<div><dt>{text(name)}</dt><dd>{'<br>'.join(map(text, values))}</dd></div>"
+        for name, values in page.facts.items()
+    )
+    body = f'<dl class="what">{facts}</dl>' if facts else ""
+    if page.vectors:
+        rows = [
+            [
+                f'<b id="vector-{number}">{text(vector.address)}</b>',
+                ", ".join(f'<span class="nowrap">{text(one)}</span>' for one in vector.scales),
+                text(", ".join(vector.parts)) or "–",
+                f"<code>{text(vector.digest[:12])}</code>" if vector.digest else "–",
+            ]
+            for number, vector in enumerate(page.vectors)
+        ]
+        body += table(["vector", "scales", "parts that may change", "digest"], rows)
+    return card("what", "What was run", body)
+
+
+def _overview(tally: RunTally, names: Mapping[str, str]) -> str:
     """A table of the recipes; with one recipe its own section says it all."""
-    if not recipes:
+    recipes = list(tally.recipes.values())
+    if not any(recipe.count for recipe in recipes):
         return '<section class="card"><p class="empty">This run has no images.</p></section>'
     if len(recipes) == 1:
         return ""
-    names = by_interest(dict.fromkeys(name for recipe in recipes for name in recipe.metrics))
-    names = names[:MAX_HISTOGRAMS]
-    head = "".join(f'<th class="num">{_text(metric_label(name))}</th>' for name in names)
-    body = []
-    for number, recipe in enumerate(recipes):
-        medians = recipe.medians()
-        cells = "".join(
-            f'<td class="num">{number_text(medians[name]) if name in medians else "–"}</td>'
-            for name in names
-        )
-        body.append(
-            f'<tr><td><a href="#recipe-{number}">{_text(describe_recipe(recipe))}</a></td>'
-            f'<td class="num">{recipe.count:,}</td>{cells}</tr>'
-        )
-    note = '<p class="note">Metrics are medians over the images of a recipe.</p>' if names else ""
-    return (
-        '<section class="card"><h2>Recipes</h2><div class="scroll"><table><thead><tr>'
-        f'<th>recipe</th><th class="num">images</th>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>{note}</section>"
-    )
-
-
-def _legend(labels: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
-    if not labels:
-        return ""
-    chips = "".join(
-        f'<span class="part"><i style="background:#{red:02x}{green:02x}{blue:02x}"></i>'
-        f"{_text(name)}</span>"
-        for name, (red, green, blue) in labels
-    )
-    return f'<section class="legend" aria-label="Colours of the parts">{chips}</section>'
+    metrics = in_order(name for recipe in recipes for name in recipe.metrics)
+    metrics = [name for name in metrics if not metric_of(name).is_of_input][:_MEASURES_SHOWN]
+    states = [
+        state
+        for state in ("rejected", "failed", "quarantined")
+        if any(recipe.states[state] for recipe in recipes)
+    ]
+    rows = []
+    for recipe in recipes:
+        cells = [names[recipe.name], f"{recipe.count:,}"]
+        cells += [f"{recipe.states[state]:,}" for state in states]
+        for name in metrics:
+            known = recipe.metrics.get(name)
+            cells.append("–" if known is None else number_text(known.quantiles([0.5])[0]))
+        rows.append(cells)
+    head = ["recipe", "images", *states, *(text(metric_of(name).title) for name in metrics)]
+    made = table(head, rows, numbers=range(1, len(head)))
+    note = "measures are medians" if metrics else ""
+    return card("recipes", "Recipes", made, note=note)
 
 
 # A recipe.
 
 
-def _recipe(number: int, section: Section) -> str:
-    recipe = section.recipe
+def _recipes(page: Page, vectors: Mapping[str, int]) -> list[str]:
+    """The sections of the recipes; as many images as the page can hold."""
+    sections: list[str] = []
+    used = largest = 0
+    for number, (name, recipe) in enumerate(page.tally.recipes.items()):
+        if not _has_section(page.tally, recipe):
+            continue
+        fits = used + largest < MAX_BYTES
+        shown = page.shown.get(name, Shown()) if fits else Shown()
+        # the colours of the parts are told once
+        labels = [] if sections else page.labels
+        sections.append(_recipe(number, recipe, shown, vectors, labels))
+        used += len(sections[-1])
+        largest = max(largest, len(sections[-1]))
+    return sections
+
+
+def _has_section(tally: RunTally, recipe: RecipeTally) -> bool:
+    """Unedited samples are the inputs that the sections of the other recipes show."""
+    others = any(other.count for other in tally.recipes.values() if other is not recipe)
+    return bool(recipe.count) and not (recipe.name == SOURCE_RECIPE and others)
+
+
+def _recipe(
+    number: int,
+    recipe: RecipeTally,
+    shown: Shown,
+    vectors: Mapping[str, int],
+    labels: Sequence[tuple[str, tuple[int, int, int]]],
+) -> str:
+    title = " + ".join(_linked(term, vectors) for term in recipe.terms) or _terms(recipe)
+    note = f"{recipe.count:,} image{'' if recipe.count == 1 else 's'}"
+    if len(shown.spread) < recipe.count:
+        note += f", {len(shown.spread) or 'none'} of them shown"
+    body = _key(labels) if shown.spread else "<p></p>"
+    with_scales = any(isinstance(term.scale, str) for term in recipe.terms)
+    for heading, samples in (
+        ("", shown.spread),
+        ("Most changed outside the region", shown.worst),
+        ("Least changed outside the region", shown.best),
+    ):
+        if samples:
+            figures = "".join(_figure(sample, with_scales=with_scales) for sample in samples)
+            body += (
+                f"<h3>{heading}</h3>" if heading else ""
+            ) + f'<div class="grid">{figures}</div>'
+    return card(f"recipe-{number}", title, body, note=note)
+
+
+def _linked(term: Term, vectors: Mapping[str, int]) -> str:
+    """A vector and its scale; the vector leads to what is known of it."""
+    address = text(term.address)
+    if term.address in vectors:
+        address = f'<a href="#vector-{vectors[term.address]}">{address}</a>'
+    return f"{address} × {text(scale_text(term))}"
+
+
+def _key(labels: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
+    """What the four pictures are, and the colours of the parts."""
     chips = "".join(
-        f'<span class="chip">{_text(term.address)} <b>× {scale_text(term)}</b></span>'
+        f'<span class="part"><i style="background:#{red:02x}{green:02x}{blue:02x}"></i>'
+        f"{text(name)}</span>"
+        for name, (red, green, blue) in labels
+    )
+    parts = f'<span class="parts">{chips}</span>' if chips else ""
+    return f'<div class="legend"><b>input · edited · mask · changed pixels</b>{parts}</div>'
+
+
+def _figure(sample: Sample, *, with_scales: bool) -> str:
+    name = sample.source.replace("\\", "/").rpartition("/")[2]
+    changed = sample.changed
+    share = "" if changed is None else f"{changed.share:.1%} changed"
+    pictures = (
+        photograph(sample.before, "before", f"input {name}")
+        + photograph(sample.after, "after", f"edited {name}")
+        + exact_picture(sample.mask, "mask", f"mask of {name}")
+        + photograph(
+            None if changed is None else changed.picture, "changed", f"changed pixels of {name}"
+        )
+    )
+    lines = []
+    if with_scales:
+        lines.append(", ".join(f"{_name(term)} × {_short_scale(term)}" for term in sample.terms))
+    measured = [
+        f"{metric_of(key).short} {number_text(sample.metrics[key])}"
+        for key in in_order(sample.metrics)
+        if not key.endswith("num_steps")
+    ]
+    lines += [*filter(None, [share]), *measured]
+    caption = "".join(f'<span title="{text(line)}">{text(line)}</span>' for line in lines[:6])
+    return (
+        f'<figure><div class="row">{pictures}</div><figcaption>'
+        f'<b title="{text(sample.source)}">{text(name)}</b>{caption}</figcaption></figure>'
+    )
+
+
+def _name(term: Term) -> str:
+    """The vector without its class and version."""
+    return term.address.rpartition("/")[2].partition("@")[0]
+
+
+def _short_scale(term: Term) -> str:
+    if isinstance(term.scale, str):
+        return term.scale
+    return number_text(term.scale).replace("-", "−")
+
+
+def _terms(recipe: RecipeTally) -> str:
+    """The recipe's vectors and scales in words, or its name where it has none; HTML."""
+    if not recipe.terms:
+        return text(recipe.name or "no edit")
+    return " + ".join(
+        f"{text(term.address.rpartition('/')[2])} × {text(scale_text(term))}"
         for term in recipe.terms
     )
-    charts = "".join(
-        _histogram(name, values)
-        for name in by_interest(recipe.metrics)[:MAX_HISTOGRAMS]
-        # a number of steps is worth a picture only where images stopped early
-        if len(set(values := recipe.metrics[name])) > 1 or not name.endswith("num_steps")
-    )
-    figures = "".join(_figure(sample) for sample in section.samples)
-    shown = len(section.samples)
-    note = f"{recipe.count:,} image{'' if recipe.count == 1 else 's'}"
-    if shown < recipe.count:
-        note += f", {shown} of them shown"
-    return (
-        f'<section class="card" id="recipe-{number}"><div class="head"><h2>'
-        f"{_text(describe_recipe(recipe))}</h2>"
-        f'<span class="note">{note} · before, after, mask</span></div>'
-        f'<div class="chips">{chips}</div>'
-        + (f'<div class="charts">{charts}</div>' if charts else "")
-        + (f'<div class="grid">{figures}</div>' if figures else "")
-        + "</section>"
-    )
-
-
-def _figure(sample: Sample) -> str:
-    name = sample.source.replace("\\", "/").rpartition("/")[2]
-    pictures = (
-        _picture(sample.before, "before", lossless=False)
-        + _picture(sample.after, "after", lossless=False)
-        + _picture(sample.mask, "mask", lossless=True)
-    )
-    texts = [
-        f"{_text(metric_label(key))} {number_text(sample.metrics[key])}"
-        for key in by_interest(sample.metrics)
-    ]
-    return (
-        f'<figure><div class="triple">{pictures}</div>'
-        f'<figcaption title="{_text(sample.source)}"><b>{_text(name)}</b>'
-        f'<span title="{"&#10;".join(texts)}">{" · ".join(texts[:2])}</span>'
-        "</figcaption></figure>"
-    )
-
-
-def _picture(picture: Image.Image | None, role: str, *, lossless: bool) -> str:
-    if picture is None:
-        return f'<span class="missing" title="no {role} image">–</span>'
-    stream = io.BytesIO()
-    if lossless:
-        picture.quantize(256).save(stream, "PNG", optimize=True)
-    else:
-        picture.save(stream, "JPEG", quality=90, subsampling=0)
-    kind = "png" if lossless else "jpeg"
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
-    return f'<img class="{role}" alt="{role}" loading="lazy" src="data:image/{kind};base64,{data}">'
-
-
-def _histogram(name: str, values: array[float]) -> str:
-    """Counts over equal steps between the lowest and the highest value, the median marked."""
-    width, height = _HISTOGRAM
-    numbers = np.asarray(values, np.float64)
-    low, high, median = float(numbers.min()), float(numbers.max()), float(np.median(numbers))
-    if high > low:
-        counts, _ = np.histogram(numbers, bins=_BINS, range=(low, high))
-        place = width * (median - low) / (high - low)
-    else:
-        counts = np.zeros(_BINS, np.int64)
-        counts[_BINS // 2] = len(numbers)
-        place = width * (_BINS // 2 + 0.5) / _BINS
-    step, tallest = width / _BINS, max(1, int(counts.max()))
-    bars = "".join(
-        f'<rect x="{position * step + 0.5:.1f}" y="{height - height * count / tallest:.1f}" '
-        f'width="{step - 1:.1f}" height="{height * count / tallest:.1f}" rx="1"/>'
-        for position, count in enumerate(counts.tolist())
-        if count
-    )
-    label = f"{_text(metric_label(name))}: median {number_text(median)}, n={len(numbers)}"
-    return (
-        f'<div class="chart"><h3>{_text(metric_label(name))}<b>{number_text(median)}</b></h3>'
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{bars}'
-        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="0" y2="{height}"/></svg>'
-        f"<p><span>{number_text(low)}</span><span>median of {len(numbers):,}</span>"
-        f"<span>{number_text(high)}</span></p></div>"
-    )
-
-
-# What gave no image, and how the run was set.
-
-
-def _leftovers(title: str, file_name: str, leftovers: Leftovers) -> str:
-    if not leftovers.total:
-        return ""
-    rows = "".join(
-        f"<tr><td>{_text(row.get('source', ''))}</td><td>{_text(row.get('recipe') or '')}</td>"
-        f"<td>{_text(row.get('reason', ''))}</td></tr>"
-        for row in leftovers.first
-    )
-    more = leftovers.total - len(leftovers.first)
-    note = f'<p class="note">and {more:,} more in {file_name}</p>' if more > 0 else ""
-    return (
-        f'<section class="card"><h2>{title} <span class="count">{leftovers.total:,}</span></h2>'
-        '<div class="scroll"><table><thead><tr><th>source</th><th>recipe</th><th>reason</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>{note}</section>"
-    )
-
-
-def _settings(run: Mapping[str, Any]) -> str:
-    if not run:
-        return ""
-    rows = "".join(
-        f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in _flat(run)
-    )
-    return (
-        '<section class="card"><h2>Settings and provenance</h2><div class="scroll">'
-        f'<table class="facts"><tbody>{rows}</tbody></table></div></section>'
-    )
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Names and values of a record, objects within it opened, lists as one line of JSON."""
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            yield from _flat(inner, f"{prefix}{key}.")
-        elif isinstance(inner, str):
-            yield f"{prefix}{key}", inner
-        else:
-            yield f"{prefix}{key}", json.dumps(inner, ensure_ascii=False, default=str)

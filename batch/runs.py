@@ -9,20 +9,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Engine, Row, delete, exists, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from batch.boxes import Box
 from batch.entities import ACTIVE_STATES, ItemRow, RunCounts, RunRecord
 from batch.errors import RunConflictError, RunNotFoundError
 from batch.models import Chunk, Run, RunInput, RunItem
 from batch.naming import display_path
+from batch.pace import planned_chunk_size
 from batch.plan import PlannedInput, RunPlan, cut_chunks
-from batch.settings import engine_version
+from batch.settings import Priority
 from registry.database import now, reading, transaction
+from registry.release import engine_version
 
 OPEN_CHUNK_STATES = ("pending", "leased")
 _ROWS_AT_A_TIME = 5_000
+# of an item and of its input, as `items` streams them
+_ITEM_COLUMNS = (
+    *(RunItem.recipe_position, RunItem.state, RunItem.reason, RunItem.content_key),
+    *(RunItem.file_name, RunItem.mask_file_name, RunItem.metrics, RunItem.result),
+    *(RunInput.position, RunInput.relative_path_bytes, RunInput.output_name, RunInput.size),
+    *(RunInput.mtime_ns, RunInput.seed, RunInput.digest, RunInput.box, RunInput.job),
+)
 
 
 class Runs:
@@ -38,7 +48,7 @@ class Runs:
             RunConflictError: another run is active in this output folder.
         """
         run_id = uuid.uuid4().hex
-        chunks = cut_chunks(len(inputs), plan.settings.planned_chunk_size)
+        chunks = cut_chunks(len(inputs), planned_chunk_size(plan))
         try:
             with transaction(self.engine) as session:
                 session.add(_run_row(run_id, plan, len(inputs)))
@@ -59,7 +69,7 @@ class Runs:
         return self.get(run_id)
 
     def get(self, run_id: str) -> RunRecord:
-        """The run of an id, or of the first letters of one.
+        """The run of an id or of the first letters of one, or the latest of an output folder.
 
         Raises:
             RunNotFoundError: none has it, or several do.
@@ -69,8 +79,15 @@ class Runs:
             rows = session.scalars(query).all() if run_id else []
             if len(rows) == 1:
                 return _record(rows[0])
-        problem = "several runs" if rows else "no run"
-        raise RunNotFoundError(f"run: {problem} with the id {run_id!r} (see `editvec batch list`)")
+        if not rows and run_id:
+            # as it was typed; the folder may be gone from the disk
+            known = self.latest_in(Path(os.path.realpath(run_id)))
+            if known is not None:
+                return known
+        problem = "several runs have" if rows else "no run has"
+        raise RunNotFoundError(
+            f"run: {problem} the id or output folder {run_id!r} (see `editvec batch list`)"
+        )
 
     def latest(self, *, limit: int = 100) -> list[RunRecord]:
         """The latest runs, the newest first."""
@@ -128,8 +145,9 @@ class Runs:
         self, run_id: str, *, states: Sequence[str], first: int = 0, count: int | None = None
     ) -> Iterator[ItemRow]:
         """Streams the items in some states, in the order of inputs and recipes."""
+        # columns and not entities: a run may have millions of items
         query = (
-            select(RunItem, RunInput)
+            select(*_ITEM_COLUMNS)
             .join(
                 RunInput,
                 (RunInput.run_id == RunItem.run_id) & (RunInput.position == RunItem.position),
@@ -141,16 +159,17 @@ class Runs:
         if count is not None:
             query = query.where(RunItem.position < first + count)
         with reading(self.engine) as session:
-            for item, source in session.execute(query):
+            for row in session.execute(query):
                 yield ItemRow(
-                    input=_input(source),
-                    recipe_position=item.recipe_position,
-                    state=item.state,
-                    reason=item.reason,
-                    content_key=item.content_key,
-                    file_name=item.file_name,
-                    mask_file_name=item.mask_file_name,
-                    metrics=item.metrics,
+                    input=_input(row),
+                    recipe_position=row.recipe_position,
+                    state=row.state,
+                    reason=row.reason,
+                    content_key=row.content_key,
+                    file_name=row.file_name,
+                    mask_file_name=row.mask_file_name,
+                    metrics=row.metrics,
+                    result=row.result,
                 )
 
     # --- changes of state ---
@@ -172,6 +191,13 @@ class Runs:
                 .where(Run.id == run_id, Run.state == "paused")
                 .values(state="running", reason=None)
             )
+
+    def set_priority(self, run_id: str, priority: Priority) -> None:
+        """Has the chunks of a run taken sooner or later; messages about them are sent anew."""
+        with transaction(self.engine) as session:
+            waiting = (Chunk.run_id == run_id) & (Chunk.state == "pending")
+            session.execute(update(Chunk).where(waiting).values(published_at=None))
+            session.execute(update(Run).where(Run.id == run_id).values(priority=priority))
 
     def request_cancel(self, run_id: str) -> bool:
         """Asks for a stop: no further chunk is claimed, no further mini-batch begun.
@@ -204,10 +230,8 @@ class Runs:
                 return run.state
             if run.cancel_requested:
                 _cancel_pending(session, run)
-            open_chunks = select(func.count()).where(
-                Chunk.run_id == run_id, Chunk.state.in_(OPEN_CHUNK_STATES)
-            )
-            if session.scalar(open_chunks):
+            is_open = exists().where(Chunk.run_id == run_id, Chunk.state.in_(OPEN_CHUNK_STATES))
+            if session.scalar(select(is_open)):
                 return None
             counts = _counts(session, run_id)
             if counts.cancelled:
@@ -266,6 +290,7 @@ def _run_row(run_id: str, plan: RunPlan, input_count: int) -> Run:
         input_count=input_count,
         recipe_count=len(plan.recipes),
         cancel_requested=False,
+        priority=Priority.NORMAL,
         engine_version=engine_version(),
         created_at=now(),
     )
@@ -281,6 +306,8 @@ def _input_row(run_id: str, one: PlannedInput) -> dict[str, Any]:
         "size": one.size,
         "mtime_ns": one.mtime_ns,
         "seed": one.seed,
+        "box": None if one.box is None else one.box.to_json(),
+        "job": one.job,
     }
 
 
@@ -302,6 +329,7 @@ def _record(row: Run) -> RunRecord:
         plan_digest=row.plan_digest,
         input_count=row.input_count,
         cancel_requested=row.cancel_requested,
+        priority=Priority(row.priority),
         engine_version=row.engine_version,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -309,7 +337,7 @@ def _record(row: Run) -> RunRecord:
     )
 
 
-def _input(row: RunInput) -> PlannedInput:
+def _input(row: RunInput | Row[Any]) -> PlannedInput:
     return PlannedInput(
         position=row.position,
         relative_path=row.relative_path_bytes,
@@ -318,6 +346,8 @@ def _input(row: RunInput) -> PlannedInput:
         mtime_ns=row.mtime_ns,
         seed=row.seed,
         digest=row.digest,
+        box=None if row.box is None else Box.from_json(row.box),
+        job=row.job,
     )
 
 

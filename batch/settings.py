@@ -7,11 +7,12 @@ import os
 import re
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from batch.errors import SettingsError
+from batch.image_format import ImageFormat
 
 LEASE_SECONDS = 120.0
 HEARTBEAT_SECONDS = 20.0
@@ -32,6 +33,14 @@ class Mode(StrEnum):
     OPTIMIZE = "optimize"
 
 
+class Priority(StrEnum):
+    """Whose chunks workers take first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class Space(StrEnum):
     """The latent space of an embedding."""
 
@@ -44,6 +53,7 @@ class Composite(StrEnum):
 
     NONE = "none"
     FEATHER = "feather"
+    GRADIENT = "gradient"
 
 
 class Fit(StrEnum):
@@ -52,6 +62,21 @@ class Fit(StrEnum):
     STRETCH = "stretch"
     CROP = "crop"
     PAD = "pad"
+
+
+class OutputSize(StrEnum):
+    """Of the outputs: the generator's, or the input picture's own."""
+
+    GENERATOR = "generator"
+    ORIGINAL = "original"
+
+
+class Output(StrEnum):
+    """How the outputs lie in the output folder."""
+
+    IMAGEFOLDER = "imagefolder"
+    COCO = "coco"
+    WEBDATASET = "webdataset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +137,17 @@ class RunSettings:
         seed: of a generated run.
         count: number of sampled inputs; 0 in a run over a folder.
         truncation_psi: of a generated run.
-        chunk_size: inputs per chunk.
+        chunk_size: inputs per chunk; 0 = by how long they take.
+        image_format: ``png``, ``jpeg:Q``, ``webp:Q`` or ``webp:lossless``; masks are always PNG.
+        output: how the outputs lie in the output folder.
+        max_leakage: reject beyond this perceptual distance outside the ROI; None = do not measure.
+        max_reconstruction: reject inputs whose reconstruction is beyond this perceptual distance.
+        max_uncertainty: reject beyond this label uncertainty, in nats.
+        min_success: reject below this IoU with the wanted mask, in mode optimize.
+        refine_auto: refine what `max_leakage` would reject, and judge it again.
+        output_size: of the outputs.
+        boxes: digest of the boxes that are edited in their pictures; None = whole pictures.
+        box_margin: what the view has around a box, as a share of the box.
     """
 
     mode: Mode = Mode.VECTOR
@@ -128,8 +163,20 @@ class RunSettings:
     count: int = 0
     truncation_psi: float = 1.0
     chunk_size: int = 0
+    image_format: str = "png"
+    output: Output = Output.IMAGEFOLDER
+    max_leakage: float | None = None
+    max_reconstruction: float | None = None
+    max_uncertainty: float | None = None
+    min_success: float | None = None
+    refine_auto: bool = False
+    output_size: OutputSize = OutputSize.GENERATOR
+    boxes: str | None = None
+    box_margin: float = 0.1
 
     def __post_init__(self) -> None:
+        # ``jpeg`` and ``jpeg:95`` are the same request
+        object.__setattr__(self, "image_format", str(self.parsed_format))
         _require_between("refine_steps", self.refine_steps, 1, MAX_STEPS)
         _require_between("optimize_steps", self.optimize_steps, 1, MAX_STEPS)
         _require_between("seed", self.seed, 0, 2**62)
@@ -142,6 +189,33 @@ class RunSettings:
                 "masks: mode optimize needs a folder of masks, other modes take none"
             )
         _ = self.embedding
+        self._check_gates()
+        self._check_photographs()
+
+    def _check_photographs(self) -> None:
+        if not (math.isfinite(self.box_margin) and 0 <= self.box_margin <= 10):
+            raise SettingsError(f"box_margin: expected 0 to 10, got {self.box_margin}")
+        if self.output_size is OutputSize.ORIGINAL and self.composite is Composite.NONE:
+            raise SettingsError(
+                "output_size: original adds the change to the picture: composite feather or "
+                "gradient, not none"
+            )
+        if self.count and (self.boxes or self.output_size is OutputSize.ORIGINAL):
+            raise SettingsError("output_size, boxes: sampled images have neither a size nor boxes")
+
+    def _check_gates(self) -> None:
+        for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise SettingsError(f"{name}: expected a number of 0 or more, got {value}")
+        if self.min_success is not None and self.mode is not Mode.OPTIMIZE:
+            raise SettingsError(
+                "min_success: only mode optimize has masks from outside to compare its results with"
+            )
+        if self.max_reconstruction is not None and self.count:
+            raise SettingsError("max_reconstruction: sampled images are their own reconstruction")
+        if self.refine_auto and (self.max_leakage is None or self.mode is not Mode.VECTOR):
+            raise SettingsError("refine auto: expected mode vector and a bound, --max-leakage")
 
     @property
     def embedding(self) -> Embedding:
@@ -149,13 +223,9 @@ class RunSettings:
         return Embedding.parse(self.embed, self.space)
 
     @property
-    def planned_chunk_size(self) -> int:
-        """Inputs per chunk: what was asked for, or by how long one input takes in this mode."""
-        if self.chunk_size:
-            return self.chunk_size
-        if self.mode is Mode.OPTIMIZE:
-            return 8
-        return 32 if self.mode is Mode.REFINE or self.embedding.num_steps else MAX_CHUNK_SIZE
+    def parsed_format(self) -> ImageFormat:
+        """The parsed image format."""
+        return ImageFormat.parse(self.image_format)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan."""
@@ -171,6 +241,8 @@ class RunSettings:
             ("space", Space),
             ("composite", Composite),
             ("fit", Fit),
+            ("output", Output),
+            ("output_size", OutputSize),
         ):
             if name in known:
                 known[name] = kind(known[name])
@@ -179,15 +251,7 @@ class RunSettings:
 
 def broker_url(home: Path) -> str:
     """The address of the broker: EDITVEC_BROKER_URL, or a folder under the home folder."""
-    return os.environ.get("EDITVEC_BROKER_URL") or f"filesystem://{home / 'broker'}"
-
-
-def engine_version() -> str:
-    """The version of this program, as runs and content keys record it."""
-    try:
-        return f"editvec {version('editvec')}"
-    except PackageNotFoundError:
-        return "editvec (not installed)"
+    return os.environ.get("EDITVEC_BROKER_URL") or f"filesystem://{quote(str(home / 'broker'))}"
 
 
 def _require_between(name: str, value: int, low: int, high: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,17 +11,30 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from batch.measuring import (
+    leakage_rows,
+    number,
+    rows_beyond,
+    success_rows,
+    uncertainty_rows,
+)
+from batch.original_size import Change, changes_of
 from batch.plan import RunPlan
 from batch.reading import Decoded
 from batch.recipe import Recipe
-from batch.settings import Composite, Mode
-from engine.compositing import composite
+from batch.settings import Composite, Mode, OutputSize
+from engine.compositing import CompositeMode, composite
 from engine.editing import EditSettings, apply_deltas
 from engine.editor import Editor
 from engine.images import to_images, to_pixels
 from engine.inversion import EmbedSettings
-from engine.metrics import leakage_psnr
 from registry.entities import Embedding
+
+_BLENDS: dict[Composite, CompositeMode] = {
+    Composite.NONE: "none",
+    Composite.FEATHER: "feather",
+    Composite.GRADIENT: "gradient",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +55,16 @@ class Prepared:
     """A mini-batch that is ready to be edited.
 
     Attributes:
+        positions: of the inputs in the run.
         images: what the edit is composited into, [N, 3, H, W] in [-1, 1].
         ws: [N, num_ws, w_dim].
         before: G(ws), [N, 3, H, W]; None where nothing needs it.
-        mask_before: labels of G(ws), [N, H, W]; None likewise.
+        mask_before: labels of G(ws), [N, H, W]; None likewise, and where no masks are made.
         wanted_masks: [N, H, W], of mode optimize.
         reconstruction: metrics of each reconstruction.
     """
 
+    positions: list[int]
     images: Tensor
     ws: Tensor
     before: Tensor | None
@@ -66,6 +80,7 @@ class Prepared:
             return None if tensor is None else tensor[index]
 
         return Prepared(
+            positions=[self.positions[row] for row in rows],
             images=self.images[index],
             ws=self.ws[index],
             before=pick(self.before),
@@ -81,38 +96,81 @@ class Variant(NamedTuple):
     Attributes:
         images: [N, 3, H, W] in [-1, 1], before rounding.
         pixels: uint8 [N, H, W, 3].
-        masks: int64 [N, H, W].
+        masks: label indices [N, H, W]; None of a class that makes no masks.
         metrics: what was measured, for each.
+        changes: for outputs of the pictures' own sizes; None where nothing may change.
     """
 
     images: npt.NDArray[np.float32]
     pixels: npt.NDArray[np.uint8]
-    masks: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.integer[Any]] | None
     metrics: list[dict[str, Any]]
+    changes: list[Change] | None = None
+
+
+class _Target(NamedTuple):
+    """What a recipe may touch: parts, and painted pixels, bool [H, W]."""
+
+    roi_labels: Sequence[str]
+    brush: Tensor | None
+
+    @property
+    def is_given(self) -> bool:
+        """False for a recipe without edits, which touches nothing."""
+        return bool(self.roi_labels) or self.brush is not None
+
+
+class _Seen(NamedTuple):
+    """Pictures of latents; masks and uncertainty where they are made."""
+
+    images: Tensor
+    mask: Tensor | None
+    uncertainty: Tensor | None = None
+
+
+class _Edited(NamedTuple):
+    """Pictures of edited latents, before compositing, and what was measured of them."""
+
+    images: Tensor
+    masks: Tensor | None
+    roi: Tensor | None = None
+    leakage: Sequence[dict[str, float | None]] = ()
+    success: Sequence[float | None] | None = None
+    uncertainty: Sequence[float | None] | None = None
 
 
 class VariantMaker:
     """Makes the variants of one run with one loaded class."""
 
     def __init__(
-        self, editor: Editor, plan: RunPlan, deltas: Mapping[str, npt.NDArray[np.float32]]
+        self,
+        editor: Editor,
+        plan: RunPlan,
+        deltas: Mapping[str, npt.NDArray[np.float32]],
+        brushes: Mapping[str, npt.NDArray[np.bool_]],
     ) -> None:
         """Makes the maker.
 
         Args:
             editor: the loaded class.
             plan: the run's plan.
-            deltas: [num_ws, w_dim] of every vector of the plan, by address.
+            deltas: [num_ws, w_dim] of every vector of the plan, by its term.
+            brushes: painted pixels [H, W] of every brush of the plan, by digest.
         """
         self.editor = editor
         self.plan = plan
         self._deltas = {
-            address: torch.as_tensor(delta, device=editor.device)
-            for address, delta in deltas.items()
+            term: torch.as_tensor(delta, device=editor.device) for term, delta in deltas.items()
         }
+        self._brushes = {
+            digest: torch.as_tensor(painted, device=editor.device)
+            for digest, painted in brushes.items()
+        }
+        # what waits to be written holds masks: indices of most classes fit into bytes
+        self._mask_type = torch.uint8 if len(editor.bundle.labels) <= 256 else torch.int32
         settings = plan.settings
-        self._needs_before = (
-            settings.composite is not Composite.NONE or settings.mode is not Mode.VECTOR
+        self._needs_before = settings.composite is not Composite.NONE or any(
+            plan.mode_of(recipe) is not Mode.VECTOR for recipe in plan.recipes
         )
 
     def images_of(self, inputs: Sequence[Decoded]) -> Tensor:
@@ -184,7 +242,7 @@ class VariantMaker:
         """
         before = mask_before = None
         if self._needs_before or images is None:
-            made = self.editor.synthesize_with_mask(latents.ws)
+            made = self._see(latents.ws)
             before, mask_before = made.images.clamp(-1, 1), made.mask
         masks = [one.wanted_mask for one in inputs if one.wanted_mask is not None]
         wanted = None
@@ -193,6 +251,7 @@ class VariantMaker:
         base = before if images is None else images
         assert base is not None
         return Prepared(
+            positions=[one.input.position for one in inputs],
             images=base,
             ws=latents.ws,
             before=before,
@@ -201,43 +260,126 @@ class VariantMaker:
             reconstruction=latents.reconstruction,
         )
 
-    def make(self, prepared: Prepared, recipe: Recipe) -> Variant:
+    def _see(self, ws: Tensor, *, with_uncertainty: bool = False) -> _Seen:
+        """Pictures of latents, with masks where the class has a segmentation branch."""
+        if self.editor.segmentation is None:
+            return _Seen(self.editor.synthesize(ws), None)
+        return _Seen(*self.editor.synthesize_with_mask(ws, with_uncertainty=with_uncertainty))
+
+    def make(self, prepared: Prepared, recipe_position: int) -> Variant:
         """Applies one recipe to a mini-batch."""
-        roi_labels = self.plan.settings.roi or recipe.roi_labels
-        edited_ws = self._edited_ws(prepared, recipe, roi_labels)
-        made = self.editor.synthesize_with_mask(edited_ws)
-        images, masks = made.images, made.mask
+        recipe = self.plan.recipes[recipe_position]
+        target = self._target(recipe)
+        edited_ws = self._edited_ws(prepared, recipe_position, target)
+        edited = self._synthesize(prepared, edited_ws, recipe, target)
         metrics: list[dict[str, Any]] = [
             {"reconstruction": row} if row else {} for row in prepared.reconstruction
         ]
-        if prepared.before is not None and prepared.mask_before is not None and roi_labels:
-            roi = self.editor.roi(prepared.mask_before, masks, roi_labels, dilation=recipe.dilation)
-            leakage = leakage_psnr(images.clamp(-1, 1), prepared.before, roi)
-            for row, value in zip(metrics, leakage.tolist(), strict=True):
-                row["leakage"] = {"psnr": number(value)}
-            if self.plan.settings.composite is not Composite.NONE:
-                images = composite(prepared.images, images, roi, mode="feather")
+        if self.plan.settings.refine_auto and edited.leakage and recipe.edits:
+            edited = self._refine_leaking(prepared, edited_ws, recipe, target, edited, metrics)
+        _add_measures(metrics, edited)
+        images, masks, roi, changes = edited.images, edited.masks, edited.roi, None
+        if roi is not None and masks is not None and prepared.mask_before is not None:
+            blend = _BLENDS[self.plan.settings.composite]
+            if blend != "none":
+                images = composite(prepared.images, images, roi, mode=blend)
                 masks = torch.where(roi[:, 0], masks, prepared.mask_before)
+            if self.plan.settings.output_size is OutputSize.ORIGINAL:
+                assert prepared.before is not None
+                is_gradient = blend == "gradient"
+                changes = changes_of(prepared.before, edited.images, roi, is_gradient=is_gradient)
         return Variant(
+            changes=changes,
             images=images.float().cpu().numpy(),
             pixels=np.asarray(to_pixels(images.nan_to_num())),
-            masks=masks.cpu().numpy(),
+            masks=None if masks is None else masks.to(self._mask_type).cpu().numpy(),
             metrics=metrics,
         )
 
-    def _edited_ws(self, prepared: Prepared, recipe: Recipe, roi_labels: Sequence[str]) -> Tensor:
-        """The latents after a recipe's edits, in the run's mode."""
+    def _synthesize(
+        self, prepared: Prepared, edited_ws: Tensor, recipe: Recipe, target: _Target
+    ) -> _Edited:
+        """The pictures of edited latents, with their masks, ROI and measures."""
         settings = self.plan.settings
+        is_new = edited_ws is not prepared.ws or settings.max_uncertainty is not None
+        if not is_new and prepared.before is not None:
+            return _Edited(prepared.before, prepared.mask_before)  # the unedited sample
+        made = self._see(edited_ws, with_uncertainty=settings.max_uncertainty is not None)
+        edited = _Edited(made.images, made.mask)
+        if made.uncertainty is not None:
+            edited = edited._replace(uncertainty=uncertainty_rows(made.uncertainty))
+        if prepared.before is None or prepared.mask_before is None or not target.is_given:
+            return edited
+        assert made.mask is not None
+        roi = self.editor.roi(
+            prepared.mask_before, made.mask, target.roi_labels, recipe.dilation, brush=target.brush
+        )
+        leaked = leakage_rows(
+            self.editor,
+            made.images,
+            prepared.before,
+            roi,
+            with_perceptual=settings.max_leakage is not None,
+        )
+        reached = None
+        if prepared.wanted_masks is not None and target.roi_labels:
+            wanted = prepared.wanted_masks
+            reached = success_rows(self.editor, made.mask, wanted, roi, target.roi_labels)
+        return edited._replace(roi=roi, leakage=leaked, success=reached)
+
+    def _refine_leaking(
+        self,
+        prepared: Prepared,
+        edited_ws: Tensor,
+        recipe: Recipe,
+        target: _Target,
+        edited: _Edited,
+        metrics: Sequence[dict[str, Any]],
+    ) -> _Edited:
+        """Refines what leaks beyond the bound, and makes these pictures again."""
+        assert self.plan.settings.max_leakage is not None
+        places = rows_beyond(edited.leakage, self.plan.settings.max_leakage)
+        if not len(places):
+            return edited
+        ws = edited_ws.clone()
+        some = prepared.select(places.tolist())
+        ws[places] = self._refined(some.ws, ws[places], recipe, target)
+        for place in places.tolist():
+            metrics[place]["refined_steps"] = self.plan.refine_steps_of(recipe)
+        return self._synthesize(prepared, ws, recipe, target)
+
+    def _refined(self, ws: Tensor, edited_ws: Tensor, recipe: Recipe, target: _Target) -> Tensor:
+        settings = EditSettings.for_mode(
+            "refine", num_steps=self.plan.refine_steps_of(recipe), dilation=recipe.dilation
+        )
+        return self.editor.refine(
+            ws, edited_ws, roi_labels=target.roi_labels, brush=target.brush, settings=settings
+        )
+
+    def _target(self, recipe: Recipe) -> _Target:
+        """What a recipe may touch: what its vectors say, unless the run says it."""
+        if self.plan.settings.roi:
+            return _Target(self.plan.settings.roi, None)
+        brushes = [self._brushes[digest] for digest in recipe.brush_digests]
+        return _Target(recipe.roi_labels, torch.stack(brushes).any(dim=0) if brushes else None)
+
+    def _scales(self, prepared: Prepared, recipe_position: int) -> Tensor:
+        """How far each input goes along each vector of a recipe, [N, edits]."""
+        scales = [
+            [edit.scale for edit in self.plan.edits_of(recipe_position, position)]
+            for position in prepared.positions
+        ]
+        return torch.tensor(scales, device=prepared.ws.device)
+
+    def _edited_ws(self, prepared: Prepared, recipe_position: int, target: _Target) -> Tensor:
+        """The latents after a recipe's edits, in the run's mode."""
+        settings, recipe = self.plan.settings, self.plan.recipes[recipe_position]
         ws = prepared.ws
         if recipe.edits:
-            deltas = torch.stack([self._deltas[edit.vector.address] for edit in recipe.edits])
-            scales = torch.tensor([edit.scale for edit in recipe.edits], device=ws.device)
-            ws = apply_deltas(ws, deltas, scales)
-            if settings.mode is Mode.REFINE:
-                refining = EditSettings.for_mode(
-                    "refine", num_steps=settings.refine_steps, dilation=recipe.dilation
-                )
-                ws = self.editor.refine(prepared.ws, ws, roi_labels=roi_labels, settings=refining)
+            deltas = torch.stack([self._deltas[edit.vector.term] for edit in recipe.edits])
+            ws = apply_deltas(ws, deltas, self._scales(prepared, recipe_position))
+            if self.plan.mode_of(recipe) is Mode.REFINE:
+                ws = self._refined(prepared.ws, ws, recipe, target)
         if settings.mode is Mode.OPTIMIZE and prepared.wanted_masks is not None:
             optimizing = EditSettings.for_mode(
                 "optimize", num_steps=settings.optimize_steps, dilation=recipe.dilation
@@ -246,10 +388,22 @@ class VariantMaker:
                 prepared.images,
                 ws,
                 prepared.wanted_masks,
-                roi_labels=roi_labels,
+                roi_labels=target.roi_labels,
+                brush=target.brush,
                 settings=optimizing,
             )
         return ws
+
+
+def _add_measures(metrics: Sequence[dict[str, Any]], edited: _Edited) -> None:
+    """Writes what was measured into the rows of the items."""
+    for name, values in (
+        ("leakage", edited.leakage),
+        ("success_iou", edited.success),
+        ("uncertainty", edited.uncertainty),
+    ):
+        for row, value in zip(metrics, values or (), strict=False):
+            row[name] = value
 
 
 def _measured(embedding: Embedding) -> dict[str, float | None]:
@@ -260,8 +414,3 @@ def _measured(embedding: Embedding) -> dict[str, float | None]:
     if embedding.perceptual_name is not None and embedding.perceptual_value is not None:
         measured[embedding.perceptual_name] = number(embedding.perceptual_value)
     return measured
-
-
-def number(value: float) -> float | None:
-    """A number that JSON can hold; None for the infinite and for what is none."""
-    return round(value, 6) if math.isfinite(value) else None

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from engine.editor import Editor
+from registry.addresses import parse_address
 from registry.config import RegistryConfig
-from registry.entities import parse_address
+from registry.entities import ClassModel, EditingVector
 from registry.store import Library
 
 
@@ -47,7 +48,18 @@ class Workbench:
             RegistryError: There is no such class, or its files are damaged.
             EngineError: Its networks cannot be loaded, or the device does not exist.
         """
-        model = self.library.get_class(parse_address(address).class_name)
+        return self._load(self.library.get_class(parse_address(address).class_name))
+
+    def editor_of(self, vector: EditingVector) -> Editor:
+        """The networks that a vector was made for, of its own version of the class.
+
+        Raises:
+            RegistryError: Their files are damaged.
+            EngineError: They cannot be loaded, or the device does not exist.
+        """
+        return self._load(self.library.get_class(f"{vector.class_name}@{vector.class_version}"))
+
+    def _load(self, model: ClassModel) -> Editor:
         if self._editor is None or self._editor.bundle.bundle_digest != model.bundle_digest:
             folder = self.library.materialise_bundle(model)
             self._editor = Editor.open(folder, device=self.device)

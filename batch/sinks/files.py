@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from batch.errors import DiskFullError
@@ -97,6 +97,35 @@ def raise_if_full(error: OSError, path: Path) -> None:
     """Raises DiskFullError if the error means that; otherwise does nothing."""
     if error.errno in _FULL:
         raise DiskFullError(f"output folder: no space left for {path}") from error
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """The relative paths of all files in a folder and its sub-folders, none if it is not there.
+
+    Of a folder that holds a million files, only the one that is looked at is in memory.
+    """
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        try:
+            entries = os.scandir(folder / place)
+        except OSError:  # whose files an audit then misses
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{place}{entry.name}/")
+                else:
+                    yield f"{place}{entry.name}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_filesystem(folder: Path) -> None:

@@ -1,0 +1,153 @@
+"""The manifests of a run: rows of JSON lines, and run.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from batch.entities import ItemRow, RunCounts, RunRecord
+from batch.plan import RunPlan
+from batch.runs import Runs
+from batch.sinks.files import FileWriter
+from registry.entities import ClassModel
+
+METADATA = "metadata.jsonl"
+REJECTED = "rejected.jsonl"
+FAILED = "failed.jsonl"
+RUN_FILE = "run.json"
+
+
+def write_manifests(
+    writer: FileWriter,
+    run: RunRecord,
+    runs: Runs,
+    *,
+    row: Callable[[ItemRow], dict[str, Any]],
+    summary: dict[str, Any],
+    others: Mapping[str, Iterable[bytes]] | None = None,
+) -> None:
+    """Writes every manifest of a run, streamed from SQL; run.json last of all.
+
+    Args:
+        writer: writes them.
+        run: the run; every chunk of it is decided.
+        runs: where its items are.
+        row: makes the line of a done item.
+        summary: what run.json says.
+        others: manifests of this kind of output: names and pieces of their bytes.
+
+    Raises:
+        DiskFullError: no space is left.
+    """
+
+    def leftovers(*states: str) -> Iterator[bytes]:
+        return lines(leftover_row(run.plan, item) for item in runs.items(run.id, states=states))
+
+    files = {
+        **(others or {}),
+        METADATA: lines(row(item) for item in runs.items(run.id, states=["done"])),
+        REJECTED: leftovers("rejected"),
+        FAILED: leftovers("failed", "quarantined"),
+        RUN_FILE: [json.dumps(summary, indent=2, ensure_ascii=False).encode() + b"\n"],
+    }
+    for name, parts in files.items():
+        writer.write_parts(run.plan.output_folder / name, parts)
+    writer.sync()
+
+
+def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
+    """One line of metadata.jsonl; the same keys in every row of a run.
+
+    Args:
+        plan: the plan of the run.
+        row: a done item.
+        source: what the manifest calls its input.
+    """
+    recipe, position = plan.recipes[row.recipe_position], row.input.position
+    edits = plan.edits_of(row.recipe_position, position)
+    values = {
+        "file_name": row.file_name,
+        **mask_of(row),
+        "source": source,
+        "recipe": recipe.name,
+        "vectors": [edit.to_json() for edit in edits],
+        "attributes": plan.attributes_of(row.recipe_position, position),
+        "metrics": {k: v for k, v in (row.metrics or {}).items() if k != "source_size"},
+        "verdict": "accepted",
+        "content_key": row.content_key,
+        **_photograph(plan, row),
+    }
+    if row.input.seed is None:
+        return values
+    return values | {"seed": row.input.seed, "sample": row.input.position}
+
+
+def mask_of(row: ItemRow) -> dict[str, Any]:
+    """Where the mask of an item lies; nothing in runs of a class that makes no masks."""
+    return {} if row.mask_file_name is None else {"mask_file_name": row.mask_file_name}
+
+
+def _photograph(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
+    """The size of the upright input picture and the box in it, in runs where these matter."""
+    values: dict[str, Any] = {}
+    size = (row.metrics or {}).get("source_size")
+    if size is not None:
+        values |= {"source_width": size[0], "source_height": size[1]}
+    if plan.settings.boxes is not None and (box := row.input.box) is not None:
+        values |= {"box": list(box[:4]), "box_label": box.label, "box_id": box.id}
+    return values
+
+
+def leftover_row(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
+    """One line of rejected.jsonl or failed.jsonl."""
+    return {
+        "source": row.input.source,
+        "recipe": plan.recipes[row.recipe_position].name,
+        "state": row.state,
+        "reason": row.reason,
+        "metrics": row.metrics,
+        **_photograph(plan, row),
+    }
+
+
+def run_summary(
+    run: RunRecord, model: ClassModel, counts: RunCounts, *, state: str, finished_at: datetime
+) -> dict[str, Any]:
+    """What run.json says: plan, digests, versions, counts, and the label scheme."""
+    started_at = run.started_at or finished_at
+    return {
+        "run_id": run.id,
+        "state": state,
+        "kind": run.kind,
+        "class": run.plan.class_address,
+        "generator_digest": run.plan.generator_digest,
+        "bundle_digest": run.plan.bundle_digest,
+        "input_folder": None if run.plan.input_folder is None else _text(run.plan.input_folder),
+        "output_folder": _text(run.plan.output_folder),
+        "settings": run.plan.settings.to_json(),
+        "recipes": [recipe.to_json() for recipe in run.plan.recipes],
+        "labels": [
+            {"index": label.index, "name": label.name, "color": list(label.color)}
+            for label in model.labels
+        ],
+        "counts": {"inputs": run.input_count, **counts.to_json()},
+        "plan_digest": run.plan_digest,
+        "engine_version": run.engine_version,
+        "created_at": run.created_at.isoformat(),
+        "started_at": started_at.isoformat(),
+        "finished_at": finished_at.isoformat(),
+        "seconds": round((finished_at - started_at).total_seconds(), 3),
+    }
+
+
+def lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """JSON lines."""
+    for row in rows:
+        yield json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _text(path: Path) -> str:
+    return str(path).encode("utf-8", "backslashreplace").decode()
