@@ -1,7 +1,6 @@
 """The encoder: first on the codes of renders, then also through the frozen generator."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -9,14 +8,16 @@ from torch import Tensor
 
 from avatars import codes
 from avatars.checkpoints import load_state, save_state
-from avatars.dataset import Renders, as_images, batches, w_codes
+from avatars.dataset import Renders, as_images, w_codes
 from avatars.stages.generator import CONFIG
 from avatars.stages.supervised import augmented, fit
 from engine.config import EncoderConfig
 from engine.encoder import Encoder
 from engine.generator import Generator
 from engine.perceptual import PerceptualDistance
-from engine.training.encoder import EncoderStep, EncoderTraining, train_encoder
+from engine.training.chance import epoch_indices, step_generator
+from engine.training.encoder import EncoderBatch, EncoderTrainee, EncoderTraining
+from engine.training.loop import TrainingProgress, run_training
 
 _log = logging.getLogger(__name__)
 
@@ -61,32 +62,41 @@ def train(
     )
     assert isinstance(warm, Encoder)
     settings = EncoderTraining(
-        num_steps=JOINT_STEPS, learning_rate=3e-4, mse_weight=10, perceptual_weight=1, ws_weight=0.5
+        JOINT_STEPS, learning_rate=3e-4, mse_weight=10, perceptual_weight=1, ws_weight=0.5
     )
-    averaged = train_encoder(
-        warm.requires_grad_(True),
-        generator.synthesis,
-        _batches(renders, w, device=device, seed=seed),
+
+    def batch(step: int) -> EncoderBatch:
+        index = epoch_indices(len(w), size=JOINT_BATCH, seed=seed, step=step)
+        noise = step_generator(seed, step, stream=2)
+        images = augmented(as_images(renders.pixels[index.numpy()]), noise)
+        ws = codes.to_ws(w[index], num_ws=CONFIG.num_ws)
+        return EncoderBatch(images.to(device), ws.to(device))
+
+    trainee = EncoderTrainee(
+        ENCODER,
+        generator,
+        batch,
         perceptual=perceptual,
         settings=settings,
-        on_step=_report,
+        seed=seed,
+        start=warm.state_dict(),
     )
-    save_state(path, JOINT_STEPS, averaged.state_dict())
-    return averaged
+    run_training(
+        trainee,
+        work / "encoder_joint",
+        num_steps=JOINT_STEPS,
+        settings={"seed": seed, **settings.to_json()},
+        memory_advice=f"lower JOINT_BATCH ({JOINT_BATCH} now)",
+        on_progress=_report,
+    )
+    save_state(path, JOINT_STEPS, trainee.result.state_dict())
+    return trainee.result
 
 
-def _batches(
-    renders: Renders, w: Tensor, *, device: str, seed: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    noise = torch.Generator().manual_seed(seed)
-    for index in batches(len(w), size=JOINT_BATCH, seed=seed + 1):
-        images = augmented(as_images(renders.pixels[index.numpy()]), noise)
-        yield images.to(device), codes.to_ws(w[index].to(device), num_ws=CONFIG.num_ws)
-
-
-def _report(step: EncoderStep) -> None:
-    if (step.step + 1) % 200 == 0:
+def _report(progress: TrainingProgress) -> None:
+    if progress.metrics and progress.step % 200 == 1:
         _log.info(
             "  encoder step %d/%d loss %.4f mse %.5f perceptual %.4f ws %.4f",
-            *(step.step + 1, JOINT_STEPS, step.loss, step.mse, step.perceptual, step.ws_mse),
+            *(progress.step, progress.num_steps),
+            *(progress.metrics[name] for name in ("loss", "mse", "perceptual", "ws_mse")),
         )

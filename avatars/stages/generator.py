@@ -20,19 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avatars import codes
-from avatars.checkpoints import (
-    adam_tensors,
-    load_state,
-    restore_adam,
-    save_state,
-    with_prefix,
-    without_prefix,
-)
+from avatars.checkpoints import load_state, save_state
 from avatars.dataset import Renders, as_images, batches, w_codes
 from avatars.render import LABELS
 from engine.config import GeneratorConfig
 from engine.generator import Generator
 from engine.training.averages import update_average
+from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
 
 _log = logging.getLogger(__name__)
 

@@ -59,7 +59,7 @@ def train(
         masks,
         SEGMENTATION,
         settings=SegmentationTraining(),
-        generator=torch.Generator().manual_seed(seed),
+        seed=seed,
     )
     save_state(path, 0, tensors)
     return tensors
