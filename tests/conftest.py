@@ -1,6 +1,7 @@
 """Fixtures that all tests share: an isolated home, and the services where they run."""
 
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heard_interrupts() -> None:
+    """The processes that tests start hear SIGINT, even where whoever started us has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

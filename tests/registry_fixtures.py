@@ -3,21 +3,32 @@
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from sqlalchemy import inspect, text
 
 from registry.bundles import bundle_digest_of
 from registry.entities import NewMaskPair, NewVector
 from registry.masks import encode_mask
+from registry.store import Library
 
 NUM_WS = 6
 W_DIM = 4
 RESOLUTION = 16
 PARTS = ("background", "skin", "mouth", "teeth", "eye")
+
+
+Run = Callable[..., str]
+"""Runs a command; returns what it printed."""
+
+
+class Failure(AssertionError):
+    """A command that ended with another status than 0."""
 
 
 def write_small_bundle(folder: Path, *, name: str = "avatars", weights: bytes = b"w1") -> Path:
@@ -82,3 +93,13 @@ def mask_pair(labels: Any, *, size: int = RESOLUTION) -> NewMaskPair:
         mask_after_png=encode_mask(after, labels),
         source_ws=random_delta(9),
     )
+
+
+def contents(library: Library) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table, and every blob's digest: what must not change."""
+    tables = {"blobs": [(digest,) for digest in sorted(library.blobs.digests())]}
+    with library.engine.connect() as connection:
+        for name in sorted(inspect(connection).get_table_names()):
+            rows = connection.execute(text(f"SELECT * FROM {name}"))
+            tables[name] = sorted((tuple(row) for row in rows), key=repr)
+    return tables

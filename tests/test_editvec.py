@@ -204,6 +204,17 @@ def test_closed_pipe_is_quiet() -> None:
     assert result.stderr == b""
 
 
+@pytest.mark.parametrize(
+    ("words", "status"), [("--version >&-", 0), ("--home /dev/null registry list 2>&-", 1)]
+)
+def test_what_goes_to_a_closed_stream_is_lost_and_no_bug(words: str, status: int) -> None:
+    command = ["sh", "-c", f"'{sys.executable}' -m editvec {words}"]
+
+    result = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
+
+    assert (result.returncode, result.stdout, result.stderr) == (status, b"", b"")
+
+
 def test_help_imports_neither_torch_nor_sqlalchemy_nor_celery() -> None:
     program = (
         "import sys, json, editvec; status = editvec.main(['--help']);"

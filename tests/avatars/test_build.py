@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from avatars import checkpoints, dataset, parameters
+from avatars import dataset, parameters
 from avatars.render import render
 from avatars.stages import generator as stage
 from avatars.stages import segmentation, supervised
@@ -71,26 +71,6 @@ def test_killed_training_goes_on_to_the_same_weights(
 
     assert saved == [3, 6]
     torch.testing.assert_close(resumed, expected, atol=1e-6, rtol=1e-5)
-
-
-def test_state_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "state.safetensors"
-    checkpoints.save_state(path, 1, {"x": torch.ones(2)})
-
-    def torn(tensors: object, filename: Path, metadata: object) -> None:
-        filename.write_bytes(b"half")
-        raise OSError("killed")
-
-    monkeypatch.setattr(checkpoints, "save_file", torn)
-    with pytest.raises(OSError, match="killed"):
-        checkpoints.save_state(path, 2, {"x": torch.zeros(2)})
-
-    state = checkpoints.load_state(path)
-    assert state is not None
-    assert state.step == 1
-    assert torch.equal(state.tensors["x"], torch.ones(2))
 
 
 def test_batches_do_not_depend_on_where_they_start() -> None:

@@ -11,6 +11,7 @@ from avatars.starter import STARTERS
 from engine.editor import Editor
 from engine.inversion import EmbedSettings
 from registry.config import RegistryConfig
+from registry.queries import VectorQuery
 from registry.store import Library
 
 MAX_BYTES = 16 * 2**20
@@ -38,7 +39,7 @@ def test_starter_library_installs_once(tmp_path: Path) -> None:
     default.install(library)
     default.install(library)
 
-    vectors = library.find_vectors(class_name=default.CLASS_NAME)
+    vectors = library.find_vectors(VectorQuery(class_name=default.CLASS_NAME))
     assert {vector.name for vector in vectors} == {starter.name for starter in STARTERS}
     assert {vector.version for vector in vectors} == {1}
     assert all(vector.pairs and vector.metrics and vector.roi_labels for vector in vectors)
@@ -80,7 +81,7 @@ def test_smile_makes_held_out_avatars_smile(editor: Editor, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 def test_bundle_meets_its_table(editor: Editor, tmp_path: Path) -> None:
     library = Library.open(RegistryConfig.from_environment(tmp_path))
     default.install(library)

@@ -9,13 +9,14 @@ from avatars.render import LABEL_COLORS, LABELS
 from avatars.starter import STARTERS
 from registry.config import RegistryConfig
 from registry.errors import BundleFormatError
+from registry.queries import VectorQuery
 from registry.store import Library
 
 
 def test_installing_brings_the_class_and_every_starter_vector(tmp_path: Path) -> None:
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
         model = default.install(library)
-        vectors = library.find_vectors(class_name=model.name)
+        vectors = library.find_vectors(VectorQuery(class_name=model.name))
 
     assert model.address == "avatars@1"
     assert model.label_names == LABELS

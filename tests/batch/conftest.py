@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
+import editvec
 from registry.config import RegistryConfig
 from registry.database import open_engine
 from registry.entities import NewVector
@@ -94,3 +95,13 @@ def make_pictures(tmp_path: Path) -> Callable[..., Path]:
         return target
 
     return make
+
+
+@pytest.fixture
+def run_editvec(home: Path) -> Callable[..., int]:
+    """Runs a command on the test's own home folder and returns its exit status."""
+
+    def run(*words: object) -> int:
+        return editvec.main(["--home", str(home), *map(str, words)])
+
+    return run

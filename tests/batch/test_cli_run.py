@@ -1,6 +1,8 @@
 """The commands as they are typed: exit status, one clear line, JSON."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import editvec
-
 Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]
-
-
-@pytest.fixture
-def run_editvec(home: Path) -> Editvec:
-    """Runs a command on the test's own home folder and returns its exit status."""
-
-    def run(*words: object) -> int:
-        return editvec.main(["--home", str(home), *map(str, words)])
-
-    return run
 
 
 def test_a_run_ends_with_0_and_tells_where_to_look(
@@ -65,11 +55,52 @@ def test_what_runs_say_about_themselves_is_json(
     assert run_editvec("batch", "list", "--json") == 0
     assert json.loads(capsys.readouterr().out) == [made]
     assert run_editvec("batch", "status", made["run_id"][:8], "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {**made, "chunks": {"done": 1}}
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert {**shown, **made, "chunks": {"done": 1}} == shown
     assert run_editvec("batch", "audit", made["run_id"], "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"items": 4, "problems": []}
     assert run_editvec("batch", "cancel", made["run_id"]) == 0
     assert "is over already: completed" in capsys.readouterr().out
+
+
+def test_the_list_says_what_its_columns_are(
+    run_editvec: Editvec,
+    make_pictures: MakePictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_editvec("batch", "list") == 0
+    assert capsys.readouterr().out == ""
+    assert run_editvec("batch", "run", make_pictures(2), tmp_path / "out", "--edit", "smile=1") == 0
+    capsys.readouterr()
+
+    assert run_editvec("batch", "list") == 0
+
+    header, row = capsys.readouterr().out.splitlines()
+    names = ["RUN", "PLANNED", "(UTC)", "KIND", "STATE", "ITEMS", "OUTPUT", "FOLDER"]
+    assert header.split() == names
+    assert row.split()[-4:] == ["batch", "completed", "2/2", str(tmp_path / "out")]
+
+
+def test_a_full_disk_says_that_the_run_is_paused_and_how_it_goes_on(
+    run_editvec: Editvec,
+    make_pictures: MakePictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ("batch", "run", make_pictures(2), tmp_path / "out", "--edit", "smile=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        assert run_editvec(*words) == 1
+
+    told = capsys.readouterr().err
+    assert "is paused; with room again, the same command continues it" in told
+    assert "error: output folder: no space left for" in told
+    assert run_editvec(*words) == 0
 
 
 def test_an_audit_that_finds_something_ends_with_1(
@@ -189,3 +220,19 @@ def test_an_unmigrated_database_is_named(
 
     assert run_editvec("batch", "run", make_pictures(1), tmp_path / "out", "--edit", "a=1") == 1
     assert "editvec db upgrade" in capsys.readouterr().err
+
+
+def test_resuming_a_finished_run_says_that_there_is_nothing_to_do(
+    run_editvec: Editvec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run_editvec("batch", "generate", out, "--count", "1", "--json")
+    run_id = json.loads(capsys.readouterr().out)["run_id"]
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+    assert run_editvec("batch", "resume", run_id) == 0
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"nothing to do for run {run_id[:8]} of ")
+    assert "1 done" in printed.out
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == made

@@ -17,6 +17,7 @@ from batch import demo
 from batch.errors import PlanError
 from batch.settings import Mode, RunSettings
 from registry.config import RegistryConfig
+from registry.queries import VectorQuery
 from registry.store import Library
 
 PHOTOS = 3
@@ -92,7 +93,7 @@ def test_library_holds_the_learned_and_the_composed_vector(
     with Library.open(RegistryConfig.for_home(out / "home")) as library:
         learned = library.get_vector(f"avatars/{starter.SURPRISE.name}")
         composed = library.get_vector(f"avatars/{demo.COMPOSED}")
-        names = {vector.name for vector in library.find_vectors(kind="learned")}
+        names = {vector.name for vector in library.find_vectors(VectorQuery(kind="learned"))}
 
     assert len(learned.pairs) == 1
     assert learned.address in [term.address for term in composed.terms]

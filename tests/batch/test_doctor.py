@@ -10,6 +10,7 @@ import pytest
 import editvec
 from avatars import default
 from batch.doctor import Finding, State, examine
+from engine.bundle import read_networks, write_bundle
 from registry.config import RegistryConfig
 from registry.store import Library
 
@@ -33,7 +34,7 @@ def test_a_home_that_does_not_exist_yet_is_fine_and_is_not_made(tmp_path: Path) 
 
     findings = examine(config)
 
-    assert [finding for finding in findings if finding.state is not State.OK] == []
+    assert [finding for finding in findings if finding.state is State.PROBLEM] == []
     assert not config.home.exists()
 
 
@@ -75,6 +76,19 @@ def test_a_missing_blob_is_a_problem(tmp_path: Path, tiny_bundle: Path) -> None:
 
 
 @pytest.mark.usefixtures("shipped")
+def test_a_vanished_blob_store_is_one_problem(tmp_path: Path, tiny_bundle: Path) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+    with Library.open(config) as library:
+        library.add_bundle(tiny_bundle)
+    Path(config.blob_url).rename(tmp_path / "unmounted")
+
+    finding = _by_part(examine(config))["library"]
+
+    assert finding.state is State.PROBLEM
+    assert finding.text.endswith("blobs: not found; is its disk mounted?")
+
+
+@pytest.mark.usefixtures("shipped")
 def test_an_unmigrated_named_database_is_a_problem_with_its_cure(tmp_path: Path) -> None:
     config = RegistryConfig(
         home=tmp_path / "home",
@@ -87,6 +101,44 @@ def test_an_unmigrated_named_database_is_a_problem_with_its_cure(tmp_path: Path)
     assert finding.state is State.PROBLEM
     assert "editvec db upgrade" in finding.text
     assert not (tmp_path / "other.db").exists()
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_broker_that_does_not_answer_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDITVEC_BROKER_URL", "redis://:secret@127.0.0.1:1/0")
+
+    finding = _by_part(examine(RegistryConfig.for_home(tmp_path / "home")))["broker"]
+
+    assert finding.state is State.PROBLEM
+    assert "127.0.0.1:1/0 does not answer" in finding.text
+    assert "secret" not in finding.text
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.services
+def test_a_broker_that_answers_is_fine_and_its_password_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rabbitmq_url: str
+) -> None:
+    monkeypatch.setenv("EDITVEC_BROKER_URL", rabbitmq_url)
+
+    finding = _by_part(examine(RegistryConfig.for_home(tmp_path / "home")))["broker"]
+
+    assert finding.state is State.OK
+    assert finding.text == rabbitmq_url.replace("guest:guest", "guest:**")
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_folder_as_the_broker_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDITVEC_BROKER_URL", f"filesystem://{tmp_path}/broker")
+
+    finding = _by_part(examine(RegistryConfig.for_home(tmp_path / "home")))["broker"]
+
+    assert finding.state is State.OK
+    assert not (tmp_path / "broker").exists()
 
 
 def test_a_missing_bundle_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +167,7 @@ def test_command_prints_one_line_for_each_part(
     lines = capsys.readouterr().out.splitlines()
     assert status == 0
     assert len(lines) == len(examine(RegistryConfig.for_home(tmp_path / "home")))
-    assert all(line.startswith("ok ") for line in lines)
+    assert all(line.startswith(("ok ", "lacking ")) for line in lines)
 
 
 def test_command_ends_with_status_1_when_something_is_broken(
@@ -135,4 +187,59 @@ def test_command_ends_with_status_1_when_something_is_broken(
 def test_this_installation_is_fit(tmp_path: Path) -> None:
     findings = examine(RegistryConfig.for_home(tmp_path / "home"))
 
-    assert [finding for finding in findings if finding.state is not State.OK] == []
+    assert [finding for finding in findings if finding.state is State.PROBLEM] == []
+
+
+@pytest.mark.usefixtures("shipped")
+def test_every_page_of_vectors_is_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import batch.doctor
+
+    monkeypatch.setattr(batch.doctor, "_VECTORS_AT_A_TIME", 1)
+    config = RegistryConfig.for_home(home)
+    whole = _by_part(examine(config))["library"]
+    with Library.open(config) as library:
+        delta = library.get_vector("tiny/smile").delta_digest  # the last by name
+    (found,) = home.joinpath("blobs").rglob(delta)
+    found.unlink()
+
+    broken = _by_part(examine(config))["library"]
+
+    assert whole.text == "1 classes, 2 vectors"
+    assert broken == Finding(
+        "library", State.PROBLEM, "tiny/smile@1: its delta is missing from the blob store"
+    )
+
+
+@pytest.mark.usefixtures("shipped")
+def test_what_is_missing_for_which_feature_is_told_and_is_no_problem(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle, networks = read_networks(tiny_bundle)
+    write_bundle(
+        tmp_path / "bare",
+        class_name="bare",
+        description="",
+        license="",
+        labels=bundle.labels,
+        networks={"generator": networks["generator"]},
+        built={},
+    )
+    config = RegistryConfig.for_home(tmp_path / "home")
+    with Library.open(config) as library:
+        library.add_bundle(tiny_bundle)
+        library.add_bundle(tmp_path / "bare")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    status = editvec.main(["--home", str(config.home), "doctor"])
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lacking")]
+    told = " ".join(lines)
+    assert status == 0
+    assert "class bare@1" in told
+    assert "lpips weights" in told
+    assert "class tiny@1" not in told
+    assert any("no masks, no learning" in line and "--class bare PAIRS" in line for line in lines)
+    assert any("begins at w_avg" in line for line in lines)

@@ -1,6 +1,7 @@
 import numpy as np
 
 from batch.gate import rejection
+from batch.settings import RunSettings
 
 
 def test_pictures_without_content_are_rejected_with_their_reason() -> None:
@@ -9,7 +10,7 @@ def test_pictures_without_content_are_rejected_with_their_reason() -> None:
     images[2, 0, 3, 3] = np.nan
     images[3, 1, 0, 0] = np.inf
 
-    reasons = rejection(images)
+    reasons = rejection(images, [{}] * 4, RunSettings())
 
     assert reasons[0] is None
     assert reasons[1] == "the picture is of one colour"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image
 import editvec
 from batch.errors import SettingsError
 from batch.learn import learn_vector
-from batch.learn_request import LearnRequest, LearnSettings, read_pair_list
+from batch.learn_jobs import read_jobs
+from batch.learn_request import LearnRequest, LearnSettings
 from batch.workbench import Workbench
 from engine.editor import Editor
 from engine.errors import ImageError
@@ -106,6 +108,8 @@ def test_vector_pair_and_metrics_are_stored_together(bench: Workbench, files: Fi
     assert stored.roi_labels == ("mouth",)
     assert stored.settings["num_steps"] == 8
     assert stored.settings["embed"] == "steps:2"
+    assert stored.engine_version == f"editvec {version('editvec')}"
+    assert stored.kernel_version == "reference"
     assert bench.library.delta(stored).any()
     (pair,) = stored.pairs
     blobs = bench.library.blobs
@@ -410,7 +414,7 @@ def test_a_pair_list_that_cannot_be_read_is_refused(tmp_path: Path, content: str
     listing.write_text(content, encoding="utf-8")
 
     with pytest.raises(SettingsError, match="pair list"):
-        read_pair_list(listing)
+        read_jobs(listing)
 
 
 def test_a_pair_list_finds_its_files_beside_itself(tmp_path: Path) -> None:
@@ -418,7 +422,7 @@ def test_a_pair_list_finds_its_files_beside_itself(tmp_path: Path) -> None:
     entry = {"address": "tiny/a", "image": "i.png", "mask_after": "sub/m.png"}
     listing.write_text(json.dumps({"vectors": [entry]}), encoding="utf-8")
 
-    (request,) = read_pair_list(listing)
+    (request,) = read_jobs(listing).requests
 
     assert request.image == tmp_path / "i.png"
     assert request.mask_after == tmp_path / "sub" / "m.png"

@@ -1,9 +1,6 @@
 """A whole run in this process, from a folder to an image set."""
 
-import errno
 import json
-import os
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,47 +11,18 @@ import torch
 from PIL import Image
 
 from batch.audit import audit
-from batch.entities import RunRecord
-from batch.errors import DiskFullError, PlanError, RecipeError, RunConflictError, SettingsError
-from batch.local import Progress, run_locally
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
+from batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
+from batch.local import run_locally
+from batch.planning import open_run
 from batch.runs import Runs
-from batch.settings import Composite, Mode, RunSettings, Space
+from batch.settings import Composite, Mode
 from engine.inversion import EmbedSettings
-from registry.config import RegistryConfig
 from registry.entities import NewVector
 from registry.errors import RegistryError
-from registry.schema import upgrade
 from registry.store import Library
+from tests.folder_runs import do, pixels, request, rows
 
-Rows = list[dict[str, Any]]
 MakePictures = Callable[..., Path]
-
-
-def request(
-    source: Path | None, target: Path, *edits: str, force_scale: bool = False, **settings: Any
-) -> RunRequest:
-    return RunRequest(
-        class_name="tiny",
-        input_folder=source,
-        output_folder=target,
-        edits=[parse_edit(edit) for edit in edits],
-        settings=RunSettings(**settings),
-        force_scale=force_scale,
-    )
-
-
-def do(library: Library, wanted: RunRequest, **options: Any) -> RunRecord:
-    return run_locally(library, open_run(library, wanted).run, **options)
-
-
-def rows(target: Path, name: str = "metadata.jsonl") -> Rows:
-    return [json.loads(line) for line in (target / name).read_text().splitlines()]
-
-
-def pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.asarray(Image.open(path))
 
 
 def test_a_folder_becomes_a_labelled_image_set(
@@ -399,192 +367,3 @@ def test_inverted_embeddings_are_kept_for_the_next_run(
     first, second = rows(tmp_path / "a"), rows(tmp_path / "b")
     assert [row["metrics"] for row in first] == [row["metrics"] for row in second]
     assert first[0]["metrics"]["reconstruction"]["num_steps"] == 2
-
-
-def test_a_full_disk_pauses_the_run_and_room_resumes_it(
-    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    wanted = request(make_pictures(6), out, "smile=1", chunk_size=2)
-    opened = open_run(library, wanted)
-    real_write, room = os.write, [6_000]
-
-    def write(descriptor: int, data: bytes) -> int:
-        room[0] -= len(data)
-        if room[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real_write(descriptor, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", write)
-        with pytest.raises(DiskFullError, match="no space left"):
-            run_locally(library, opened.run)
-    paused = Runs(library.engine).get(opened.run.id)
-    assert paused.state == "paused"
-    assert "no space left" in str(paused.reason)
-    assert Runs(library.engine).chunk_states(paused.id).get("leased") is None
-
-    finished = do(library, wanted)
-
-    assert finished.state == "completed"
-    assert audit(library, finished).problems == []
-
-
-def test_a_process_that_ends_while_it_writes_the_manifests_leaves_a_run_that_can_be_finished(
-    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import batch.completion
-
-    out = tmp_path / "out"
-    wanted = request(make_pictures(2), out, "smile=1")
-
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(batch.completion, "write_report", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            do(library, wanted)
-    assert not Runs(library.engine).latest()[0].is_finished
-
-    run = do(library, wanted)
-
-    assert run.state == "completed"
-    assert (out / "report.html").exists()
-    assert audit(library, run).problems == []
-
-
-def test_two_commands_at_once_share_one_run(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    wanted = request(make_pictures(12), tmp_path / "out", "smile=1", chunk_size=1)
-    opened = open_run(library, wanted)
-    ended: list[RunRecord] = []
-    threads = [
-        threading.Thread(target=lambda: ended.append(run_locally(library, opened.run)))
-        for _ in range(2)
-    ]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert [run.state for run in ended] == ["completed", "completed"]
-    assert ended[0] == ended[1]
-    assert audit(library, ended[0]).problems == []
-
-
-def test_an_output_folder_that_cannot_be_made_is_named(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_bytes(b"")
-
-    with pytest.raises(PlanError, match=r"output folder: cannot make .*Not a directory"):
-        open_run(library, request(make_pictures(1), tmp_path / "file/out", "smile=1"))
-
-
-@pytest.mark.parametrize("space", ["W", "W+"])
-def test_embedding_stops_where_its_target_is_reached(
-    library: Library, make_pictures: MakePictures, tmp_path: Path, space: str
-) -> None:
-    out = tmp_path / "out"
-
-    do(library, request(make_pictures(2), out, "smile=1", embed="target:1", space=Space(space)))
-
-    steps = [row["metrics"]["reconstruction"]["num_steps"] for row in rows(out)]
-    assert all(count < 5 for count in steps)
-
-
-def test_a_cancelled_run_begins_no_further_mini_batch(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    opened = open_run(library, request(make_pictures(12), out, "smile=1", chunk_size=8))
-    runs = Runs(library.engine)
-
-    def on_progress(progress: Progress) -> None:
-        runs.request_cancel(opened.run.id)
-
-    run = run_locally(library, opened.run, mini_batch=2, on_progress=on_progress)
-
-    counts = runs.counts(run.id)
-    assert run.state == "cancelled"
-    assert counts.finished == counts.total == 12
-    assert 1 <= counts.done <= 8
-    assert len(rows(out)) == counts.done
-    assert audit(library, run).problems == []
-    with pytest.raises(RunConflictError, match="which was cancelled"):
-        open_run(library, request(tmp_path / "in", out, "smile=1", chunk_size=8))
-
-
-def test_a_run_whose_output_folder_was_removed_begins_anew(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    import shutil
-
-    wanted = request(make_pictures(2), tmp_path / "out", "smile=1")
-    first = do(library, wanted)
-    shutil.rmtree(tmp_path / "out")
-
-    second = do(library, wanted)
-
-    assert second.id != first.id
-    assert len(rows(tmp_path / "out")) == 2
-
-
-def test_names_that_are_no_text_come_out_readable(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    source = make_pictures(names=("new\nline.png", "😀.png", "x" * 251 + ".png"))
-    odd = Path(os.fsdecode(os.fsencode(source) + b"/caf\xe9.png"))
-    (source / "😀.png").rename(odd)
-
-    run = do(library, request(source, tmp_path / "out", "smile=1"))
-
-    assert run.state == "completed"
-    names = [Path(row["file_name"]).name for row in rows(tmp_path / "out")]
-    assert "caf%E9.png" in names
-    assert "new%0Aline.png" in names
-    assert audit(library, run).problems == []
-
-
-@pytest.mark.services
-def test_a_run_is_the_same_on_postgresql(
-    tiny_bundle: Path, make_pictures: MakePictures, tmp_path: Path, postgresql_url: str
-) -> None:
-    config = RegistryConfig(
-        home=tmp_path / "home", database_url=postgresql_url, blob_url=str(tmp_path / "blobs")
-    )
-    upgrade(config)
-    source, out = make_pictures(5), tmp_path / "out"
-    (source / "bad.png").write_bytes(b"no picture")
-    with Library.open(config) as library:
-        model = library.add_bundle(tiny_bundle)
-        delta = np.ones((model.num_ws, model.w_dim), np.float32)
-        library.add_vector(NewVector(class_name="tiny", name="smile", roi_labels=("mouth",)), delta)
-
-        run = do(library, request(source, out, "smile=0:1:2", embed="steps:1", chunk_size=2))
-
-        assert run.state == "completed_with_failures"
-        assert Runs(library.engine).counts(run.id).done == 10
-        assert audit(library, run).problems == []
-
-
-def test_an_audit_names_what_is_missing_and_what_is_too_much(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    run = do(library, request(make_pictures(2), out, "smile=1"))
-    (out / "images/smile+1.00/0.png").unlink()
-    (out / "masks/smile+1.00/extra.png").write_bytes(b"x")
-    (out / "metadata.jsonl").write_text("")
-
-    problems = audit(library, run).problems
-
-    assert problems == [
-        "missing: images/smile+1.00/0.png",
-        "not recorded: masks/smile+1.00/extra.png",
-        "not in metadata.jsonl: images/smile+1.00/0.png",
-        "not in metadata.jsonl: images/smile+1.00/1.png",
-    ]

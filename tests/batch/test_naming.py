@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.naming import MAX_COMPONENT_BYTES, OUTPUT_SUFFIX, output_names
+from batch.naming import IMAGE_SUFFIXES, MAX_COMPONENT_BYTES, output_names
 
 COMPONENT = st.binary(min_size=1, max_size=260).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
@@ -26,9 +26,10 @@ def test_a_file_named_like_an_escaped_one_does_not_collide() -> None:
 
 
 def test_a_file_does_not_take_the_place_of_a_folder() -> None:
-    names = output_names([b"a.jpg", b"a.png/b.jpg"])
+    for suffix in IMAGE_SUFFIXES.values():
+        names = output_names([b"a.jpg", f"a{suffix}/b.jpg".encode()])
 
-    assert names[0] + OUTPUT_SUFFIX != "a.png"
+        assert names[0] + suffix != f"a{suffix}"
 
 
 def test_bytes_that_are_no_utf8_and_control_characters_are_escaped() -> None:
@@ -60,7 +61,7 @@ def test_names_are_unique_writable_and_do_not_depend_on_the_order(
 
     assert dict(zip(shuffled, output_names(shuffled), strict=True)) == named
     assert len(set(named.values())) == len(paths)
-    files = {name + OUTPUT_SUFFIX for name in named.values()}
+    files = {name + suffix for name in named.values() for suffix in IMAGE_SUFFIXES.values()}
     for name in files:
         components = name.split("/")
         assert all(0 < len(c.encode()) <= 255 and c not in (".", "..") for c in components)

@@ -1,25 +1,36 @@
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.errors import RecipeError
+from batch.plan import RunPlan, build_request
 from batch.recipe import (
     MAX_NAME_LENGTH,
     Edit,
+    PinnedArgument,
     PinnedVector,
     Recipe,
     expand,
     parse_edit,
     recipe_name,
 )
+from batch.scales import Choice
+from batch.settings import RunSettings
 
 
 def vector(name: str, *labels: str) -> PinnedVector:
     return PinnedVector(
         address=f"avatars/{name}@1", attribute=name, delta_digest="0" * 64, roi_labels=labels
     )
+
+
+def pinned(text: str) -> PinnedArgument:
+    argument = parse_edit(text)
+    scales = tuple(scale for scale in argument.scales if isinstance(scale, float))
+    return PinnedArgument(vector(argument.vector.partition("@")[0]), scales)
 
 
 def test_an_edit_is_a_name_and_a_scale() -> None:
@@ -58,26 +69,26 @@ def test_a_wrong_edit_is_refused_with_the_argument_that_is_wrong(text: str, comp
 
 
 def test_several_sweeps_make_every_combination_in_the_order_typed() -> None:
-    arguments = [parse_edit("smile=0:1:2"), parse_edit("look-left=0:1:3")]
+    arguments = [pinned("smile=0:1:2"), pinned("look-left=0:1:3")]
 
-    recipes = expand(arguments, [vector("smile"), vector("look-left")])
+    recipes = expand(arguments)
 
     scales = [tuple(edit.scale for edit in recipe.edits) for recipe in recipes]
     assert scales == list(itertools.product((0.0, 1.0), (0.0, 0.5, 1.0)))
 
 
 def test_too_many_variants_are_refused_before_any_work() -> None:
-    arguments = [parse_edit("smile=0:1:101"), parse_edit("frown=0:1:101")]
+    arguments = [pinned("smile=0:1:101"), pinned("frown=0:1:101")]
 
     with pytest.raises(RecipeError, match="10201 variants"):
-        expand(arguments, [vector("smile"), vector("frown")])
+        expand(arguments)
 
 
 def test_one_vector_given_twice_is_refused() -> None:
-    arguments = [parse_edit("smile=1"), parse_edit("smile@1=0.5")]
+    arguments = [pinned("smile=1"), pinned("smile@1=0.5")]
 
     with pytest.raises(RecipeError, match="given twice"):
-        expand(arguments, [vector("smile"), vector("smile")])
+        expand(arguments)
 
 
 def test_a_name_tells_vectors_and_scales() -> None:
@@ -109,10 +120,25 @@ def test_different_scales_have_different_names(scales: list[float]) -> None:
     assert len(names) == len(distinct)
 
 
-def test_attributes_name_every_vector_of_the_run() -> None:
-    recipe = Recipe(name="x", edits=(Edit(vector=vector("smile"), scale=0.5),))
+def test_attributes_name_every_vector_of_the_run(tmp_path: Path) -> None:
+    settings = RunSettings(count=1)
+    plan = RunPlan(
+        kind="generate",
+        class_address="avatars@1",
+        generator_digest="1" * 64,
+        bundle_digest="2" * 64,
+        input_folder=None,
+        output_folder=tmp_path,
+        request=build_request("avatars", [], None, settings),
+        recipes=(
+            Recipe(name="x", edits=(Edit(vector=vector("smile"), scale=0.5),)),
+            Recipe(name="y", edits=(Edit(vector=vector("frown"), scale=Choice.evenly([2.0])),)),
+        ),
+        settings=settings,
+    )
 
-    assert recipe.attributes(["frown", "smile"]) == {"frown": 0.0, "smile": 0.5}
+    assert plan.attributes_of(0, 0) == {"smile": 0.5, "frown": 0.0}
+    assert plan.attributes_of(1, 0) == {"smile": 0.0, "frown": 2.0}
 
 
 def test_a_recipe_survives_json() -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -94,14 +93,15 @@ def _run(**values: Any) -> dict[str, Any]:
     return {"run_id": "r1", "class": "avatars@1", "state": "completed", **values}
 
 
-def test_report_shows_before_after_and_mask_of_every_recipe(tmp_path: Path) -> None:
+def test_report_shows_before_after_mask_and_change_of_every_recipe(tmp_path: Path) -> None:
     rows = _write_run(tmp_path, 3)
 
     files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert [image["class"] for image in images] == ["before", "after", "mask"] * 3 * 2
+    assert [image["class"] for image in images] == ["before", "after", "mask", "changed"] * 3 * 2
+    assert all(image["alt"] for image in images)
     assert "avatars/smile@1" in page.text
     for image in images:
         data = base64.b64decode(str(image["src"]).partition("base64,")[2])
@@ -142,10 +142,24 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path: Path) -> None:
         row.update(source=hostile, recipe=f"{row['recipe']}{hostile}")
         row["vectors"] = [{"address": hostile, "scale": 1.0}]
         row["metrics"] = {hostile: 1.0}
-    reason = json.dumps({"source": hostile, "recipe": hostile, "reason": hostile})
-    (tmp_path / "failed.jsonl").write_text(reason + "\n", encoding="utf-8")
+        row["attributes"] = {hostile: float(row["recipe"] != rows[0]["recipe"])}
+    failed = {"source": hostile, "recipe": hostile, "reason": hostile, "state": "failed"}
+    edit = {"address": hostile, "scale": 1.0, "roi_labels": [hostile], "delta_digest": hostile}
+    run = _run(
+        run_id=hostile,
+        settings={hostile: hostile, "mode": hostile, "image_format": hostile},
+        recipes=[{"name": row["recipe"], "edits": [edit]} for row in rows],
+        request={"edits": [{"vector": hostile, "scales": [hostile]}]},
+        labels=[{"name": hostile, "color": [1, 2, 3]}],
+        state=hostile,
+        reason=hostile,
+    )
+    workers = [
+        {"name": f"{number}{hostile}", "chunks_done": 1, "inputs_done": 1, "chunk": None}
+        for number in range(2)
+    ]
 
-    files = write_report(tmp_path, _run(run_id=hostile, settings={hostile: hostile}), rows)
+    files = write_report(tmp_path, run, [*rows, failed], workers=workers)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     assert page.count("script") == 0
@@ -175,9 +189,9 @@ def test_missing_and_broken_images_leave_a_gap(tmp_path: Path) -> None:
     files = write_report(tmp_path, _run(), rows)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
-    # no inputs_root: the four before images are missing as well
+    # no inputs_root: the four before images are missing as well, and so nothing is compared
     assert page.count("img") == 3 + 3
-    assert sum(attributes.get("class") == "missing" for _, attributes in page.tags) == 4 + 1 + 1
+    assert sum(attributes.get("class") == "missing" for _, attributes in page.tags) == 8 + 1 + 1
 
 
 def test_a_run_without_images_says_so(tmp_path: Path) -> None:
@@ -195,9 +209,11 @@ def test_thousands_of_rows_show_a_sample_and_all_their_metrics(tmp_path: Path) -
     files = write_report(tmp_path, _run(), iter(rows), inputs_root=tmp_path / "photos")
 
     page = _Page(files.report.read_text(encoding="utf-8"))
-    assert page.count("figure") == 2 * 24
-    assert "3,000 images, 24 of them shown" in page.text
-    assert "median of 3,000" in page.text
+    assert page.count("figure") == 2 * 9
+    assert "3,000 images, 9 of them shown" in page.text
+    measured = files.numbers["recipes"][0]["metrics"]["embed_psnr"]
+    assert (measured["count"], measured["low"], measured["high"]) == (3000, 20.0, 49.0)
+    assert measured["median"] == pytest.approx(34.5, abs=1.5)
     assert files.report.stat().st_size < 4_000_000
 
 
@@ -226,19 +242,32 @@ def test_many_recipes_share_a_bounded_number_of_images() -> None:
     assert sum(len(recipe.rows) for recipe in recipes) <= 288
 
 
-def test_failures_and_rejects_are_listed_with_their_reasons(tmp_path: Path) -> None:
-    failed = [{"source": f"{n}.jpg", "reason": "truncated file"} for n in range(150)]
-    (tmp_path / "failed.jsonl").write_text("\n".join(map(json.dumps, failed)), encoding="utf-8")
-    rejected = {"source": "dark.png", "recipe": "smile+1.00", "reason": "PSNR 11.2 below 20"}
-    (tmp_path / "rejected.jsonl").write_text(json.dumps(rejected) + "\n", encoding="utf-8")
+def test_what_gave_no_image_is_counted_by_reason_with_examples(tmp_path: Path) -> None:
+    _write_run(tmp_path, 2)
+    failed: list[dict[str, Any]] = [
+        {"source": f"{n}.jpg", "reason": f"truncated at byte {n}", "state": "failed", "recipe": "a"}
+        for n in range(150)
+    ]
+    reason = "leakage 0.31 is over 0.2"
+    rejected = {"source": "sub/1.png", "recipe": "a", "state": "rejected", "reason": reason}
 
-    files = write_report(tmp_path, _run(state="completed_with_failures"), [])
+    files = write_report(
+        tmp_path,
+        _run(state="completed_with_failures"),
+        [*failed, rejected],
+        inputs_root=tmp_path / "photos",
+    )
 
-    text = _Page(files.report.read_text(encoding="utf-8")).text
-    assert text.count("truncated file") == 100
-    assert "and 50 more in failed.jsonl" in text
-    assert "PSNR 11.2 below 20" in text
-    assert "completed with failures" in text
+    assert files.numbers["reasons"] == [
+        {"state": "failed", "reason": "truncated at byte #", "count": 150},
+        {"state": "rejected", "reason": "leakage # is over #", "count": 1},
+    ]
+    page = _Page(files.report.read_text(encoding="utf-8"))
+    assert "truncated at byte #" in page.text
+    assert reason in page.text
+    assert page.count("img") == page.count("figure") == 1  # the rejected input can be read
+    assert page.count("code") == 6  # names of others
+    assert "completed with failures" in page.text
 
 
 def test_settings_and_labels_of_the_run_are_shown(tmp_path: Path) -> None:
@@ -248,7 +277,9 @@ def test_settings_and_labels_of_the_run_are_shown(tmp_path: Path) -> None:
     ]
     settings = {"mode": "refine", "refine_steps": 10, "roi": []}
 
-    files = write_report(tmp_path, _run(labels=labels, settings=settings), [])
+    rows = _write_run(tmp_path, 1)
+
+    files = write_report(tmp_path, _run(labels=labels, settings=settings), rows)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     assert "settings.refine_steps" in page.text
@@ -283,3 +314,19 @@ def test_writing_again_replaces_the_files_and_leaves_no_others(tmp_path: Path) -
     assert after.report.read_bytes() == first
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert written == {"report.html", "contact_sheet.png"}
+
+
+def test_a_page_of_many_rich_pictures_stays_small(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for number in range(9):
+        _save(random.integers(0, 256, (96, 96, 3), dtype=np.uint8), tmp_path / f"{number}.png")
+        for recipe in range(12):
+            name = f"images/{recipe}/{number}.png"
+            _save(random.integers(0, 256, (96, 96, 3), dtype=np.uint8), tmp_path / name)
+            rows.append({"file_name": name, "source": f"{number}.png", "recipe": f"r{recipe}"})
+
+    files = write_report(tmp_path, _run(), rows)
+
+    assert 2_500_000 < files.report.stat().st_size < 5_000_000
+    assert "9 images, none of them shown" in _Page(files.report.read_text(encoding="utf-8")).text

@@ -16,6 +16,7 @@ from batch.leases import ItemResult, Lease, Leases
 from batch.owner import Owner
 from batch.plan import RunPlan, build_request, sampled_inputs
 from batch.recipe import Edit, PinnedVector, Recipe
+from batch.retry import retry
 from batch.runs import Runs
 from batch.settings import RunSettings
 from registry.database import now
@@ -83,8 +84,19 @@ def test_a_plan_comes_back_as_it_was_stored(database: Engine, tmp_path: Path) ->
 
 
 def test_an_unknown_run_is_said_to_be_unknown(database: Engine) -> None:
-    with pytest.raises(RunNotFoundError, match="no run with the id 'abc'"):
-        Runs(database).get("abc")
+    for name in ("abc", ""):
+        with pytest.raises(RunNotFoundError, match="no run has the id or output folder"):
+            Runs(database).get(name)
+
+
+def test_a_run_is_found_by_its_output_folder(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = planned(database, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+
+    assert Runs(database).get("out") == run
+    assert Runs(database).get(f"{tmp_path}/link/../out/") == run
 
 
 def test_one_output_folder_takes_one_active_run(database: Engine, tmp_path: Path) -> None:
@@ -282,3 +294,31 @@ def test_pending_chunks_are_published_again_only_after_a_while(
     soon = leases.pending_chunks(run.id, not_published_since=now() - timedelta(seconds=60))
     later = leases.pending_chunks(run.id, not_published_since=now() + timedelta(seconds=60))
     assert (soon, later) == (waiting[2:], waiting)
+
+
+def test_a_retry_opens_inputs_that_were_decided_before_their_chunk_was_split(
+    database: Engine, tmp_path: Path
+) -> None:
+    run = planned(database, tmp_path, inputs=3, recipes=1, chunk_size=3)
+    runs, leases = Runs(database), Leases(database, lease_seconds=-1)
+    lease = leases.claim(run.id, ME)
+    assert lease is not None
+    leases.heartbeat(lease, [ItemResult(position=0, recipe_position=0, state="failed", reason="x")])
+    while (lease := leases.claim(run.id, ME)) is not None or leases.reap().total:
+        if lease is not None and lease.input_count == 1:
+            Leases(database).heartbeat(lease)
+            leases.finish(lease, results(lease, recipes=1), {})
+    state = runs.final_state(run.id)
+    assert state == "completed_with_failures"
+    closed = runs.close(run.id, state)
+    assert runs.chunk_states(run.id) == {"split": 1, "done": 2}
+
+    assert retry(database, closed) == (1, 0)
+
+    again = leases.claim(run.id, ME)
+    assert again is not None
+    assert (again.first_input, again.input_count) == (0, 1)
+    Leases(database).heartbeat(again)
+    leases.finish(again, results(again, recipes=1), {})
+    assert runs.final_state(run.id) == "completed"
+    assert runs.counts(run.id).done == 3

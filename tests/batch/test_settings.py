@@ -39,15 +39,3 @@ def test_settings_survive_json() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         RunSettings(**wrong)  # type: ignore[arg-type]
-
-
-def test_slower_modes_have_smaller_chunks() -> None:
-    sizes = [
-        RunSettings().planned_chunk_size,
-        RunSettings(embed="steps:50").planned_chunk_size,
-        RunSettings(mode=Mode.REFINE).planned_chunk_size,
-        RunSettings(mode=Mode.OPTIMIZE, masks_folder="/masks").planned_chunk_size,
-        RunSettings(chunk_size=5).planned_chunk_size,
-    ]
-
-    assert sizes == [64, 32, 32, 8, 5]

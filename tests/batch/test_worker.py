@@ -7,8 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,59 +16,10 @@ from batch.audit import audit
 from batch.runs import Runs
 from registry.config import RegistryConfig
 from registry.store import Library
+from tests.servers import virtual_host
+from tests.worker_processes import ROOT, children_of, start, worker
 
-ROOT = Path(__file__).resolve().parents[2]
 MakePictures = Callable[..., Path]
-
-
-def start(home: Path, *words: object, broker: str | None = None) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if broker is not None:
-        environment["EDITVEC_BROKER_URL"] = broker
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "editvec.py"), "--home", str(home), *map(str, words)],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-@contextmanager
-def worker(home: Path, broker: str | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A worker of class `tiny` on the CPU; ended in order."""
-    log = (home / "worker.log").open("w")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, str(ROOT / "editvec.py"), "--home", str(home)),
-            *("worker", "--class", "tiny", "--device", "cpu"),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            **({} if broker is None else {"EDITVEC_BROKER_URL": broker}),
-        },
-        text=True,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
-
-
-def children_of(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listed.split()]
 
 
 def has_torch(pid: int) -> bool:
@@ -148,7 +98,15 @@ def test_a_worker_s_parent_needs_no_torch_to_serve() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
-def test_a_worker_without_its_class_or_broker_says_so(
+def test_who_leaves_a_run_to_workers_needs_no_torch() -> None:
+    program = (
+        "import batch.planning, batch.remote, batch.cli_run, sys; assert 'torch' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_worker_without_what_it_needs_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import editvec
@@ -159,3 +117,48 @@ def test_a_worker_without_its_class_or_broker_says_so(
     assert "cars" in capsys.readouterr().err
     assert editvec.main(["--home", str(home), "worker", "--class", "tiny"]) == 1
     assert "127.0.0.1:1/0 does not answer" in capsys.readouterr().err
+    monkeypatch.delenv("EDITVEC_BROKER_URL")
+    words = ["--home", str(home), "worker", "--class", "tiny"]
+    assert editvec.main([*words, "--device", "cuda:99"]) == 1
+    assert "device: cannot use 'cuda:99'" in capsys.readouterr().err
+    monkeypatch.setenv("EDITVEC_DATABASE_URL", "postgresql://ada:secret@127.0.0.1:1/none")
+    assert editvec.main(words) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("editvec: error: database postgresql")
+    assert "Connection refused" in line
+    assert "secret" not in line
+
+
+@pytest.mark.services
+def test_a_detached_run_over_rabbitmq_is_done_and_closed_by_the_worker_alone(
+    home: Path, make_pictures: MakePictures, tmp_path: Path, rabbitmq_url: str
+) -> None:
+    source, out = make_pictures(8), tmp_path / "out"
+    words = ("batch", "run", source, out, "--edit", "smile=1", "--chunk-size", "4")
+
+    with virtual_host(rabbitmq_url) as broker:
+        planned = start(home, *words, "--workers", "celery", "--detach", broker=broker)
+        output, errors = planned.communicate(timeout=120)
+        assert planned.returncode == 0, errors
+        with worker(home, broker):
+            watching = start(home, "batch", "status", output.strip(), "--watch", "--json")
+            lines, errors = watching.communicate(timeout=240)
+
+    last = json.loads(lines.splitlines()[-1])
+    assert last["state"] == "completed", errors + (home / "worker.log").read_text()
+    assert last["counts"]["done"] == 8
+    assert [row["chunks_done"] for row in last["workers"]] == [2]
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (run,) = Runs(library.engine).latest()
+        assert audit(library, run).problems == []
+
+
+def test_a_message_about_a_run_of_another_library_is_told_and_left_alone(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from batch.tasks import WorkerState
+
+    with caplog.at_level("ERROR"):
+        WorkerState(RegistryConfig.for_home(home), device="cpu").process_chunk("0123abcd", 1)
+
+    assert "does another library use this broker?" in caplog.text

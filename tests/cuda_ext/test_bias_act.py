@@ -1,6 +1,7 @@
 """bias_act against a naive formula, its derivatives, its preconditions, and the kernel."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from cuda_ext.bias_act import (
     bias_act,
     bias_act_cuda,
     bias_act_reference,
+    kernel_version,
     kernels_are_available,
 )
 from cuda_ext.errors import OperandError
@@ -218,3 +220,28 @@ def test_operator_checks_its_preconditions_itself() -> None:
         operator(x, torch.zeros(3, device="cuda", dtype=torch.float16), 1, 1.0, -1.0)
     with pytest.raises(TypeError):
         operator(x.int(), None, 1, 1.0, -1.0)
+
+
+# Which implementation ran.
+
+
+def test_records_name_the_reference_where_it_ran() -> None:
+    assert kernel_version(torch.device("cpu")) == "reference"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_records_name_the_reference_where_no_kernel_could_be_loaded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert kernel_version(torch.device("cuda")) == "reference"
+
+
+@pytest.mark.gpu
+def test_records_name_the_compiled_kernels_where_they_ran() -> None:
+    major, minor = torch.cuda.get_device_capability()
+
+    name = kernel_version(torch.device("cuda"))
+
+    assert re.fullmatch(r"editvec-sm[\d-]+-[0-9a-f]{16}", name)
+    assert f"{major}{minor}" in name
+    assert len(name) <= 64

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -325,3 +326,51 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         _write(tmp_path / "file" / "b")
 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_settings_that_came_later_are_written_only_where_they_are_used(tmp_path: Path) -> None:
+    first = {"resolution", "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers"}
+    assert set(CONFIG.to_json()) == first | {"conv_clamp"}
+    config = dataclasses.replace(CONFIG, architecture="resnet", block_channels=(4, 3, 2))
+    generator = Generator(config)
+    _write(tmp_path / "b", networks={"generator": NetworkState(config, generator.state_dict())})
+
+    loaded = load_bundle(tmp_path / "b")
+
+    assert loaded.bundle.generator_config == config
+    assert loaded.bundle.generator_config.feature_channels == (4, 4, 3, 3, 2, 2)
+    assert loaded.generator.synthesis(torch.zeros(1, 6, 4)).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"architecture": "unet"}, {"block_channels": [4, 4]}, {"block_channels": [4, 4, 0]},
+     {"label_size": -1}],
+)  # fmt: skip
+def test_impossible_generators_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(values))):
+        GeneratorConfig.from_json({**CONFIG.to_json(), **values})
+
+
+def test_groups_of_labels_are_written_read_and_stand_for_their_labels(tmp_path: Path) -> None:
+    labels = [Label(place, name, (place, 0, 0)) for place, name in enumerate(("rest", "a", "b"))]
+    groups = {"all": ("both", "rest"), "both": ("b", "a")}
+    _write(tmp_path / "plain", labels=labels)
+    _write(tmp_path / "grouped", labels=labels, groups=groups)
+
+    plain, grouped = (load_bundle(tmp_path / name).bundle for name in ("plain", "grouped"))
+
+    assert grouped.groups == groups
+    assert grouped.label_indices(["all", 1]) == [2, 1, 0, 1]
+    assert "groups" not in plain.to_json()
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [{"a": ()}, {"a": ("beak",)}, {"a": ("b",), "b": ("a",)}, {"background": ("background",)}],
+)
+def test_groups_that_stand_for_no_labels_are_refused(
+    tmp_path: Path, groups: dict[str, tuple[str, ...]]
+) -> None:
+    with pytest.raises(BundleError, match="groups: expected new names"):
+        _write(tmp_path / "b", groups=groups)

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from engine.compositing import composite, feather_alpha, transfer_change
+from engine.compositing import composite, feather_alpha
 from engine.errors import SettingsError, ShapeError
 from engine.images import to_images, to_pixels
 from engine.roi import dilate
@@ -101,42 +100,6 @@ def test_edits_beyond_the_range_do_not_darken_the_edge() -> None:
     assert result[0, 0, 0, :3].tolist() == [-1.0, 0.0, 1.0]
 
 
-def test_larger_input_keeps_every_pixel_outside_the_roi() -> None:
-    pixels = random_pixels(2, 70, 101, seed=1)
-    original = to_images([one.numpy() for one in pixels])
-    reconstructed, edited = torch.rand(2, 3, 16, 16) - 0.5, torch.rand(2, 3, 16, 16) - 0.5
-    roi = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
-    roi[..., 4:8, 6:12] = True
-
-    result = torch.from_numpy(to_pixels(transfer_change(original, reconstructed, edited, roi)))
-
-    inside = F.interpolate(roi.float(), size=(70, 101), mode="nearest-exact")[:, 0] > 0
-    assert torch.equal(result[~inside], pixels[~inside])
-    assert not torch.equal(result[inside], pixels[inside])
-
-
-def test_larger_input_gains_the_change_and_keeps_its_detail() -> None:
-    detail = (torch.arange(64) % 2).float() * 0.1
-    original = detail.expand(1, 3, 64, 64)
-    reconstructed = torch.full((1, 3, 16, 16), 0.05)  # the generator sees no such detail
-    edited = reconstructed + 0.5
-    roi = torch.ones(1, 1, 16, 16, dtype=torch.bool)
-
-    result = transfer_change(original, reconstructed, edited, roi)
-
-    torch.testing.assert_close(result, original + 0.5)
-
-
-def test_larger_input_changes_only_inside_its_box() -> None:
-    original = torch.zeros(1, 3, 20, 40)
-    roi = torch.ones(1, 1, 16, 16, dtype=torch.bool)
-    reconstructed, edited = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
-
-    result = transfer_change(original, reconstructed, edited, roi, box=(0, 10, 20, 30))
-
-    assert result[0, 0].sum(dim=0).tolist() == [0.0] * 10 + [20.0] * 20 + [0.0] * 10
-
-
 def test_wrong_arguments_are_refused_by_name() -> None:
     images = torch.zeros(2, 3, 8, 8)
     roi = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
@@ -147,11 +110,9 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         composite(images, images, roi[:1])
     with pytest.raises(ShapeError, match=r"roi: expected bool"):
         composite(images, images, roi.float())
-    with pytest.raises(SettingsError, match="mode: expected none or feather, got 'poisson'"):
+    with pytest.raises(
+        SettingsError, match="mode: expected none, feather or gradient, got 'poisson'"
+    ):
         composite(images, images, roi, mode="poisson")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="feather: expected 0 or more pixels, got -1"):
         composite(images, images, roi, feather=-1)
-    with pytest.raises(SettingsError, match="box: expected to lie inside 8x8"):
-        transfer_change(images, images, images, roi, box=(0, 0, 9, 8))
-    with pytest.raises(ShapeError, match="original: expected 2 images, got 1"):
-        transfer_change(images[:1], images, images, roi)

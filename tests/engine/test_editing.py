@@ -347,6 +347,25 @@ def test_refinement_starts_at_the_edited_latents(networks: Networks, ws: Tensor)
     )
 
 
+def test_painted_pixels_alone_may_be_what_changes(networks: Networks, ws: Tensor) -> None:
+    size = networks.synthesis.config.resolution
+    brush = torch.zeros(size, size, dtype=torch.bool)
+    brush[3:6, 4:9] = True
+    settings = EditSettings(2, dilation=1)
+    _, wanted = _edited_masks(networks, ws)
+
+    refined = refine(networks, ws, ws + 0.1, roi_labels=[], brush=brush, settings=settings)
+    optimized = optimize(networks, ws, wanted, roi_labels=[], brush=brush, settings=settings)
+
+    expected = torch.zeros_like(brush)
+    expected[2:7, 3:10] = True
+    for result in (refined, optimized):
+        assert torch.equal(result.roi, expected.expand_as(result.roi))
+        assert result.deltas.abs().max() > 0
+    with pytest.raises(MaskError, match="roi_labels"):
+        refine(networks, ws, ws + 0.1, roi_labels=[], settings=settings)
+
+
 # ----------------------------------------------------------------------------------------------
 # Settings
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from torch import Tensor
 from engine import perceptual
 from engine.config import PerceptualConfig
 from engine.errors import SettingsError, ShapeError, WeightsUnavailableError
-from engine.perceptual import build_perceptual, load_lpips
+from engine.perceptual import Head, build_perceptual, load_lpips
 
 
 def _random_images(count: int, *, size: int = 32, seed: int = 0, dtype=torch.float64) -> Tensor:
@@ -51,6 +53,28 @@ def test_published_trunks_equal_the_lpips_package(trunk: str, tmp_path: Path, ca
     assert capsys.readouterr() == ("", "")
 
 
+def test_networks_without_a_published_trunk_need_neither_lpips_nor_torchvision() -> None:
+    program = (
+        "import sys; import engine.editor; from engine.config import PerceptualConfig; "
+        "from engine.perceptual import build_perceptual; "
+        "build_perceptual(PerceptualConfig('small', (4, 8))); "
+        "sys.exit(', '.join({'lpips', 'torchvision', 'torch._dynamo'} & set(sys.modules)) or 0)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_head_is_that_of_the_lpips_package() -> None:
+    theirs, ours = lpips.NetLinLayer(8), Head(8)
+
+    ours.load_state_dict(theirs.state_dict())
+
+    differences = torch.rand(2, 8, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours(differences), theirs(differences))
+
+
 def test_cached_weights_are_found_in_the_usual_folder(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     checkpoints = tmp_path / "hub" / "checkpoints"
@@ -67,7 +91,7 @@ def test_cached_weights_are_found_in_the_usual_folder(tmp_path: Path, monkeypatc
 def test_unavailable_weights_say_how_to_get_them(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     url = "http://127.0.0.1:9/vgg16-397923af.pth"
-    monkeypatch.setitem(perceptual.PUBLISHED_URLS, "vgg", url)
+    monkeypatch.setattr(perceptual, "_published_url", lambda trunk: url)
 
     with pytest.raises(WeightsUnavailableError) as caught:
         load_lpips("vgg")

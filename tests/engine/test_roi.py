@@ -89,3 +89,33 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         roi_from_masks(mask, mask, [0], dilation=-1)
     with pytest.raises(ShapeError, match=r"region: expected bool \[N, 1, H, W\]"):
         dilate(mask == 0, 1)
+
+
+def test_painted_pixels_belong_to_the_region_whatever_their_labels_are() -> None:
+    mask = torch.zeros(2, 9, 9, dtype=torch.long)
+    mask[0, 7, 7] = 3
+    brush = torch.zeros(9, 9, dtype=torch.bool)
+    brush[1, 1] = True
+
+    union = roi_from_masks(mask, mask, [3], dilation=1, brush=brush)
+    alone = roi_from_masks(mask, mask, [], dilation=1, brush=brush)
+
+    assert union.flatten(1).sum(dim=1).tolist() == [18, 9]
+    assert alone.flatten(1).sum(dim=1).tolist() == [9, 9]
+    assert torch.equal(alone[1], union[1])
+    assert bool(alone[0, 0, 0:3, 0:3].all())
+
+
+@pytest.mark.parametrize(
+    "brush",
+    [
+        torch.zeros(9, 9),
+        torch.zeros(9, 8, dtype=torch.bool),
+        torch.zeros(1, 9, 9, dtype=torch.bool),
+    ],
+)
+def test_brush_of_another_shape_or_dtype_is_refused(brush: Tensor) -> None:
+    mask = torch.zeros(2, 9, 9, dtype=torch.long)
+
+    with pytest.raises(ShapeError, match=r"brush: expected bool \[9, 9\]"):
+        roi_from_masks(mask, mask, [1], dilation=0, brush=brush)

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,11 @@ from sqlalchemy import Connection, Engine, inspect
 import batch.models
 import registry.models
 from registry.config import RegistryConfig
-from registry.database import Base, open_engine
+from registry.database import Base
 from registry.schema import known_revisions, migrations_folder, upgrade
+from tests.migration_libraries import columns
 
 TABLES_OF = (registry.models, batch.models)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/migrated.db"
-    url: str = request.getfixturevalue("postgresql_url")
-    return url
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = open_engine(url)
-    yield engine
-    engine.dispose()
 
 
 def _settings(connection: Connection) -> Config:
@@ -87,18 +72,23 @@ def _names(connection: Connection) -> set[tuple[str, str, Any]]:
     return names - {("alembic_version", "primary", "alembic_version_pkc")}
 
 
-def test_constraints_agree_by_name_and_text_and_none_is_nameless(engine: Engine) -> None:
+def test_columns_and_constraints_agree_by_name_and_text_and_none_is_nameless(
+    engine: Engine,
+) -> None:
     _migrate(engine, "head")
     with engine.connect() as connection:
         migrated_checks, migrated_names = _checks(connection), _names(connection)
+        migrated_columns = columns(connection)
     _migrate(engine, "base")
     with engine.begin() as connection:
         Base.metadata.create_all(connection)
         expected_checks, expected_names = _checks(connection), _names(connection)
+        expected_columns = columns(connection)
         Base.metadata.drop_all(connection)
 
     assert migrated_checks == expected_checks
     assert migrated_names == expected_names
+    assert migrated_columns == expected_columns
     assert None not in {name for _, name in migrated_checks}
     assert None not in {name for *_, name in migrated_names}
 

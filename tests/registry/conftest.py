@@ -1,5 +1,6 @@
 """Libraries on both databases, for the tests of the library."""
 
+import logging
 import multiprocessing
 import uuid
 from collections.abc import Callable, Iterator
@@ -7,15 +8,17 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
+import editvec
 from registry.config import RegistryConfig
 from registry.database import open_engine
 from registry.schema import upgrade
 from registry.store import Library
 from tests.conftest import POSTGRESQL, _require
-from tests.registry_fixtures import write_small_bundle
+from tests.registry_fixtures import Failure, Run, random_delta, write_small_bundle
 
 
 @pytest.fixture
@@ -103,3 +106,65 @@ def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.registry_processes", "alembic.command"])
     return context
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a real S3 server, in memory, on a port of its own."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket, with the environment that leads there."""
+    import fsspec
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"editvec-{uuid.uuid4().hex[:12]}"
+    fsspec.filesystem("s3").mkdir(bucket)
+    return f"s3://{bucket}"
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in a home of its own; returns what it printed."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        status = editvec.main(["--home", str(tmp_path / "home"), *map(str, arguments)])
+        output = capsys.readouterr()
+        if status != 0:
+            raise Failure(f"{status}: {output.err}")
+        return output.out.strip()
+
+    return run
+
+
+@pytest.fixture
+def vector_file(tmp_path: Path) -> Path:
+    path = tmp_path / "smile.npy"
+    np.save(path, random_delta(0)[None])
+    return path
+
+
+@pytest.fixture
+def filled(run: Run, bundle: Path, vector_file: Path, tmp_path: Path) -> Run:
+    """A library with a class and two vectors."""
+    run("model", "add", bundle)
+    run("registry", "add", vector_file, "--roi", "mouth,teeth", "--description", "a smile")
+    np.save(tmp_path / "look.npy", random_delta(1))
+    run("registry", "add", tmp_path / "look.npy", "--roi", "eye", "--tag", "gaze")
+    return run

@@ -1,54 +1,14 @@
 """The commands `registry`, `model` and `db`, through the root command."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import editvec
 from registry.bundles import read_manifest
-from tests.registry_fixtures import NUM_WS, W_DIM, mask_pair, random_delta
-
-Run = Callable[..., str]
-
-
-class Failure(AssertionError):
-    """A command that ended with another status than 0."""
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a home of its own; returns what it printed."""
-
-    def run(*arguments: object) -> str:
-        capsys.readouterr()
-        status = editvec.main(["--home", str(tmp_path / "home"), *map(str, arguments)])
-        output = capsys.readouterr()
-        if status != 0:
-            raise Failure(f"{status}: {output.err}")
-        return output.out.strip()
-
-    return run
-
-
-@pytest.fixture
-def vector_file(tmp_path: Path) -> Path:
-    path = tmp_path / "smile.npy"
-    np.save(path, random_delta(0)[None])
-    return path
-
-
-@pytest.fixture
-def filled(run: Run, bundle: Path, vector_file: Path, tmp_path: Path) -> Run:
-    """A library with a class and two vectors."""
-    run("model", "add", bundle)
-    run("registry", "add", vector_file, "--roi", "mouth,teeth", "--description", "a smile")
-    np.save(tmp_path / "look.npy", random_delta(1))
-    run("registry", "add", tmp_path / "look.npy", "--roi", "eye", "--tag", "gaze")
-    return run
+from tests.registry_fixtures import NUM_WS, W_DIM, Failure, Run, mask_pair
 
 
 def test_first_steps(run: Run, bundle: Path, vector_file: Path) -> None:
@@ -201,7 +161,6 @@ def test_bad_input_is_one_line_and_status_one(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("registry", "add", "x.npy"),
         ("registry", "compose", "x"),
         ("registry", "list", "--kind", "stolen"),
         ("registry", "list", "--limit", "0"),

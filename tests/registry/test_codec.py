@@ -13,8 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from registry.codec import check_delta, decode_latent, encode_latent, read_delta
+from registry.codec import (
+    check_delta,
+    decode_latent,
+    encode_latent,
+    load_tensor,
+    read_file,
+)
 from registry.errors import CodecError
+
+
+def read_delta(path: Path) -> np.ndarray:
+    """The way of a vector file: bytes, tensor, delta; [3, 4]."""
+    data = read_file(path, of=f"vector file {path}")
+    return check_delta(load_tensor(data, of="vector file").array, num_ws=3, w_dim=4)
 
 
 def _npy(array: np.ndarray, **options: bool) -> bytes:
@@ -60,10 +72,22 @@ def test_vector_files_of_any_float_dtype_become_float32(
     path = tmp_path / "vector.bin"
     path.write_bytes(data)
 
-    delta = read_delta(path, num_ws=3, w_dim=4)
+    delta = read_delta(path)
 
     assert delta.dtype == np.float32
     np.testing.assert_array_equal(delta, np.arange(1, 13).reshape(3, 4))
+
+
+@pytest.mark.parametrize("length", [640, 0x4B50])
+def test_header_whose_length_looks_like_a_pickle_or_a_zip_is_read(
+    tmp_path: Path, length: int
+) -> None:
+    entry = {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}
+    header = json.dumps({"x": entry}).encode().ljust(length)
+    path = tmp_path / "vector"
+    path.write_bytes(_safetensors(header, np.ones((3, 4), "<f4").tobytes()))
+
+    np.testing.assert_array_equal(read_delta(path), np.ones((3, 4)))
 
 
 class _Bomb:
@@ -84,7 +108,7 @@ def test_pickle_is_refused_and_nothing_is_executed(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(data)
         with pytest.raises(CodecError):
-            read_delta(path, num_ws=3, w_dim=4)
+            read_delta(path)
 
     assert not touched.exists()
 
@@ -128,14 +152,14 @@ def test_file_that_holds_no_usable_vector_is_refused(
     path.write_bytes(data)
 
     with pytest.raises(CodecError, match=message) as caught:
-        read_delta(path, num_ws=3, w_dim=4)
+        read_delta(path)
 
     assert "\n" not in str(caught.value)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CodecError, match=r"nowhere\.npy: No such file"):
-        read_delta(tmp_path / "nowhere.npy", num_ws=3, w_dim=4)
+        read_delta(tmp_path / "nowhere.npy")
 
 
 @given(st.binary(max_size=200))

@@ -201,3 +201,11 @@ def test_postgresql_means_psycopg() -> None:
 def test_unsupported_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         parse_database_url(url)
+
+
+@pytest.mark.parametrize("url", ["ada:secret@h/x", "postgresql://ada:secret@h:port/x"])
+def test_a_url_that_cannot_be_parsed_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="database URL") as refused:
+        parse_database_url(url)
+
+    assert "secret" not in str(refused.value)

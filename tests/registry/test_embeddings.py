@@ -18,7 +18,7 @@ SETTINGS = digest_of(b"settings")
 def _embedding(seed: int, **changes: object) -> Embedding:
     values: dict[str, object] = {
         "image_digest": digest_of(bytes([seed % 256, seed // 256])),
-        "bundle_digest": BUNDLE,
+        "generator_digest": BUNDLE,
         "settings_key": SETTINGS,
         "ws": random_delta(seed),
         "perceptual_name": "perceptual/small",
@@ -31,7 +31,7 @@ def _embedding(seed: int, **changes: object) -> Embedding:
 
 def _get(library: Library, *embeddings: Embedding) -> dict[str, Embedding]:
     return library.get_embeddings(
-        [one.image_digest for one in embeddings], bundle_digest=BUNDLE, settings_key=SETTINGS
+        [one.image_digest for one in embeddings], generator_digest=BUNDLE, settings_key=SETTINGS
     )
 
 
@@ -51,7 +51,7 @@ def test_batch_comes_back_and_unknown_images_are_left_out(empty_library: Library
 
 def test_other_settings_or_bundle_is_another_embedding(empty_library: Library) -> None:
     empty_library.put_embeddings([_embedding(0, settings_key=digest_of(b"other"))])
-    empty_library.put_embeddings([_embedding(0, bundle_digest=digest_of(b"other"))])
+    empty_library.put_embeddings([_embedding(0, generator_digest=digest_of(b"other"))])
 
     assert _get(empty_library, _embedding(0)) == {}
 

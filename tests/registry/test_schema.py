@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from registry.database import open_engine, transaction
 from registry.errors import ConfigError, DatabaseError, SchemaError
 from registry.schema import current, ensure_current, known_revisions, upgrade
 from registry.store import Library
-from tests.registry_processes import count_tables
 
 HEAD = known_revisions()[-1]
 
@@ -114,27 +112,3 @@ def test_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"home folder .*Not a directory"):
         Library.open(RegistryConfig.for_home(tmp_path / "file" / "home"))
-
-
-def test_eight_processes_starting_at_once_make_one_schema(
-    tmp_path: Path, processes: ForkServerContext
-) -> None:
-    config = RegistryConfig.for_home(tmp_path / "home")
-
-    with processes.Pool(8) as pool:
-        tables = pool.map(count_tables, [config] * 8, chunksize=1)
-
-    assert len(set(tables)) == 1
-    assert tables[0] > 10
-
-
-@pytest.mark.services
-def test_four_upgrades_of_postgresql_at_once_make_one_schema(
-    tmp_path: Path, postgresql_url: str, processes: ForkServerContext
-) -> None:
-    config = _named(tmp_path, postgresql_url)
-
-    with processes.Pool(4) as pool:
-        pool.map(upgrade, [config] * 4, chunksize=1)
-
-    assert current(config).is_current

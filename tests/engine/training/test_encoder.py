@@ -1,16 +1,28 @@
+"""Training of the encoder: what is learned, what stays frozen, when it ends, how it resumes."""
+
 import copy
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from engine.bundle import LoadedBundle, load_bundle
-from engine.config import EncoderConfig
-from engine.encoder import Encoder
+from engine.config import EncoderConfig, GeneratorConfig
+from engine.encoder import Encoder, encode
 from engine.errors import NonFiniteError, SettingsError
-from engine.training.encoder import EncoderStep, EncoderTraining, train_encoder
+from engine.training.encoder import (
+    EncoderBatch,
+    EncoderTrainee,
+    EncoderTraining,
+    Validation,
+    joined,
+    sample_batch,
+)
+from engine.training.loop import read_log, run_training
+
+CONFIG = EncoderConfig(16, 6, 8, (8, 12), head_channels=16)
+Batches = Callable[[int], EncoderBatch]
 
 
 @pytest.fixture(scope="module")
@@ -19,108 +31,202 @@ def bundle(small) -> LoadedBundle:
 
 
 @pytest.fixture
-def encoder(bundle: LoadedBundle) -> Encoder:
-    torch.manual_seed(0)
-    return Encoder(EncoderConfig(16, 6, 8, (8, 12), head_channels=16), w_avg=bundle.generator.w_avg)
+def samples(bundle: LoadedBundle) -> Batches:
+    return lambda step: sample_batch(bundle.generator, 8, seed=1, step=step)
 
 
-def _batches(bundle: LoadedBundle, *, known: bool = True) -> Iterator[tuple[Tensor, Tensor | None]]:
-    random = torch.Generator().manual_seed(1)
-    while True:
-        with torch.no_grad():
-            ws = bundle.generator.mapping(torch.randn(8, bundle.bundle.z_dim, generator=random))
-            images = bundle.generator.synthesis(ws)
-        yield images, ws if known else None
-
-
-def test_training_brings_reconstructions_nearer(bundle: LoadedBundle, encoder: Encoder) -> None:
-    steps: list[EncoderStep] = []
-    untrained = copy.deepcopy(encoder)
-
-    averaged = train_encoder(
-        encoder,
-        bundle.generator.synthesis,
-        _batches(bundle),
+def trainee_of(
+    bundle: LoadedBundle,
+    batches: Batches,
+    settings: EncoderTraining,
+    *,
+    config: EncoderConfig = CONFIG,
+    validate: Callable[[Encoder], Validation] | None = None,
+) -> EncoderTrainee:
+    return EncoderTrainee(
+        config,
+        bundle.generator,
+        batches,
         perceptual=bundle.perceptual,
-        settings=EncoderTraining(60, warmup_steps=20, learning_rate=0.01, ema_decay=0.9),
-        on_step=steps.append,
+        settings=settings,
+        seed=0,
+        validate=validate,
     )
 
-    images, ws = next(_batches(bundle))
+
+def ws_error(bundle: LoadedBundle, encoder: Encoder) -> float:
+    held_out = sample_batch(bundle.generator, 32, seed=1, step=0, stream=9)
     with torch.no_grad():
-        before, after = ((e.eval()(images) - ws).square().mean() for e in (untrained, averaged))
-    assert after < 0.7 * before
-    assert [step.step for step in steps] == list(range(60))
-    assert steps[0].mse is None
-    assert steps[20].mse is not None
-    assert steps[20].perceptual is not None
-    assert not averaged.training
-    assert not encoder.training
-    assert not any(parameter.requires_grad for parameter in averaged.parameters())
+        found = encode(encoder, bundle.generator.synthesis, held_out.images)
+    return float((found - held_out.ws).square().mean())
 
 
-def test_frozen_networks_stay_as_they_are(bundle: LoadedBundle, encoder: Encoder) -> None:
-    before = copy.deepcopy(bundle.generator.synthesis.state_dict())
-
-    train_encoder(
-        encoder,
-        bundle.generator.synthesis.requires_grad_(True),
-        _batches(bundle),
-        perceptual=None,
-        settings=EncoderTraining(num_steps=2),
-    )
-
-    for name, tensor in bundle.generator.synthesis.requires_grad_(False).state_dict().items():
-        assert torch.equal(tensor, before[name])
-    assert all(parameter.grad is None for parameter in bundle.generator.synthesis.parameters())
-
-
-def test_photographs_without_ws_train_on_pixels_alone(
-    bundle: LoadedBundle, encoder: Encoder
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_training_brings_latents_nearer(
+    bundle: LoadedBundle, samples: Batches, iterations: int
 ) -> None:
-    steps: list[EncoderStep] = []
+    config = EncoderConfig(16, 6, 8, (8, 12), head_channels=16, iterations=iterations)
+    settings = EncoderTraining(30, ws_steps=20, learning_rate=0.02, ema_decay=0.9)
+    trainee = trainee_of(bundle, samples, settings, config=config)
+    before = ws_error(bundle, trainee.average)
 
-    train_encoder(
-        encoder,
-        bundle.generator.synthesis,
-        _batches(bundle, known=False),
-        perceptual=None,
-        settings=EncoderTraining(num_steps=2),
-        on_step=steps.append,
+    measured = [trainee.step(step) for step in range(30)]
+
+    assert ws_error(bundle, trainee.result) < 0.7 * before
+    assert "mse" not in measured[0]
+    assert {"mse", "perceptual", "ws_mse", "loss"} <= set(measured[20])
+    assert measured[21] == {}
+    assert not trainee.result.training
+    assert not any(parameter.requires_grad for parameter in trainee.result.parameters())
+
+
+def test_frozen_networks_stay_as_they_are(bundle: LoadedBundle, samples: Batches) -> None:
+    before = copy.deepcopy(bundle.generator.state_dict())
+    trainee = trainee_of(bundle, samples, EncoderTraining(2))
+
+    bundle.generator.requires_grad_(True)
+    for step in range(2):
+        trainee.step(step)
+
+    assert all(parameter.grad is None for parameter in bundle.generator.parameters())
+    for name, tensor in bundle.generator.requires_grad_(False).state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_photographs_count_by_their_pixels_alone(bundle: LoadedBundle, samples: Batches) -> None:
+    def photographs(step: int) -> EncoderBatch:
+        batch = samples(step)
+        return EncoderBatch(batch.images, batch.ws[:0])
+
+    measured = trainee_of(bundle, photographs, EncoderTraining(2)).step(0)
+
+    assert "ws_mse" not in measured
+    assert measured["mse"] > 0
+    with pytest.raises(SettingsError, match="ws_steps"):
+        trainee_of(bundle, photographs, EncoderTraining(2, ws_steps=1)).step(0)
+
+
+def test_samples_and_photographs_share_a_batch(bundle: LoadedBundle, samples: Batches) -> None:
+    known, other = samples(0), samples(1)
+    photographs = EncoderBatch(other.images, other.ws[:0])
+
+    batch = joined([known, photographs])
+
+    assert batch.images.shape[0] == 16
+    assert torch.equal(batch.ws, known.ws)
+    with pytest.raises(SettingsError, match="first"):
+        joined([photographs, known])
+
+
+def test_best_validation_is_kept_and_too_many_worse_ones_end_the_training(
+    bundle: LoadedBundle, samples: Batches, tmp_path: Path
+) -> None:
+    errors = iter([5.0, 4.0, 4.5, 3.9999, 4.2])
+    seen: list[float] = []
+
+    def validate(encoder: Encoder) -> Validation:
+        seen.append(float(encoder.stem.weight.sum()))
+        return Validation(next(errors), {"psnr": 20.0})
+
+    settings = EncoderTraining(100, validate_steps=2, patience=3)
+    trainee = trainee_of(bundle, samples, settings, validate=validate)
+    run_training(
+        trainee,
+        tmp_path,
+        num_steps=100,
+        settings={},
+        memory_advice="",
+        is_over=lambda: trainee.is_over,
     )
 
-    assert all(step.ws_mse is None and step.mse is not None for step in steps)
-    with pytest.raises(SettingsError, match="warm-up"):
-        train_encoder(
-            encoder,
-            bundle.generator.synthesis,
-            _batches(bundle, known=False),
-            perceptual=None,
-            settings=EncoderTraining(num_steps=2, warmup_steps=1),
-        )
+    log = read_log(tmp_path)
+    assert [entry["validation"] for entry in log if "validation" in entry] == [
+        *(5.0, 4.0, 4.5, 3.9999, 4.2)
+    ]
+    assert log[-1]["step"] == 7
+    assert trainee.best_error == 4.0
+    assert float(trainee.result.stem.weight.sum()) == seen[1] != seen[-1]
+
+    # the same call finds that it is over
+    again = trainee_of(bundle, samples, settings, validate=validate)
+    run_training(
+        again,
+        tmp_path,
+        num_steps=100,
+        settings={},
+        memory_advice="",
+        is_over=lambda: again.is_over,
+    )
+    assert len(read_log(tmp_path)) == len(log)
+    assert float(again.result.stem.weight.sum()) == seen[1]
 
 
-def test_too_few_batches_and_divergence_are_errors(bundle: LoadedBundle, encoder: Encoder) -> None:
-    few = itertools.islice(_batches(bundle), 1)
-    broken = ((images * torch.nan, ws) for images, ws in _batches(bundle))
-    settings = EncoderTraining(num_steps=2)
-    for batches, error in ((few, SettingsError), (broken, NonFiniteError)):
-        with pytest.raises(error):
-            train_encoder(
-                encoder, bundle.generator.synthesis, batches, perceptual=None, settings=settings
-            )
+def test_resumed_training_ends_as_an_undisturbed_one(
+    bundle: LoadedBundle, samples: Batches
+) -> None:
+    def validate(encoder: Encoder) -> Validation:
+        return Validation(ws_error(bundle, encoder), {})
+
+    settings = EncoderTraining(6, ws_steps=2, validate_steps=2)
+    whole = trainee_of(bundle, samples, settings, validate=validate)
+    for step in range(6):
+        whole.step(step)
+    first = trainee_of(bundle, samples, settings, validate=validate)
+    for step in range(3):
+        first.step(step)
+    second = trainee_of(bundle, samples, settings, validate=validate)
+    second.restore(first.state())
+    for step in range(3, 6):
+        second.step(step)
+
+    assert second.best_error == whole.best_error
+    for one, other in zip(
+        whole.result.state_dict().values(), second.result.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_divergence_names_the_learning_rate(bundle: LoadedBundle, samples: Batches) -> None:
+    def broken(step: int) -> EncoderBatch:
+        batch = samples(step)
+        return EncoderBatch(batch.images * torch.nan, batch.ws)
+
+    with pytest.raises(NonFiniteError, match=r"at step 0; a lower learning rate \(0.001 now\)"):
+        trainee_of(bundle, broken, EncoderTraining(2)).step(0)
+
+
+def test_encoder_of_one_iteration_is_written_as_before() -> None:
+    assert "iterations" not in CONFIG.to_json()
+    assert EncoderConfig(16, 6, 8, (8, 12), iterations=3).to_json()["iterations"] == 3
+
+
+@pytest.mark.parametrize(
+    ("resolution", "w_dim", "stages", "head"),
+    [(16, 8, 2, 128), (64, 64, 4, 128), (512, 512, 7, 512)],
+)
+def test_size_follows_the_generator(resolution: int, w_dim: int, stages: int, head: int) -> None:
+    generator = GeneratorConfig(resolution, z_dim=w_dim, w_dim=w_dim)
+
+    config = EncoderConfig.for_generator(generator)
+
+    assert len(config.channels) == stages
+    assert resolution >> stages == 4
+    assert list(config.channels) == sorted(config.channels)
+    assert config.head_channels == head
 
 
 @pytest.mark.parametrize(
     "values",
     [
         {"num_steps": 0},
-        {"num_steps": 5, "warmup_steps": 6},
+        {"num_steps": 5, "ws_steps": 6},
         {"num_steps": 5, "learning_rate": 0.0},
         {"num_steps": 5, "ema_decay": 1.0},
         {"num_steps": 5, "mse_weight": -1.0},
+        {"num_steps": 5, "mse_weight": 0.0, "perceptual_weight": 0.0, "ws_weight": 0.0},
+        {"num_steps": 5, "patience": -1},
     ],
 )
-def test_settings_out_of_range_are_refused(values: dict) -> None:
+def test_settings_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(SettingsError):
         EncoderTraining(**values)

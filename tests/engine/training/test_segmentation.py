@@ -1,5 +1,9 @@
 """Training of the segmentation branch on a problem with a known answer."""
 
+import copy
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,9 +12,14 @@ from torch import Tensor
 import engine.training.segmentation
 from engine.config import SegmentationConfig
 from engine.errors import NonFiniteError, SettingsError, ShapeError
+from engine.metrics import mean_iou
 from engine.segmentation import SegmentationBranch
+from engine.training.loop import run_training
+from engine.training.members import Members, members_loss
+from engine.training.pixels import PixelFeatures
 from engine.training.segmentation import (
-    SegmentationStep,
+    NOT_PREDICTED,
+    SegmentationTrainee,
     SegmentationTraining,
     train_segmentation,
 )
@@ -38,28 +47,32 @@ def draw_problem(count: int, *, seed: int) -> tuple[list[Tensor], Tensor]:
 def train(
     features: list[Tensor], masks: Tensor, *, seed: int = 0, settings: SegmentationTraining = QUICK
 ) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return train_segmentation(features, masks, CONFIG, generator=generator, settings=settings)
+    return train_segmentation(features, masks, CONFIG, seed=seed, settings=settings)
+
+
+def trainee_of(features: list[Tensor], masks: Tensor, **changes: Any) -> SegmentationTrainee:
+    wanted: dict[str, Any] = {"settings": QUICK, "seed": 0, **changes}
+    return SegmentationTrainee(PixelFeatures.of_maps(features), masks, CONFIG, **wanted)
 
 
 def test_trained_branch_labels_unseen_images() -> None:
     features, masks = draw_problem(8, seed=0)
     unseen, expected = draw_problem(8, seed=1)
-    steps: list[SegmentationStep] = []
+    steps: dict[int, dict[str, Any]] = {}
 
     state = train_segmentation(
         features,
         masks,
         CONFIG,
-        generator=torch.Generator().manual_seed(0),
+        seed=0,
         settings=SegmentationTraining(num_steps=1200),
-        on_step=steps.append,
+        on_step=steps.__setitem__,
     )
     mask = SegmentationBranch.from_members(state, CONFIG)(unseen).argmax(dim=1)
 
-    assert [step.step for step in steps] == list(range(len(steps)))
-    assert steps[-1].loss < steps[0].loss / 4
-    assert steps[-1].learning_rate < 1e-5
+    last = max(steps)
+    assert steps[last]["loss"] < steps[0]["loss"] / 4
+    assert steps[last]["learning_rate"] < 1e-5
     assert (mask == expected).double().mean() > 0.94
 
 
@@ -105,31 +118,17 @@ def test_the_same_seed_gives_the_same_members() -> None:
     assert not torch.equal(first["0.layers.0.weight"], other["0.layers.0.weight"])
 
 
-def test_gathering_native_maps_gives_the_same_members(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, masks = draw_problem(2, seed=0)
-    looked_up = train(features, masks)
-
-    monkeypatch.setattr(engine.training.segmentation, "TABLE_BYTES", 0)
-    gathered = train(features, masks)
-
-    for name, tensor in looked_up.items():
-        torch.testing.assert_close(gathered[name], tensor)
-
-
 def test_first_step_of_a_member_equals_one_that_trains_alone() -> None:
     """The batched step against torch's own layers and optimiser."""
     generator = torch.Generator().manual_seed(0)
-    members = engine.training.segmentation._Members(CONFIG, generator=generator).double()
+    members = Members(CONFIG, generator=generator).double()
     start = members.member_state()
     rows = torch.randn(3, 16, 13, generator=generator, dtype=torch.float64)
     labels = torch.randint(4, (3, 16), generator=generator)
 
-    def draw() -> tuple[Tensor, Tensor]:
-        return rows, labels
-
-    engine.training.segmentation._optimise(
-        members, draw, SegmentationTraining(num_steps=1, ramp_down=0), None
-    )
+    together = torch.optim.Adam(members.parameters(), lr=1e-3, fused=True)
+    members_loss(members(rows), labels).backward()
+    together.step()
 
     for member in range(3):
         layers = torch.nn.Sequential(
@@ -155,33 +154,82 @@ def test_training_ends_early_when_the_loss_stands_still() -> None:
         torch.zeros(1, c, s, s) for c, s in zip(CONFIG.feature_channels, SIZES, strict=True)
     ]
     masks = torch.randint(4, (1, 16, 16), generator=generator)
-    steps: list[SegmentationStep] = []
+    steps: dict[int, dict[str, Any]] = {}
 
     train_segmentation(
         features,
         masks,
         CONFIG,
-        generator=generator,
+        seed=0,
         settings=SegmentationTraining(num_steps=2000, ramp_down=0.05, patience_steps=200),
-        on_step=steps.append,
+        on_step=steps.__setitem__,
     )
 
-    assert 300 <= len(steps) < 1500
+    assert 300 <= max(steps) < 1500
+    assert steps[max(steps)]["learning_rate"] < 1e-5
 
 
-@pytest.mark.parametrize(("label_power", "share"), [(1.0, 1 / 16), (0.5, 0.2), (0.0, 0.5)])
-def test_rare_labels_are_drawn_by_the_power_of_their_pixels(
-    label_power: float, share: float
+def test_every_image_is_judged_by_members_that_have_not_seen_it() -> None:
+    """Each image shows a part of its own: who has not seen the image does not know the part."""
+    features, _ = draw_problem(4, seed=0)
+    features[0] += 3 * torch.randn(4, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+    masks = torch.arange(4)[:, None, None].repeat(1, 16, 16)
+    trainee = trainee_of(features, masks, settings=SegmentationTraining(num_steps=100), num_folds=2)
+
+    for step in range(trainee.total_steps):
+        trainee.step(step)
+    held_out = trainee.held_out
+    seen = SegmentationBranch.from_members(trainee.members.member_state(), CONFIG)(features)
+
+    assert sorted(trainee.folds.tolist()) == [0, 0, 1, 1]
+    assert mean_iou(seen.argmax(dim=1), masks, num_labels=4) > 0.8
+    assert mean_iou(held_out.masks, masks, num_labels=4) == 0
+    assert (held_out.uncertainty.flatten(1).mean(dim=1) > 0).all()
+
+
+def test_pixels_outside_the_valid_rectangle_teach_nothing() -> None:
+    features, masks = draw_problem(2, seed=0)
+    valid = torch.zeros(16, 16, dtype=torch.bool)
+    valid[4:12] = True
+    other = masks.clone()
+    other[:, ~valid] = 0
+
+    first, second = (trainee_of(features, one, valid=valid) for one in (masks, other))
+    for step in range(3):
+        first.step(step)
+        second.step(step)
+
+    for name, tensor in first.members.member_state().items():
+        assert torch.equal(tensor, second.members.member_state()[name])
+
+
+@pytest.mark.parametrize("killed_after", [5, 12, 15])
+def test_training_that_is_resumed_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
-    labels = torch.zeros(256, dtype=torch.long)
-    labels[40:56] = 2
-    generator = torch.Generator().manual_seed(0)
-    sampler = engine.training.segmentation._PixelSampler(labels, label_power, generator)
+    """Within a round, between two rounds, and after the first one."""
+    monkeypatch.setattr(engine.training.segmentation, "CALIBRATION_STEPS", 4)
+    features, masks = draw_problem(4, seed=0)
+    short = SegmentationTraining(num_steps=12, batch_size=16)
+    whole, killed, resumed = (
+        trainee_of(features, masks, num_folds=2, settings=short) for _ in range(3)
+    )
 
-    picked = sampler.draw(20000)
+    def run(trainee: SegmentationTrainee, folder: str, **changes: Any) -> None:
+        run_training(
+            trainee,
+            tmp_path / folder,
+            **{"num_steps": trainee.total_steps, "settings": {}, "memory_advice": "", **changes},
+        )
 
-    assert (labels[picked] == 2).double().mean() == pytest.approx(share, abs=0.02)
-    assert len(picked.unique()) == 256
+    run(whole, "whole")
+    run(killed, "killed", num_steps=killed_after)
+    run(resumed, "killed")
+
+    expected = copy.deepcopy(whole.state())
+    for name, tensor in resumed.state().tensors.items():
+        assert torch.equal(tensor, expected.tensors[name]), name
+    assert (resumed.held_out.masks != NOT_PREDICTED).all()
 
 
 def test_wrong_masks_and_settings_are_refused() -> None:
@@ -193,6 +241,8 @@ def test_wrong_masks_and_settings_are_refused() -> None:
         train(features, masks[:1])
     with pytest.raises(ShapeError, match="masks: expected labels 0 to 3, got 0 to 9"):
         train(features, masks.masked_fill(masks == 1, 9))
+    with pytest.raises(SettingsError, match="num_folds: expected 0, or 2 to 2 for as many images"):
+        trainee_of(features, masks, num_folds=3)
     with pytest.raises(SettingsError, match="label_power: expected 0 to 1, got 2"):
         SegmentationTraining(label_power=2)
     with pytest.raises(SettingsError, match="batch_size: expected at least 2, got 1"):
@@ -203,5 +253,16 @@ def test_features_that_are_not_numbers_are_reported() -> None:
     features, masks = draw_problem(1, seed=0)
     features[1][0, 0] = torch.nan
 
+    with pytest.raises(NonFiniteError, match=r"features\[1\]: expected finite values of image 0"):
+        train(features, masks)
+
+
+def test_training_that_diverges_stops() -> None:
+    features, masks = draw_problem(1, seed=0)
+    trainee = trainee_of(features, masks, settings=SegmentationTraining(num_steps=100))
+    trainee.members.weights["6_bias"].data.fill_(torch.nan)
+
+    for step in range(99):
+        trainee.step(step)
     with pytest.raises(NonFiniteError, match="segmentation loss"):
-        train(features, masks, settings=SegmentationTraining(num_steps=100))
+        trainee.step(99)

@@ -1,0 +1,85 @@
+"""Image files: what their pixels and their metadata say when Pillow reads them back."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from batch.image_format import ImageFormat
+from batch.sinks.encoding import encode_image
+from tests.folder_runs import provenance_in
+
+PROVENANCE = {
+    "edited_by": "editvec 0.1.0",
+    "vectors": [{"address": "tiny/größe@1", "delta_digest": "ab" * 32, "scale": -0.5}],
+    "source_digest": "cd" * 32,
+    "generator_digest": "ef" * 32,
+    "content_key": "01" * 32,
+}
+FORMATS = ["png", "jpeg", "jpeg:50", "webp", "webp:lossless"]
+
+
+def picture(height: int = 24, width: int = 40) -> npt.NDArray[np.uint8]:
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_an_image_tells_who_made_it_and_from_what(text: str) -> None:
+    data = encode_image(picture(), ImageFormat.parse(text), PROVENANCE)
+
+    assert provenance_in(data) == ("editvec 0.1.0", PROVENANCE)
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_equal_pixels_make_equal_bytes(text: str) -> None:
+    image_format = ImageFormat.parse(text)
+
+    first = encode_image(picture(), image_format, PROVENANCE)
+
+    assert encode_image(picture().copy(), image_format, dict(PROVENANCE)) == first
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_pixels_come_back_exactly_or_nearly(text: str) -> None:
+    image_format, pixels = ImageFormat.parse(text), picture()
+
+    with Image.open(io.BytesIO(encode_image(pixels, image_format))) as image:
+        assert (image.format, image.mode) == (image_format.kind.upper(), "RGB")
+        error = np.abs(np.asarray(image).astype(int) - pixels)
+
+    assert (error.max() == 0) == (image_format.quality is None)
+    assert error.mean() < 6
+
+
+def test_a_lower_quality_is_smaller() -> None:
+    pixels = picture(256, 256)
+
+    sizes = [
+        len(encode_image(pixels, ImageFormat.parse(f"{kind}:{quality}")))
+        for kind in ("jpeg", "webp")
+        for quality in (95, 30)
+    ]
+
+    assert sizes[0] > sizes[1]
+    assert sizes[2] > sizes[3]
+
+
+def test_more_vectors_than_a_jpeg_can_name_leave_the_rest_of_its_provenance() -> None:
+    many = {**PROVENANCE, "vectors": PROVENANCE["vectors"] * 1000}
+
+    _, of_jpeg = provenance_in(encode_image(picture(), ImageFormat.parse("jpeg"), many))
+    _, of_png = provenance_in(encode_image(picture(), ImageFormat.parse("png"), many))
+
+    assert of_jpeg == {**many, "vectors": "1000 vectors: see metadata.jsonl"}
+    assert of_png == many
+
+
+def test_a_picture_that_its_format_cannot_hold_is_an_error_of_that_file() -> None:
+    too_wide = np.zeros((8, 20_000, 3), np.uint8)
+
+    with pytest.raises(OSError, match="no webp can be made of it"):
+        encode_image(too_wide, ImageFormat.parse("webp"))

@@ -1,0 +1,49 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from batch.sinks.shards import Member, MemberReader, member_names, tar_parts
+
+MEMBERS = [
+    Member("a.png", b"x" * 1000),
+    Member("a.mask.png", b""),
+    Member("a.json", b"{}"),
+    Member(f"{'k' * 90}.mask.png", b"y" * 512),
+]
+
+
+def test_a_tar_holds_its_members_in_order() -> None:
+    data = b"".join(tar_parts(MEMBERS))
+
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        read = [Member(info.name, tar.extractfile(info).read()) for info in tar]  # type: ignore[union-attr]
+    assert read == MEMBERS
+    assert len(data) % tarfile.RECORDSIZE == 0
+
+
+def test_equal_members_make_equal_bytes() -> None:
+    assert b"".join(tar_parts(MEMBERS)) == b"".join(tar_parts(list(MEMBERS)))
+
+
+def test_a_member_is_read_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"".join(tar_parts(MEMBERS)))
+    reader = MemberReader()
+
+    assert member_names(path) == [member.name for member in MEMBERS]
+    for member in MEMBERS:
+        assert reader.read(path, member.name) == member.data
+    assert reader.read(path, "b.png") is None
+    assert reader.read(tmp_path / "nowhere.tar", "a.png") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"no tar at all" * 100])
+def test_what_is_no_tar_says_so(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(data)
+
+    with pytest.raises(OSError, match=r"a\.tar is no whole tar"):
+        member_names(path)
+    assert not MemberReader().has(path, "a.png")

@@ -1,0 +1,136 @@
+"""The cache of embeddings depends on what an embedding depends on, and on nothing else."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+
+from batch.embeddings import EmbeddingCache, networks_digest
+from batch.plan import PlannedInput, RunPlan
+from batch.reading import Decoded
+from batch.settings import RunSettings, Space
+from engine.bundle import NetworkState, read_bundle, write_bundle
+from engine.editor import Editor
+from registry.store import Library
+
+
+def _other_weights(source: Path, folder: Path, network: str) -> Path:
+    """The same bundle, with other weights of one network."""
+    bundle = read_bundle(source)
+    networks = {}
+    for name, entry in bundle.networks.items():
+        state = safetensors.torch.load_file(source / entry.file)
+        if name == network:
+            key = next(key for key, tensor in state.items() if tensor.is_floating_point())
+            state[key] = state[key] * 1.01 + 0.001
+        networks[name] = NetworkState(entry.config, state)
+    write_bundle(
+        folder,
+        class_name=bundle.class_name,
+        description=bundle.description,
+        license=bundle.license,
+        labels=bundle.labels,
+        networks=networks,
+        built={"by": "tests"},
+    )
+    return folder
+
+
+def _plan(library: Library, folder: Path, **settings: str) -> RunPlan:
+    model = library.add_bundle(folder)
+    return RunPlan(
+        kind="batch",
+        class_address=model.address,
+        generator_digest=model.generator_digest,
+        bundle_digest=model.bundle_digest,
+        input_folder=Path("/in"),
+        output_folder=Path("/out"),
+        request={},
+        recipes=(),
+        settings=RunSettings(**{"embed": "steps:5", **settings}),  # type: ignore[arg-type]
+    )
+
+
+def _cache(library: Library, folder: Path, **settings: str) -> EmbeddingCache:
+    return EmbeddingCache(
+        library, _plan(library, folder, **settings), networks_digest(Editor.open(folder))
+    )
+
+
+@pytest.fixture
+def image() -> Decoded:
+    return Decoded(
+        input=PlannedInput(position=3, relative_path=b"x.png", output_name="x"),
+        pixels=np.full((32, 32, 3), 7, np.uint8),
+    )
+
+
+@pytest.fixture
+def ws(library: Library, tiny_bundle: Path, image: Decoded) -> np.ndarray:
+    """An embedding of the image, stored by a run with the tiny bundle."""
+    model = library.get_class()
+    ws = np.full((1, model.num_ws, model.w_dim), 0.5, np.float32)
+    _cache(library, tiny_bundle).store([image], ws, [{"psnr": 20.0, "num_steps": 5}])
+    return ws
+
+
+def test_embedding_is_found_by_the_next_run(
+    library: Library, tiny_bundle: Path, image: Decoded, ws: np.ndarray
+) -> None:
+    found = _cache(library, tiny_bundle).find([image])
+
+    np.testing.assert_array_equal(found[3].ws, ws[0])
+
+
+@pytest.mark.parametrize("network", ["segmentation", "classifier", "identity"])
+def test_networks_that_do_not_embed_may_be_trained_anew(
+    library: Library,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    image: Decoded,
+    ws: np.ndarray,
+    network: str,
+) -> None:
+    other = _other_weights(tiny_bundle, tmp_path / "other", network)
+    assert read_bundle(other).bundle_digest != read_bundle(tiny_bundle).bundle_digest
+
+    found = _cache(library, other).find([image])
+
+    np.testing.assert_array_equal(found[3].ws, ws[0])
+
+
+@pytest.mark.parametrize("network", ["encoder", "perceptual", "generator"])
+def test_embedding_by_other_networks_is_another_one(
+    library: Library,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    image: Decoded,
+    ws: np.ndarray,
+    network: str,
+) -> None:
+    other = _other_weights(tiny_bundle, tmp_path / "other", network)
+
+    assert _cache(library, other).find([image]) == {}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"embed": "steps:6"}, {"embed": "target:20"}, {"space": Space.W}]
+)
+def test_embedding_with_other_settings_is_another_one(
+    library: Library, tiny_bundle: Path, image: Decoded, ws: np.ndarray, settings: dict[str, str]
+) -> None:
+    assert _cache(library, tiny_bundle, **settings).find([image]) == {}
+
+
+def test_other_pixels_are_another_image(
+    library: Library, tiny_bundle: Path, image: Decoded, ws: np.ndarray
+) -> None:
+    other = dataclasses.replace(image, pixels=np.full((32, 32, 3), 8, np.uint8))
+
+    assert _cache(library, tiny_bundle).find([other]) == {}
+
+
+def test_encoder_alone_is_not_cached(library: Library, tiny_bundle: Path) -> None:
+    assert not _cache(library, tiny_bundle, embed="encoder").is_used

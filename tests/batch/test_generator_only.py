@@ -1,0 +1,172 @@
+"""A class that has a generator and nothing that makes masks: what it can do, and what it cannot."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import editvec
+from batch.audit import audit
+from batch.runs import Runs
+from batch.sinks.shards import member_names
+from engine.bundle import read_networks, write_bundle
+from registry.config import RegistryConfig
+from registry.store import Library
+from tests.folder_runs import pixels, rows
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def car_home(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, tiny_bundle: Path) -> Path:
+    """A home folder with class `car`, as `model import` makes it, and a vector; read only."""
+    folder = tmp_path_factory.mktemp("car")
+    bundle, networks = read_networks(tiny_bundle)
+    write_bundle(
+        folder / "bundle",
+        class_name="car",
+        description="",
+        license="unknown",
+        labels=bundle.labels[:1],
+        networks={name: networks[name] for name in ("generator", "perceptual")},
+        built={},
+    )
+    home = folder / "home"
+    shutil.copytree(empty_home, home)
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        library.materialise_bundle(library.add_bundle(folder / "bundle"))
+    shape = (bundle.num_ws, bundle.w_dim)
+    delta = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    np.save(folder / "red.npy", delta)
+    words = ("registry", "add", folder / "red.npy", "--name", "red", "--class", "car")
+    assert editvec.main(["--home", str(home), *map(str, words)]) == 0
+    return home
+
+
+@pytest.fixture
+def run(tmp_path: Path, car_home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line on a library of the test's own: status, stdout, stderr."""
+    shutil.copytree(car_home, tmp_path / "home")
+    capsys.readouterr()
+
+    def invoke(*words: object) -> tuple[int, str, str]:
+        status = editvec.main(["--home", str(tmp_path / "home"), *map(str, words)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return invoke
+
+
+def problems(home: Path) -> list[str]:
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        (latest,) = Runs(library.engine).latest()
+        return audit(library, latest).problems
+
+
+def test_images_are_generated_and_edited_without_masks(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("batch", "generate", out, "--class", "car", "--count", 3, "--edit", "red=1")
+
+    status, _, told = run(*words)
+
+    assert status == 0, told
+    assert "car@1 has no segmentation branch: no masks" in told
+    assert not (out / "masks").exists()
+    found = rows(out)
+    assert [row["recipe"] for row in found] == ["source", "red+1.00"] * 3
+    assert not any("mask_file_name" in row for row in found)
+    assert problems(tmp_path / "home") == []
+    before, after = (pixels(out / row["file_name"]).astype(int) for row in found[:2])
+    assert (before != after).any(axis=2).mean() > 0.5, "the whole image is edited"
+    assert (out / "report.html").exists()
+    assert run(*words)[0] == 0, "the same command finds its run"
+
+
+def test_shards_hold_samples_without_masks(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    status, _, told = run(
+        *("batch", "generate", out, "--class", "car", "--count", 2, "--output", "webdataset")
+    )
+
+    assert status == 0, told
+    assert [Path(name).suffix for name in member_names(out / "shards" / "000000.tar")] == [
+        ".png",
+        ".json",
+        ".png",
+        ".json",
+    ]
+    assert not any("mask_file_name" in row for row in rows(out))
+    assert problems(tmp_path / "home") == []
+
+
+def test_a_folder_is_edited_as_whole_images(
+    run: Run, make_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("batch", "run", make_pictures(2), out, "--edit", "red=1", "--embed", "steps:2")
+
+    refused, _, told = run(*words)
+    status, _, _ = run(*words, "--composite", "none")
+
+    assert refused == 1
+    assert told.count("\n") == 1
+    assert "car@1 has no segmentation branch, which --composite feather needs" in told
+    assert "--composite none edits whole pictures" in told
+    assert status == 0
+    assert [row["source"] for row in rows(out)] == ["0.png", "1.png"]
+    assert not any("mask_file_name" in row for row in rows(out))
+    assert problems(tmp_path / "home") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--output", "coco"), "which --output coco needs"),
+        (("--max-leakage", "0.1"), "which --max-leakage needs"),
+        (("--max-uncertainty", "0.1"), "which --max-uncertainty needs"),
+        (("--mode", "refine"), "which --mode refine needs"),
+    ],
+)
+def test_what_needs_masks_is_refused_before_anything_is_made(
+    words: tuple[str, ...], reason: str, run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    status, _, told = run(
+        *("batch", "generate", out, "--class", "car", "--count", 2, "--edit", "red=1", *words)
+    )
+
+    assert status == 1
+    assert reason in told
+    assert told.count("\n") == 1
+    assert not out.exists()
+
+
+def test_an_encoder_that_is_not_there_is_refused_with_the_way_without(
+    run: Run, make_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    status, _, told = run(
+        *("batch", "run", make_pictures(1), tmp_path / "out", "--edit", "red=1"),
+        *("--composite", "none"),
+    )
+
+    assert status == 1
+    assert "car@1 has no encoder; --embed steps:N embeds without one" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_preview_shows_whole_images(run: Run, tmp_path: Path) -> None:
+    status, told, error = run(
+        *("registry", "preview", "car/red", "--samples", 1, "--scales", "0:1:2"),
+        *("--out", tmp_path / "preview.png", "--json"),
+    )
+
+    assert status == 0, error
+    assert json.loads(told)["address"] == "car/red@1"
+    with Image.open(tmp_path / "preview.png") as sheet:
+        assert sheet.width > sheet.height / 2

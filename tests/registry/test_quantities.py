@@ -1,0 +1,70 @@
+"""Sizes and times as people write them."""
+
+import doctest
+from datetime import timedelta
+
+import pytest
+
+import registry.quantities
+from registry.errors import RecordError
+from registry.quantities import parse_duration, parse_size, size_text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("123", 123),
+        ("10GB", 10 * 10**9),
+        ("10 gb", 10 * 10**9),
+        ("500MiB", 500 * 2**20),
+        ("1.5kB", 1500),
+        ("2TiB", 2 * 2**40),
+        (" 7B ", 7),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-1", "1e9", "10 GB GB", "10X", "1,5GB", "٣GB", "nan", "1" * 20]
+)
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(RecordError, match="size: expected bytes such as 10GB, 500MiB or 0, got"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("0", timedelta(0)),
+        ("0s", timedelta(0)),
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        ("24h", timedelta(days=1)),
+        ("1.5h", timedelta(minutes=90)),
+        ("7D", timedelta(days=7)),
+        ("2w", timedelta(days=14)),
+    ],
+)
+def test_times_are_read(text: str, time: timedelta) -> None:
+    assert parse_duration(text) == time
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1y", "1h30m", "999999999999d"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(RecordError, match="time: expected"):
+        parse_duration(text)
+
+
+def test_sizes_are_written_for_people() -> None:
+    sizes = [0, 999, 1000, 999_499, 999_500, 1_250_000, 32 * 10**9, 10**18]
+
+    assert [size_text(size) for size in sizes] == [
+        "0 B", "999 B", "1 kB", "999 kB", "1 MB", "1.25 MB", "32 GB", "1 EB",
+    ]  # fmt: skip
+
+
+def test_examples_are_true() -> None:
+    assert doctest.testmod(registry.quantities).failed == 0

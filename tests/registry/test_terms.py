@@ -1,0 +1,70 @@
+"""The words that a composition is written in."""
+
+import pytest
+
+from registry.entities import Condition
+from registry.errors import CompositionError, InvalidNameError
+from registry.terms import class_named_in, parse_condition, parse_term
+
+
+def test_terms_are_parsed() -> None:
+    plain = parse_term("smile=1")
+    versioned = parse_term("avatars/look-left@2=-0.5")
+    rows = parse_term("smile[1:3]=0.8", num_ws=4)
+
+    assert (plain.address, plain.scale, plain.row_mask) == ("smile", 1.0, None)
+    assert (versioned.address, versioned.scale) == ("avatars/look-left@2", -0.5)
+    assert rows.row_mask == (False, True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("smile", CompositionError),
+        ("smile=", CompositionError),
+        ("=1", CompositionError),
+        ("smile=big", CompositionError),
+        ("smile=nan", CompositionError),
+        ("smile=inf", CompositionError),
+        ("smile[3:1]=1", CompositionError),
+        ("smile[0:5]=1", CompositionError),
+        ("smile[1]=1", CompositionError),
+        ("a b=1", InvalidNameError),
+        ("../smile=1", InvalidNameError),
+    ],
+)
+def test_text_that_is_no_term_is_refused(text: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        parse_term(text, num_ws=4)
+
+
+def test_conditions_are_parsed() -> None:
+    assert parse_condition(" look-left ") == Condition(address="look-left")
+    assert parse_condition("avatars/frown@stable").address == "avatars/frown@stable"
+    assert parse_condition("frown[2:4]", num_ws=4).row_mask == (False, False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", CompositionError),
+        ("smile=1", CompositionError),
+        ("smile[0:9]", CompositionError),
+        ("smile[1]", CompositionError),
+        ("../smile", InvalidNameError),
+        ("smile@", InvalidNameError),
+    ],
+)
+def test_text_that_is_no_condition_is_refused(text: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        parse_condition(text, num_ws=4)
+
+
+def test_rows_without_a_class_are_refused() -> None:
+    with pytest.raises(CompositionError, match="rows need a class"):
+        parse_term("smile[0:1]=1")
+
+
+def test_class_is_the_first_that_a_term_names() -> None:
+    assert class_named_in(["smile=1", "avatars/look[0:2]=1", "car/wheel=1"]) == "avatars"
+    assert class_named_in(["smile=1"]) is None
