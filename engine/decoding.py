@@ -85,7 +85,7 @@ def decode_file(
         with path.open("rb") as file:
             return decode_stream(file, decode, formats=formats, name=name)
     except FileNotFoundError as exc:
-        raise ImageError(f"{name}: no such file") from exc
+        raise ImageError(f"{name}: No such file or directory") from exc
     except OSError as exc:
         raise ImageError(f"{name}: cannot be decoded: {_one_line(exc)}") from exc
 

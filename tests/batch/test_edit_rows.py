@@ -14,6 +14,7 @@ from batch.errors import RecipeError
 from batch.materials import load_deltas
 from batch.planning import open_run
 from batch.recipe import Edit, Recipe, parse_edit, pin_vector
+from batch.settings import Composite
 from registry.entities import NewTerm
 from registry.store import Library
 from registry.terms import parse_term
@@ -44,8 +45,10 @@ def test_edits_give_the_picture_of_the_composition_of_the_same_terms(
     library.compose("tiny/mix", [parse_term(term, num_ws=num_ws) for term in terms])
     source = make_pictures(2)
 
-    summed = do(library, request(source, tmp_path / "summed", *terms, composite="none"))
-    composed = do(library, request(source, tmp_path / "composed", "mix=1", composite="none"))
+    summed = do(library, request(source, tmp_path / "summed", *terms, composite=Composite.NONE))
+    composed = do(
+        library, request(source, tmp_path / "composed", "mix=1", composite=Composite.NONE)
+    )
 
     assert summed.state == composed.state == "completed"
     for one, other in zip(rows(tmp_path / "summed"), rows(tmp_path / "composed"), strict=True):

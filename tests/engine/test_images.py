@@ -344,8 +344,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path, reason in (
         (tmp_path, "expected a file, got a folder"),
         (pipe, "expected a file, got a folder or a special file"),
-        (tmp_path / "missing.png", "no such file"),
-        (tmp_path / "a.png" / "b.png", "no such file"),
+        (tmp_path / "missing.png", "No such file or directory"),
+        (tmp_path / "a.png" / "b.png", "No such file or directory"),
     ):
         with pytest.raises(ImageError, match=reason):
             read_image(path)

@@ -1,1 +1,0 @@
-"""The tests; a package, because some libraries install one of this name too."""
