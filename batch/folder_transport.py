@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from kombu.transport import filesystem
@@ -30,6 +32,28 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """The transport of such a broker."""
+    """The transport of such a broker, for Celery's event loop.
+
+    In an event loop, Celery gives each child of a worker a pipe of its own. Without one, all
+    children share a lock, and one that is killed while it waits takes that lock with it: no later
+    child receives anything.
+    """
 
     Channel = Channel
+    implements = filesystem.Transport.implements.extend(asynchronous=True)
+
+    def register_with_event_loop(self, connection: object, loop: Any) -> None:
+        """Looks into the folder every `polling_interval` seconds.
+
+        Args:
+            connection: not used; the folder is known to the channels.
+            loop: kombu's hub, which forgets its timers when the worker connects anew.
+        """
+        del connection
+
+        def look() -> None:
+            if self.cycle is not None:
+                with suppress(Empty):
+                    self.cycle.get(self._deliver)
+
+        loop.call_repeatedly(self.polling_interval, look)

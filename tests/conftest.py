@@ -5,6 +5,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -62,6 +63,17 @@ def _require(address: tuple[str, int], name: str) -> None:
         if os.environ.get("EDITVEC_REQUIRE_SERVICES") == "1":
             pytest.fail(f"{reason}, and EDITVEC_REQUIRE_SERVICES=1", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a migrated database and nothing in it; read only."""
+    from registry.config import RegistryConfig
+    from registry.schema import upgrade
+
+    home = tmp_path_factory.mktemp("empty") / "home"
+    upgrade(RegistryConfig.for_home(home))
+    return home
 
 
 @pytest.fixture

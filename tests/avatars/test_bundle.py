@@ -69,7 +69,7 @@ def test_smile_makes_held_out_avatars_smile(editor: Editor, tmp_path: Path) -> N
     setting = check.SETTINGS[0]._replace(embed_steps=20, refine_steps=5)
 
     lines, ious = check.measure(
-        editor, torch.from_numpy(library.delta(vector)), vector.roi_labels, setting, count=50
+        editor, torch.from_numpy(library.delta(vector)), vector.roi_labels, setting, count=24
     )
 
     values = {line.name: line.value for line in lines}
@@ -88,6 +88,6 @@ def test_bundle_meets_its_table(editor: Editor, tmp_path: Path) -> None:
     vector = library.get_vector(check.VECTOR)
     delta = torch.from_numpy(library.delta(vector))
 
-    lines, _ = check.measure(editor, delta, vector.roi_labels, check.SETTINGS[0], count=500)
+    lines, _ = check.measure(editor, delta, vector.roi_labels, check.SETTINGS[0], count=200)
 
     assert [line for line in lines if not line.met] == []

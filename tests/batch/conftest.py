@@ -1,6 +1,7 @@
 """Databases, a library with a tiny class, and folders of pictures for the tests of runs."""
 
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,21 +11,15 @@ from PIL import Image
 from sqlalchemy import Engine
 
 import editvec
+from batch.settings import broker_url
 from registry.config import RegistryConfig
 from registry.database import open_engine
 from registry.entities import NewVector
 from registry.schema import upgrade
 from registry.store import Library
+from tests.servers import virtual_host
 
 RESOLUTION = 32
-
-
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with a migrated database and nothing in it."""
-    home = tmp_path_factory.mktemp("empty") / "home"
-    upgrade(RegistryConfig.for_home(home))
-    return home
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
@@ -105,3 +100,16 @@ def run_editvec(home: Path) -> Callable[..., int]:
         return editvec.main(["--home", str(home), *map(str, words)])
 
     return run
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
+    """The URL of a broker of the test's own."""
+    if request.param == "folder":
+        yield broker_url(home)
+    elif request.param == "redis":
+        server = request.getfixturevalue("redis_url")
+        yield f"{server.rpartition('/')[0]}/{1 + uuid.uuid4().int % 15}"
+    else:
+        with virtual_host(request.getfixturevalue("rabbitmq_url")) as url:
+            yield url

@@ -133,6 +133,7 @@ def test_a_recipe_file_takes_rows(
     assert [one.get("rows") for one in rows(out)[0]["vectors"]] == [[0, 3], None]
 
 
+@pytest.mark.slow
 def test_a_worker_composes_what_was_asked_for(
     home: Path, library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from registry.database import reading
 from registry.store import Library
 from tests.batch.test_pace import plan
 from tests.folder_runs import request
-from tests.servers import virtual_host
 from tests.worker_processes import start, worker
 
 MakePictures = Callable[..., Path]
@@ -33,19 +32,11 @@ BROKERS = [
     pytest.param("redis", marks=pytest.mark.services),
     pytest.param("rabbitmq", marks=pytest.mark.services),
 ]
-
-
-@pytest.fixture
-def broker(request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
-    """The URL of a broker of the test's own."""
-    if request.param == "folder":
-        yield broker_url(home)
-    elif request.param == "redis":
-        server = request.getfixturevalue("redis_url")
-        yield f"{server.rpartition('/')[0]}/{1 + uuid.uuid4().int % 15}"
-    else:
-        with virtual_host(request.getfixturevalue("rabbitmq_url")) as url:
-            yield url
+WORKER_BROKERS = [
+    "folder",
+    pytest.param("redis", marks=[pytest.mark.services, pytest.mark.slow]),
+    pytest.param("rabbitmq", marks=[pytest.mark.services, pytest.mark.slow]),
+]
 
 
 @pytest.mark.parametrize("broker", BROKERS, indirect=True)
@@ -79,7 +70,7 @@ def chunk_times(library: Library, run: RunRecord) -> tuple[datetime, datetime]:
         return first, last
 
 
-@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+@pytest.mark.parametrize("broker", WORKER_BROKERS, indirect=True)
 def test_a_worker_does_the_urgent_run_first_that_came_last(
     home: Path, library: Library, make_pictures: MakePictures, tmp_path: Path, broker: str
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_worker_that_is_told_twice_stops_at_once_and_gives_back_what_is_in_wor
         assert audit(library, run).problems == []
 
 
+@pytest.mark.slow
 def test_an_idle_worker_ends_with_status_0_and_a_log_of_what_matters(home: Path) -> None:
     with worker(home) as parent:
         wait_for_line(home, "Connected to")

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
@@ -64,10 +65,11 @@ def postgresql_url(shared_postgresql_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
-def config(request: pytest.FixtureRequest, tmp_path: Path) -> RegistryConfig:
+def config(request: pytest.FixtureRequest, tmp_path: Path, empty_home: Path) -> RegistryConfig:
     """The configuration of an empty, migrated library on each database."""
     embedded = RegistryConfig.for_home(tmp_path / "home")
     if request.param == "sqlite":
+        shutil.copytree(empty_home, embedded.home)
         return embedded
     named = RegistryConfig(
         home=embedded.home,
@@ -93,8 +95,9 @@ def library(empty_library: Library, bundle: Path) -> Library:
 
 
 @pytest.fixture
-def sqlite_library(tmp_path: Path, bundle: Path) -> Iterator[Library]:
+def sqlite_library(tmp_path: Path, empty_home: Path, bundle: Path) -> Iterator[Library]:
     """An embedded library that holds class avatars@1, where the database makes no difference."""
+    shutil.copytree(empty_home, tmp_path / "home")
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
         library.add_bundle(bundle)
         yield library
