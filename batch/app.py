@@ -164,7 +164,7 @@ def _make_folders(broker: Broker) -> None:
     if broker.folder is None:
         return
     try:
-        for name in ("messages", "control", "taken"):
+        for name in ("messages", "taken"):
             (broker.folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         reason = exc.strerror or exc

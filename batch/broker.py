@@ -118,7 +118,6 @@ def _folder_broker(text: str, parts: SplitResult) -> Broker:
     options = {
         "data_folder_in": str(folder / "messages"),
         "data_folder_out": str(folder / "messages"),
-        "control_folder": str(folder / "control"),
         # messages are moved here while they are read: the default would be another disk
         "processed_folder": str(folder / "taken"),
         "store_processed": True,

@@ -30,6 +30,16 @@ class Channel(filesystem.Channel):
         new.write_text(json.dumps(payload))
         new.replace(target)
 
+    def get_table(self, exchange: str) -> list[Any]:
+        """Each of our queues has an exchange of its own name.
+
+        So nothing needs to be read from a file, which another process may just be writing.
+        """
+        return [(exchange, "", exchange)]
+
+    def _queue_bind(self, *_arguments: object) -> None:
+        """Nothing is kept: see `get_table`."""
+
 
 class Transport(filesystem.Transport):
     """The transport of such a broker, for Celery's event loop.

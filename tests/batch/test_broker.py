@@ -8,15 +8,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from batch.app import create_app, forget_taken_messages, require_broker, waiting_messages
+from batch.app import create_app, forget_taken_messages, require_broker, send, waiting_messages
 from batch.broker import parse_broker_url, without_password
 from batch.errors import BrokerError, SettingsError
-from batch.settings import broker_url
+from batch.settings import Priority, broker_url
 from batch.worker_log import log_to_stderr
 
 
@@ -78,6 +79,21 @@ def test_rabbitmq_that_lets_us_not_in_says_so_in_one_line(rabbitmq_url: str) -> 
 def test_a_queue_that_does_not_exist_has_no_messages(rabbitmq_url: str, redis_url: str) -> None:
     for url in (rabbitmq_url, redis_url):
         assert waiting_messages(create_app(url), "editvec.never-declared") == 0
+
+
+def test_many_who_begin_at_once_disturb_nobody_in_a_folder(tmp_path: Path) -> None:
+    url = f"filesystem://{tmp_path}/broker"
+
+    def begin(number: int) -> None:
+        app = create_app(url)
+        send(app, "any", [number], queue="editvec.work.a.v1", priority=Priority.NORMAL)
+
+    with ThreadPoolExecutor(8) as threads:
+        for one in [threads.submit(begin, number) for number in range(64)]:
+            one.result()
+
+    assert waiting_messages(create_app(url), "editvec.work.a.v1") == 64
+    assert {path.name for path in (tmp_path / "broker").iterdir()} == {"messages", "taken"}
 
 
 def test_taken_messages_of_a_folder_are_forgotten_after_a_while(tmp_path: Path) -> None:
