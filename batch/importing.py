@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avatars.default import BUNDLE_FOLDER, is_shipped
+from batch.class_scheme import Rectangle, scheme_rectangle, scheme_values
 from batch.errors import SettingsError
 from engine.bundle import NetworkState, read_networks, write_bundle
 from engine.description import CLASS_NAME, Label
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from registry.entities import ClassModel
     from registry.schemes import LabelScheme
     from registry.store import Library
-
-Rectangle = tuple[int, int, int, int]
 
 PLACEHOLDER = Label(0, "background", (0, 0, 0))
 """The only label of a class whose scheme nobody has said yet."""
@@ -143,6 +142,7 @@ def _read_bundle(folder: Path, request: ImportRequest) -> ReadyBundle:
         "license": request.license_name or bundle.license,
         "labels": bundle.labels,
         "groups": bundle.groups,
+        "mask_spellings": bundle.mask_spellings,
         "valid_rectangle": bundle.valid_rectangle,
         "networks": networks,
         "built": dict(bundle.built),
@@ -152,24 +152,10 @@ def _read_bundle(folder: Path, request: ImportRequest) -> ReadyBundle:
 
 
 def _scheme_values(request: ImportRequest, resolution: int) -> dict[str, Any]:
-    """Labels, groups and rectangle, as far as the request tells them."""
-    values: dict[str, Any] = {}
-    scheme = request.scheme
-    if scheme is not None:
-        values["labels"] = scheme_labels(scheme)
-        values["groups"] = scheme.all_groups
-        if scheme.rectangle is not None and scheme.resolution is not None:
-            values["valid_rectangle"] = tuple(
-                edge * resolution // scheme.resolution for edge in scheme.rectangle
-            )
-    if request.valid_rectangle is not None:
-        values["valid_rectangle"] = request.valid_rectangle
-    return values
-
-
-def scheme_labels(scheme: LabelScheme) -> list[Label]:
-    """The parts of a scheme as a bundle has them."""
-    return [Label(label.index, label.name, label.color) for label in scheme.labels]
+    """What the request tells of labels and rectangle."""
+    values = {} if request.scheme is None else scheme_values(request.scheme)
+    rectangle = request.valid_rectangle or scheme_rectangle(request.scheme, resolution)
+    return values if rectangle is None else {**values, "valid_rectangle": rectangle}
 
 
 def store_import(library: Library, ready: ReadyBundle) -> ClassModel:
@@ -215,11 +201,17 @@ def import_members(
     members = read_members(files)
     model = library.get_class(class_address)
     bundle, networks = read_networks(library.materialise_bundle(model))
-    labels = list(bundle.labels) if scheme is None else scheme_labels(scheme)
-    if len(labels) != members.num_labels:
+    parts: Mapping[str, Any] = {
+        "labels": bundle.labels,
+        "groups": bundle.groups,
+        "mask_spellings": bundle.mask_spellings,
+    }
+    if scheme is not None:
+        parts = scheme_values(scheme)
+    if len(parts["labels"]) != members.num_labels:
         raise SettingsError(
             f"scheme: expected one of {members.num_labels} labels, as the members have them, "
-            f"got {len(labels)}; --scheme names another one"
+            f"got {len(parts['labels'])}; --scheme names another one"
         )
     segmentation = NetworkState(members.config_for(bundle.generator_config), members.state)
     built: Mapping[str, Any] = {
@@ -229,17 +221,12 @@ def import_members(
             "files": {path.name: digest_of_file(path) for path in files},
         },
     }
-    rectangle: Rectangle | None = bundle.valid_rectangle
-    if scheme is not None and scheme.rectangle is not None and scheme.resolution is not None:
-        edges = [edge * bundle.resolution // scheme.resolution for edge in scheme.rectangle]
-        rectangle = (edges[0], edges[1], edges[2], edges[3])
     values = {
         "class_name": bundle.class_name,
         "description": bundle.description,
         "license": bundle.license,
-        "labels": labels,
-        "groups": bundle.groups if scheme is None else scheme.all_groups,
-        "valid_rectangle": rectangle,
+        **parts,
+        "valid_rectangle": scheme_rectangle(scheme, bundle.resolution) or bundle.valid_rectangle,
         "networks": {**networks, "segmentation": segmentation},
         "built": built,
     }

@@ -115,7 +115,7 @@ def compare_models(
         rows, drawn = [], [to_pixels(images[:COLUMNS])]
         for model, editor in zip(models, editors, strict=True):
             at_once, after = _embeddings(editor, images, comparison.steps)
-            pairs, iou = _found_parts(editor, model, comparison)
+            pairs, iou = _found_parts(library, editor, model, comparison)
             drawn.append(to_pixels(editor.synthesize(after.ws[:COLUMNS])))
             rows.append(
                 Measured(
@@ -207,19 +207,19 @@ def _embed(editor: Editor, images: Tensor, steps: int) -> EmbedResult:
 
 
 def _found_parts(
-    editor: Editor, model: ClassModel, comparison: Comparison
+    library: Library, editor: Editor, model: ClassModel, comparison: Comparison
 ) -> tuple[int, float | None]:
     """How many pairs there are, and the mIoU of the parts that the class finds in them."""
     if comparison.pairs is None:
         return 0, None
     from batch.pairs import read_pairs
-    from registry.schemes import LabelScheme
+    from registry.contents import scheme_of_class
 
     if editor.segmentation is None:
         return 0, None
     pairs = read_pairs(
         comparison.pairs,
-        LabelScheme.of_model(model),
+        scheme_of_class(library, model),
         resolution=model.resolution,
         fit=comparison.fit,
     )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from batch.annotated_embeddings import Embedded
-from batch.importing import Rectangle
+from batch.class_scheme import Rectangle
 from batch.pairs import Pairs
 from engine.metrics import label_table, mean_iou
 from engine.segmentation import image_uncertainty

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from batch.annotated_embeddings import Embedded, embed_pairs, unlike_others
+from batch.class_scheme import Rectangle, scheme_rectangle
 from batch.embedded_features import features_of
 from batch.errors import PlanError, SettingsError
-from batch.importing import Rectangle, scheme_labels
 from batch.pairs import MIN_PAIRS, SENSIBLE_PAIRS, Pairs, chosen_pairs, read_pairs
 from batch.segmentation_quality import SegmentationQuality, judge
 from batch.segmentation_sheet import draw_predictions
@@ -137,7 +137,7 @@ def train_segmentation(
     note = on_note or (lambda _: None)
     training = SegmentationTraining(**request.training)
     model = library.get_class(request.class_name)
-    scheme = _scheme(request, model)
+    scheme = _scheme(library, request, model)
     pairs = read_pairs(
         request.pairs,
         scheme,
@@ -252,11 +252,11 @@ def _train(
 # --- what is trained on ---
 
 
-def _scheme(request: SegmentationRequest, model: ClassModel) -> LabelScheme:
+def _scheme(library: Library, request: SegmentationRequest, model: ClassModel) -> LabelScheme:
     """The scheme that was given, or the class's own."""
-    from registry.schemes import LabelScheme
+    from registry.contents import scheme_of_class
 
-    scheme = request.scheme or LabelScheme.of_model(model)
+    scheme = request.scheme or scheme_of_class(library, model)
     if len(scheme.labels) < 2:
         raise SettingsError(
             f"scheme: expected at least two parts, class {model.address} has one only "
@@ -323,12 +323,7 @@ def _network(
 
 def _rectangle(bundle: Bundle, scheme: LabelScheme | None) -> Rectangle:
     """Pixels that count: the scheme's, else the class's."""
-    if scheme is None or scheme.rectangle is None or scheme.resolution is None:
-        return bundle.valid_rectangle
-    top, left, bottom, right = (
-        edge * bundle.resolution // scheme.resolution for edge in scheme.rectangle
-    )
-    return top, left, bottom, right
+    return scheme_rectangle(scheme, bundle.resolution) or bundle.valid_rectangle
 
 
 def _valid(rectangle: Rectangle, resolution: int) -> Tensor:
@@ -374,7 +369,6 @@ def _store(
     quality: SegmentationQuality,
 ) -> ClassModel:
     """The class as it is now, with this branch and its labels."""
-    scheme = request.scheme
     made = {
         "by": "editvec train segmentation",
         "images": len(ready.pairs.names),
@@ -388,7 +382,6 @@ def _store(
         model,
         networks={"segmentation": members},
         built={"segmentation": made},
-        labels=None if scheme is None else tuple(scheme_labels(scheme)),
-        groups=None if scheme is None else scheme.all_groups,
+        scheme=request.scheme,
         valid_rectangle=ready.rectangle,
     )

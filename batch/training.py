@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from batch.class_scheme import Rectangle, scheme_values
 from batch.errors import SettingsError
 from engine.bundle import NetworkState, read_networks, write_bundle
 from engine.description import CLASS_NAME, Label
@@ -13,6 +14,7 @@ from engine.description import CLASS_NAME, Label
 if TYPE_CHECKING:
     from registry.config import RegistryConfig
     from registry.entities import ClassModel
+    from registry.schemes import LabelScheme
     from registry.store import Library
 
 TRAINING_FOLDER = "training"
@@ -49,7 +51,8 @@ def store_class(
     networks: Mapping[str, NetworkState],
     built: Mapping[str, object],
     groups: Mapping[str, tuple[str, ...]] | None = None,
-    valid_rectangle: tuple[int, int, int, int] | None = None,
+    mask_spellings: Mapping[str, Any] | None = None,
+    valid_rectangle: Rectangle | None = None,
 ) -> ClassModel:
     """Write a bundle into the training's folder and add it to the library.
 
@@ -63,6 +66,7 @@ def store_class(
         networks: All networks of the new version, the generator among them.
         built: How they were made; JSON.
         groups: Names for several labels.
+        mask_spellings: How mask files spell the labels, as a bundle says it.
         valid_rectangle: top, left, bottom, right in pixels; None is the whole square.
 
     Returns:
@@ -81,6 +85,7 @@ def store_class(
         networks=networks,
         built=built,
         groups=groups,
+        mask_spellings=mask_spellings,
         valid_rectangle=valid_rectangle,
         replace=True,
     )
@@ -94,9 +99,8 @@ def store_networks(
     *,
     networks: Mapping[str, NetworkState],
     built: Mapping[str, object],
-    labels: tuple[Label, ...] | None = None,
-    groups: Mapping[str, tuple[str, ...]] | None = None,
-    valid_rectangle: tuple[int, int, int, int] | None = None,
+    scheme: LabelScheme | None = None,
+    valid_rectangle: Rectangle | None = None,
 ) -> ClassModel:
     """Give a class networks, in the place of those of the same name; all the rest stays.
 
@@ -109,8 +113,7 @@ def store_networks(
         model: The class that was trained on; its generator stays, and with it every vector.
         networks: The new ones, by name; not the generator.
         built: How they were made, by the name of the network; JSON.
-        labels: The label scheme, where it changes with them.
-        groups: Names for several labels, where the scheme changes.
+        scheme: The label scheme, where it changes with them.
         valid_rectangle: top, left, bottom, right in pixels, where it changes.
 
     Returns:
@@ -122,10 +125,17 @@ def store_networks(
     """
     base = library.get_class_of_generator(model.name, model.generator_digest)
     bundle, held = read_networks(library.materialise_bundle(base))
-    if labels is None:
-        labels, groups = bundle.labels, base.groups
+    parts: dict[str, Any] = {
+        "labels": bundle.labels,
+        "groups": base.groups,
+        "mask_spellings": bundle.mask_spellings,
+    }
+    if scheme is not None:
+        parts = scheme_values(scheme)
     rectangle = valid_rectangle or bundle.valid_rectangle
-    is_same = labels == bundle.labels and rectangle == bundle.valid_rectangle
+    is_same = rectangle == bundle.valid_rectangle and (
+        scheme is None or all(value == getattr(bundle, name) for name, value in parts.items())
+    )
     if is_same and all(
         name in held and _are_equal(held[name], network) for name, network in networks.items()
     ):
@@ -136,11 +146,10 @@ def store_networks(
         class_name=bundle.class_name,
         description=bundle.description,
         license_name=bundle.license,
-        labels=labels,
         networks={**held, **networks},
         built={**bundle.built, **built, "parent": bundle.bundle_digest},
-        groups=groups,
         valid_rectangle=rectangle,
+        **parts,
     )
 
 

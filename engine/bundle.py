@@ -97,6 +97,7 @@ def write_bundle(
     built: Mapping[str, Any],
     valid_rectangle: tuple[int, int, int, int] | None = None,
     groups: Mapping[str, tuple[str, ...]] | None = None,
+    mask_spellings: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Write a bundle: all of it, or nothing.
@@ -112,6 +113,7 @@ def write_bundle(
         built: How the bundle was made; JSON.
         valid_rectangle: top, left, bottom, right; None is the whole square.
         groups: Names for several labels; members are labels or other groups.
+        mask_spellings: How mask files spell the labels, beside names, colours and indices; JSON.
         replace: Replace a bundle that is in `folder`. A folder with any other file is refused.
 
     Raises:
@@ -143,6 +145,7 @@ def write_bundle(
         generator_digest=generator_digest(networks["generator"].state),
         built=built,
         groups=groups or {},
+        mask_spellings=mask_spellings or {},
     )
     for name, network in networks.items():
         _build_network(name, network.config, network.state, networks["generator"].state)

@@ -81,6 +81,7 @@ class Bundle:
         generator_digest: What vectors and embeddings bind to.
         built: How the bundle was made; free JSON.
         groups: Names for several labels; members are labels or other groups.
+        mask_spellings: How mask files spell the labels, beside names, colours and indices; JSON.
     """
 
     class_name: str
@@ -93,6 +94,7 @@ class Bundle:
     generator_digest: str
     built: Mapping[str, Any]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mask_spellings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other.
@@ -198,6 +200,7 @@ class Bundle:
                 for label in self.labels
             ],
             **({"groups": groups} if groups else {}),
+            **({"mask_spellings": dict(self.mask_spellings)} if self.mask_spellings else {}),
             "networks": {
                 name: {"file": entry.file, "config": entry.config.to_json()}
                 for name, entry in self.networks.items()
@@ -277,6 +280,7 @@ def _build(values: Mapping[str, Any]) -> Bundle:
         generator_digest=values["generator_digest"],
         built=values["built"],
         groups={name: tuple(members) for name, members in values.get("groups", {}).items()},
+        mask_spellings=values.get("mask_spellings", {}),
     )
 
 

@@ -19,6 +19,7 @@ from registry.errors import (
     LabelNotFoundError,
 )
 from registry.fields import Fields
+from registry.mask_spellings import FIELD, parse_spellings
 from registry.schemes import expand_parts
 
 BUNDLE_FILE = "bundle.json"
@@ -94,6 +95,7 @@ def parse_manifest(data: bytes, *, of: str = BUNDLE_FILE) -> BundleManifest:
         )
     resolution = fields.integer("resolution", 4, 8192)
     labels = _labels(fields, of=of)
+    parse_spellings(content.get(FIELD), [label.name for label in labels], of=of)
     return BundleManifest(
         class_name=fields.name("class_name"),
         description=fields.text("description", ""),

@@ -53,15 +53,15 @@ def _source_options(command: _Command) -> _Command:
 
 def _scheme(obj: dict[str, Any], source: str | None, class_name: str | None) -> LabelScheme:
     """The scheme that the options name; the library is opened for that of a class only."""
+    from registry.contents import scheme_of_class
     from registry.scheme_files import read_scheme
-    from registry.schemes import LabelScheme
 
     if source is not None and class_name is not None:
         raise click.UsageError("give either --scheme or --class")
     if source is not None:
         return read_scheme(source)
     with opened(obj) as library:
-        return LabelScheme.of_model(library.get_class(class_name))
+        return scheme_of_class(library, library.get_class(class_name))
 
 
 def _masks(

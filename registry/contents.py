@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from registry.bundles import BUNDLE_FILE
 from registry.errors import BlobError, BundleFormatError
+from registry.mask_spellings import FIELD, parse_spellings
+from registry.schemes import LabelScheme
 
 if TYPE_CHECKING:
     from registry.entities import ClassModel
@@ -75,14 +77,39 @@ def contents_of(library: Library, model: ClassModel) -> ClassContents:
     Raises:
         BlobError: it is missing from the blob store, or altered there.
     """
-    content = _description(library, model)
+    content = description_of(library, model)
     networks = _networks(model, content)
     own = {network.name for network in networks}
     built = {key: value for key, value in _mapping(content, "built").items() if key not in own}
     return ClassContents(networks=networks, built=built, versions=_versions(library, model))
 
 
-def _description(library: Library, model: ClassModel) -> Mapping[str, Any]:
+def scheme_of_class(library: Library, model: ClassModel) -> LabelScheme:
+    """The scheme by which mask files are read for a class: its parts, and how files spell them.
+
+    Raises:
+        BlobError: its bundle.json is missing from the blob store, or altered there.
+        BundleFormatError: it is not JSON.
+    """
+    said = parse_spellings(
+        description_of(library, model).get(FIELD), model.label_names, of=f"class {model.address}"
+    )
+    return LabelScheme(
+        labels=model.labels,
+        name=model.address,
+        groups=model.groups,
+        splits=said.splits,
+        spellings=said.spellings,
+    )
+
+
+def description_of(library: Library, model: ClassModel) -> Mapping[str, Any]:
+    """The bundle.json of a class.
+
+    Raises:
+        BlobError: it is missing from the blob store, or altered there.
+        BundleFormatError: it is not JSON.
+    """
     digest = next(file.digest for file in model.files if file.name == BUNDLE_FILE)
     data = library.blobs.get(digest)
     try:
@@ -120,7 +147,9 @@ def _versions(library: Library, model: ClassModel) -> tuple[Version, ...]:
     versions = []
     for one in models:
         try:
-            parent = by_digest.get(_mapping(_description(library, one), "built").get("parent", ""))
+            parent = by_digest.get(
+                _mapping(description_of(library, one), "built").get("parent", "")
+            )
         except (BlobError, BundleFormatError):
             parent = None  # told by `model verify`
         before = {} if parent is None else files[parent.address]

@@ -23,9 +23,9 @@ from registry.drawing import (
 )
 from registry.entities import NewMaskPair
 from registry.errors import MaskError
-from registry.mask_forms.pictures import INDEX_KEY
 from registry.mask_sources import PICTURES, SourceMask
 from registry.masks import (
+    INDEX_KEY,
     MaskArray,
     check_labels,
     check_size,

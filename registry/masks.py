@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from registry.entities import ClassModel, Label, NewMaskPair
 from registry.errors import MaskError
 
 MAX_PIXELS = 1 << 26
+INDEX_KEY = "editvec-mask"
+"""Text in a PNG that holds indices of parts, whatever values the scheme's own files hold."""
+
 INDEX_MODES = ("P", "L", "I;16", "1")
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
@@ -78,8 +81,10 @@ def encode_mask(mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label]) -> 
         image = Image.fromarray(mask.astype(np.uint8), mode="L")
         palette = [value for label in labels for value in label.color]
         image.putpalette(palette)
+    info = PngImagePlugin.PngInfo()
+    info.add_text(INDEX_KEY, "indices")
     stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=False)
+    image.save(stream, format="PNG", optimize=False, pnginfo=info)
     return stream.getvalue()
 
 

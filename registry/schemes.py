@@ -95,7 +95,7 @@ class LabelScheme:
 
     @classmethod
     def of_model(cls, model: ClassModel) -> LabelScheme:
-        """The scheme of a class model of the library."""
+        """The parts of a class model; `scheme_of_class` knows also how files spell them."""
         return cls(labels=model.labels, name=model.address, groups=model.groups)
 
     @property

@@ -10,12 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from registry.errors import MaskError
-from registry.masks import INDEX_MODES, MaskArray, open_png, read_bytes
+from registry.masks import INDEX_KEY, INDEX_MODES, MaskArray, open_png, read_bytes
 from registry.schemes import Color, LabelScheme
 from registry.splits import split_parts
-
-INDEX_KEY = "editvec-mask"
-"""Text in a PNG that holds indices of parts, whatever values the scheme's own files hold."""
 
 BoolArray = npt.NDArray[np.bool_]
 
