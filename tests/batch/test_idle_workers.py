@@ -25,7 +25,7 @@ def test_an_idle_child_that_is_killed_is_replaced_by_one_that_works(
     with worker(home, broker) as process:
         for name in ("before", "after"):
             command = start(home, *words[:3], tmp_path / name, *words[3:], broker=broker)
-            _, errors = command.communicate(timeout=50)
+            _, errors = command.communicate(timeout=240)
             assert command.returncode == 0, errors + (home / "worker.log").read_text()
             for child in children_of(process.pid):
                 os.kill(child, signal.SIGKILL)
