@@ -10,9 +10,11 @@ import numpy.typing as npt
 
 from batch.errors import SettingsError
 from batch.learn_request import LearnRequest
+from batch.lesson_checks import unseen
 from batch.parts import repainted_labels
 from engine.images import crop_box, resize_mask
 from registry.entities import ClassModel
+from registry.errors import MaskError
 from registry.mask_operations import edit_mask
 from registry.masks import check_labels, check_size, read_mask
 from registry.operation_parsing import parse_edits
@@ -76,11 +78,22 @@ def pair_of_prediction(
 
     Raises:
         RegistryError: The operation is not possible.
+        SettingsError: The prediction has no pixel of the parts to edit.
     """
     top, left, bottom, right = crop_box(pixels.shape[0], pixels.shape[1])
     square = pixels[top:bottom, left:right]
     before = resize_mask(predicted.astype(np.int32), bottom - top)
-    return AskedPair(square, _operate(request, model, before, square), before)
+    try:
+        after = _operate(request, model, before, square)
+    except MaskError as exc:
+        asked = model.parts(
+            [name for edit in parse_edits(request.operation) for name in edit.parts]
+        )
+        missing = [label.name for label in model.labels if not (before == label.index).any()]
+        if not set(asked) <= set(missing):
+            raise
+        raise unseen(request, model, asked) from exc
+    return AskedPair(square, after, before)
 
 
 def roi_of(request: LearnRequest, pair: AskedPair, model: ClassModel) -> list[str]:
@@ -88,7 +101,7 @@ def roi_of(request: LearnRequest, pair: AskedPair, model: ClassModel) -> list[st
 
     Raises:
         LabelNotFoundError: A name is neither a part nor a group.
-        SettingsError: The parts are neither given nor to be found, or nothing is asked for.
+        SettingsError: The parts are neither given nor to be found.
     """
     if request.roi_labels:
         return list(model.parts(request.roi_labels))
@@ -100,8 +113,6 @@ def roi_of(request: LearnRequest, pair: AskedPair, model: ClassModel) -> list[st
             "roi: give --roi PART,... or --mask-before, so that the repainted parts can be found"
         )
     labels = repainted_labels(pair.mask_before, pair.mask_after)
-    if not labels:
-        raise SettingsError("mask after: it equals the mask before, there is nothing to learn")
     return [model.labels[label].name for label in labels]
 
 

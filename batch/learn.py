@@ -14,6 +14,7 @@ from PIL import Image
 from batch.asked_pair import AskedPair, Mask, pair_of_prediction, read_pair, roi_of
 from batch.class_networks import require_segmentation
 from batch.learn_request import LearnRequest, LearnSettings
+from batch.lesson_checks import check_asked, check_taught
 from cuda_ext.bias_act import kernel_version
 from engine.descent import OnStep
 from engine.editing import EditResult
@@ -34,7 +35,7 @@ from registry.masks import encode_mask
 from registry.release import engine_version
 
 if TYPE_CHECKING:
-    from engine.editor import Editor, EmbedResult
+    from engine.editor import Editor, EmbedResult, Segmented
     from registry.store import Library
 
 OnProgress = Callable[[str, int, int], None]
@@ -145,13 +146,17 @@ def learn(
     Raises:
         RegistryError: The address, the generator, a part name or a mask is wrong.
         EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
-        SettingsError: The parts to edit are neither given nor to be found.
+        SettingsError: The parts to edit are neither given nor to be found, or there is nothing to
+            learn: no change is asked for, or the class does not see the part.
     """
     wanted = parse_new_address(request.address)
     editor.check_generator(model.generator_digest)
     pixels = read_image(request.image)
     pair = read_pair(request, model, pixels)
-    roi_labels = [] if pair is None else roi_of(request, pair, model)
+    roi_labels: list[str] = []
+    if pair is not None:
+        roi_labels = roi_of(request, pair, model)
+        check_asked(pair, model, roi_labels)
     resolution = editor.bundle.resolution
     images = to_images([fit_pixels(pixels, resolution, fit="crop")]).to(editor.device)
 
@@ -175,7 +180,9 @@ def learn(
         settings=request.settings.edit_settings,
         on_step=_stage("learn", on_progress),
     )
-    metrics = [*_measure_edit(editor, learned, roi_labels), *_measure_embedding(embedded)]
+    before = editor.synthesize_with_mask(learned.ws)
+    check_taught(learned, before.mask[0].cpu().numpy(), request, model, roi_labels)
+    metrics = [*_measure_edit(editor, learned, before, roi_labels), *_measure_embedding(embedded)]
     job = {} if job_key is None else {JOB_KEY: job_key}
     new = NewVector(
         class_name=model.address,
@@ -227,10 +234,9 @@ def _stage(name: str, on_progress: OnProgress | None) -> OnStep | None:
 
 
 def _measure_edit(
-    editor: Editor, learned: EditResult, roi_labels: Sequence[str]
+    editor: Editor, learned: EditResult, before: Segmented, roi_labels: Sequence[str]
 ) -> list[NewMetric]:
     """Success against the given mask, and leakage against the reconstruction, at scale 1."""
-    before = editor.synthesize_with_mask(learned.ws)
     after = editor.synthesize_with_mask(learned.edited_ws.detach())
     indices = editor.bundle.label_indices(roi_labels)
     unedited, edited = (
