@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from batch.cli_embed import embed
+from batch.cli_evaluate import evaluate
 from batch.cli_model import import_members, import_model
 from batch.cli_model_quality import compare_models, sample_model, verify_models
 from batch.cli_options import DEVICE
@@ -168,7 +169,7 @@ train.add_command(train_encoder)
 train.add_command(train_generator)
 train.add_command(train_segmentation)
 
-COMMANDS: list[click.Command] = [batch, learn, train, embed, worker, demo, doctor]
+COMMANDS: list[click.Command] = [batch, learn, evaluate, train, embed, worker, demo, doctor]
 ATTACHED: dict[str, list[click.Command]] = {
     "registry": [preview],
     "model": [import_model, import_members, sample_model, compare_models, verify_models],

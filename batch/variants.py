@@ -128,8 +128,17 @@ class _Seen(NamedTuple):
     uncertainty: Tensor | None = None
 
 
-class _Edited(NamedTuple):
-    """Pictures of edited latents, before compositing, and what was measured of them."""
+class Edited(NamedTuple):
+    """Pictures of edited latents, before compositing, and what was measured of them.
+
+    Attributes:
+        images: [N, 3, H, W].
+        masks: label indices [N, H, W]; None of a class that makes no masks.
+        roi: bool [N, 1, H, W]; None where nothing says what may change.
+        leakage: a row for each; empty without an ROI.
+        success: IoU inside the ROI with the wanted masks, where there are any.
+        uncertainty: in nats, where it was asked for.
+    """
 
     images: Tensor
     masks: Tensor | None
@@ -268,16 +277,7 @@ class VariantMaker:
 
     def make(self, prepared: Prepared, recipe_position: int) -> Variant:
         """Applies one recipe to a mini-batch."""
-        recipe = self.plan.recipes[recipe_position]
-        target = self._target(recipe)
-        edited_ws = self._edited_ws(prepared, recipe_position, target)
-        edited = self._synthesize(prepared, edited_ws, recipe, target)
-        metrics: list[dict[str, Any]] = [
-            {"reconstruction": row} if row else {} for row in prepared.reconstruction
-        ]
-        if self.plan.settings.refine_auto and edited.leakage and recipe.edits:
-            edited = self._refine_leaking(prepared, edited_ws, recipe, target, edited, metrics)
-        _add_measures(metrics, edited)
+        edited, metrics = self.edit(prepared, recipe_position)
         images, masks, roi, changes = edited.images, edited.masks, edited.roi, None
         if roi is not None and masks is not None and prepared.mask_before is not None:
             blend = _BLENDS[self.plan.settings.composite]
@@ -296,16 +296,30 @@ class VariantMaker:
             metrics=metrics,
         )
 
+    def edit(self, prepared: Prepared, recipe_position: int) -> tuple[Edited, list[dict[str, Any]]]:
+        """The edited pictures before compositing, and what gates and manifests get of each."""
+        recipe = self.plan.recipes[recipe_position]
+        target = self._target(recipe)
+        edited_ws = self._edited_ws(prepared, recipe_position, target)
+        edited = self._synthesize(prepared, edited_ws, recipe, target)
+        metrics: list[dict[str, Any]] = [
+            {"reconstruction": row} if row else {} for row in prepared.reconstruction
+        ]
+        if self.plan.settings.refine_auto and edited.leakage and recipe.edits:
+            edited = self._refine_leaking(prepared, edited_ws, recipe, target, edited, metrics)
+        _add_measures(metrics, edited)
+        return edited, metrics
+
     def _synthesize(
         self, prepared: Prepared, edited_ws: Tensor, recipe: Recipe, target: _Target
-    ) -> _Edited:
+    ) -> Edited:
         """The pictures of edited latents, with their masks, ROI and measures."""
         settings = self.plan.settings
         is_new = edited_ws is not prepared.ws or settings.max_uncertainty is not None
         if not is_new and prepared.before is not None:
-            return _Edited(prepared.before, prepared.mask_before)  # the unedited sample
+            return Edited(prepared.before, prepared.mask_before)  # the unedited sample
         made = self._see(edited_ws, with_uncertainty=settings.max_uncertainty is not None)
-        edited = _Edited(made.images, made.mask)
+        edited = Edited(made.images, made.mask)
         if made.uncertainty is not None:
             edited = edited._replace(uncertainty=uncertainty_rows(made.uncertainty))
         if prepared.before is None or prepared.mask_before is None or not target.is_given:
@@ -333,9 +347,9 @@ class VariantMaker:
         edited_ws: Tensor,
         recipe: Recipe,
         target: _Target,
-        edited: _Edited,
+        edited: Edited,
         metrics: Sequence[dict[str, Any]],
-    ) -> _Edited:
+    ) -> Edited:
         """Refines what leaks beyond the bound, and makes these pictures again."""
         assert self.plan.settings.max_leakage is not None
         places = rows_beyond(edited.leakage, self.plan.settings.max_leakage)
@@ -395,7 +409,7 @@ class VariantMaker:
         return ws
 
 
-def _add_measures(metrics: Sequence[dict[str, Any]], edited: _Edited) -> None:
+def _add_measures(metrics: Sequence[dict[str, Any]], edited: Edited) -> None:
     """Writes what was measured into the rows of the items."""
     for name, values in (
         ("leakage", edited.leakage),

@@ -6,6 +6,7 @@ A value means something only with the name of its network and the number of imag
 
 import contextlib
 import io
+import math
 import urllib.error
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -143,19 +144,33 @@ def kernel_distance(features: Tensor, reference: Tensor) -> float:
     Raises:
         ShapeError: The sets do not fit each other or hold fewer than two images.
     """
+    _check_features(features, reference)
+    if max(len(features), len(reference)) <= KID_SUBSET_SIZE:
+        return _squared_mmd(features.double(), reference.double())
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-    size = min(len(features), len(reference), KID_SUBSET_SIZE)
-    _check_features(features, reference)
-    whole = size == len(features) == len(reference)
     values = kid_features_to_metric(
         features.double(),
         reference.double(),
-        kid_subsets=1 if whole else KID_SUBSETS,
-        kid_subset_size=size,
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=min(len(features), len(reference), KID_SUBSET_SIZE),
         verbose=False,
     )
     return float(values[KEY_METRIC_KID_MEAN])
+
+
+def _squared_mmd(x: Tensor, y: Tensor) -> float:
+    """The unbiased estimate of all pairs but those of an image with itself (Gretton 2012, 3)."""
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        values: Tensor = (a @ b.t() / a.shape[1] + 1) ** 3
+        return values
+
+    def within(a: Tensor) -> float:
+        all_pairs = kernel(a, a)
+        return float(all_pairs.sum() - all_pairs.trace()) / (len(a) * (len(a) - 1))
+
+    return within(x) + within(y) - 2 * float(kernel(x, y).mean())
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
@@ -165,13 +180,24 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
         ShapeError: The sets do not fit each other or hold fewer than two images.
     """
     _check_features(features, reference)
-    (mean_a, cov_a), (mean_b, cov_b) = (
-        (one.double().mean(dim=0), one.double().t().cov()) for one in (features, reference)
-    )
-    # the roots of the eigenvalues of A B are the singular values of sqrt(A) sqrt(B)
-    shared = torch.linalg.svdvals(_root(cov_a) @ _root(cov_b)).sum()
-    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * shared
-    return float(distance)
+    mean_a, mean_b = (one.double().mean(dim=0) for one in (features, reference))
+    if min(len(features), len(reference)) < features.shape[1]:
+        # with A = X^T X and B = Y^T Y they are the singular values of X Y^T too, which is small
+        x, y = (_centred(features, mean_a), _centred(reference, mean_b))
+        shared = torch.linalg.svdvals(x @ y.t()).sum()
+        traces = x.square().sum() + y.square().sum()
+    else:
+        cov_a, cov_b = features.double().t().cov(), reference.double().t().cov()
+        # the roots of the eigenvalues of A B are the singular values of sqrt(A) sqrt(B)
+        shared = torch.linalg.svdvals(_root(cov_a) @ _root(cov_b)).sum()
+        traces = cov_a.trace() + cov_b.trace()
+    return float((mean_a - mean_b).square().sum() + traces - 2 * shared)
+
+
+def _centred(features: Tensor, mean: Tensor) -> Tensor:
+    """X of the covariance X^T X."""
+    centred: Tensor = (features.double() - mean) / math.sqrt(len(features) - 1)
+    return centred
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -170,3 +170,15 @@ def test_a_preview_shows_whole_images(run: Run, tmp_path: Path) -> None:
     assert json.loads(told)["address"] == "car/red@1"
     with Image.open(tmp_path / "preview.png") as sheet:
         assert sheet.width > sheet.height / 2
+
+
+def test_its_vectors_are_measured_as_far_as_it_goes(run: Run) -> None:
+    status, told, _ = run("evaluate", "red", "--samples", 2, "--json")
+
+    assert status == 0
+    found = json.loads(told)
+    assert {one["name"] for one in found["measures"]} == {"seconds_per_image"}
+    missing = {one["name"]: one["reason"] for one in found["missing"]}
+    assert "`train segmentation`" in missing["leakage"]
+    assert "no attribute classifier" in missing["success_attribute"]
+    assert "no identity network" in missing["identity_similarity"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -66,6 +67,45 @@ def test_fid_of_gaussians_is_that_of_their_moments() -> None:
     assert frechet_distance(reference, reference) == pytest.approx(0, abs=1e-6)
     # shifted by 2 in each of 5 dimensions
     assert frechet_distance(reference + 2, reference) == pytest.approx(20, rel=1e-4)
+
+
+def _reference_fid(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    """The formula of the paper, with scipy's root of a matrix."""
+    root = scipy.linalg.sqrtm(np.cov(x.T) @ np.cov(y.T)).real
+    shift = x.mean(axis=0) - y.mean(axis=0)
+    return float(shift @ shift + np.trace(np.cov(x.T) + np.cov(y.T) - 2 * root))
+
+
+@pytest.mark.parametrize("counts", [(300, 200), (4, 200), (200, 4)])
+def test_fid_is_that_of_numpys_formula(counts: tuple[int, int]) -> None:
+    # fewer images than features too, where the covariances have no full rank
+    mix = drawn(5, seed=9)
+    x, y = drawn(counts[0], seed=0) @ mix, drawn(counts[1], seed=1, shift=0.3)
+
+    expected = _reference_fid(x.double().numpy(), y.double().numpy())
+
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fid_and_kid_of_known_gaussians_are_those_of_theory() -> None:
+    deviations = torch.tensor([0.5, 1.0, 1.5, 2.0, 2.5])
+    x, y = drawn(20_000, seed=2), drawn(20_000, seed=3, shift=1) * deviations
+
+    fid = frechet_distance(x, y)
+
+    expected = float(deviations.square().sum() + (1 - deviations).square().sum())
+    assert fid == pytest.approx(expected, rel=0.03)
+    # of one distribution: about 0
+    small = [drawn(900, seed=seed) for seed in (4, 5)]
+    assert abs(kernel_distance(*small)) < 0.02
+
+
+def test_kid_of_sets_of_different_sizes_takes_all_of_both() -> None:
+    x, y = drawn(12, seed=0), drawn(31, seed=1, shift=0.3)
+
+    expected = _reference_kid(x.double().numpy(), y.double().numpy())
+
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-6)
 
 
 def test_trunk_features_are_moments_of_its_layers(small: Path) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import scipy.spatial.distance
+import scipy.special
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -63,6 +66,21 @@ def _reference_jensen_shannon(member_logits: Tensor) -> Tensor:
 
     probabilities = member_logits.softmax(dim=2)
     return entropy(probabilities.mean(dim=0), 1) - entropy(probabilities, 2).mean(dim=0)
+
+
+def test_uncertainty_is_the_entropy_that_scipy_finds() -> None:
+    member_logits = torch.randn(4, 2, 7, 5, 3, generator=torch.Generator().manual_seed(0)) * 3
+
+    found = jensen_shannon(member_logits)
+
+    probabilities = scipy.special.softmax(member_logits.double().numpy(), axis=2)
+    of_mean = scipy.stats.entropy(probabilities.mean(axis=0), axis=1)
+    expected = of_mean - scipy.stats.entropy(probabilities, axis=2).mean(axis=0)
+    torch.testing.assert_close(found.double(), torch.from_numpy(expected), atol=1e-6, rtol=0)
+    # of two members it is the square of scipy's distance
+    pair = scipy.spatial.distance.jensenshannon(*probabilities[:2], axis=1) ** 2
+    of_two = jensen_shannon(member_logits[:2])
+    torch.testing.assert_close(of_two.double(), torch.from_numpy(pair), atol=1e-6, rtol=0)
 
 
 def random_state(

@@ -1,0 +1,163 @@
+"""The command `evaluate`: how good vectors are, on images that they were not learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli_options import CLASS, DEVICE
+from batch.cli_output import JSON, note
+from registry.cli_completion import complete_address
+
+if TYPE_CHECKING:
+    from batch.evaluation.evaluate import Evaluation
+    from batch.evaluation.settings import EvaluateSettings
+    from batch.evaluation.table import Measure
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("address", shell_complete=complete_address)
+@click.option("--probe", type=FOLDER, metavar="DIR", help="Edit the images of a folder.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    help="Edit so many samples of the class. [default: 64, without --probe and --renders]",
+)
+@click.option(
+    "--renders",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Edit so many pictures of the renderer, which has exact masks of the wanted edit "
+    "(class avatars).",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--modes",
+    default="vector",
+    show_default=True,
+    metavar="MODE,...",
+    help="vector, refine:STEPS, optimize:STEPS.",
+)
+@click.option("--scale", type=float, help="[default: the vector's default scale]")
+@click.option(
+    "--embed",
+    default="encoder",
+    show_default=True,
+    metavar="encoder|steps:N|target:DB",
+    help="How pictures become latents.",
+)
+@click.option(
+    "--operation",
+    metavar="TEXT",
+    help="What shall become of each image's own mask, as in `mask edit`: the target of success. "
+    "[default: what the vector was learned from]",
+)
+@click.option(
+    "--attribute",
+    metavar="NAME",
+    help="What the class's own classifier shall see after the edit, or `not NAME`. [default: "
+    "of a vector of avatars, what its name says]",
+)
+@click.option(
+    "--inception",
+    type=FILE,
+    metavar="FILE",
+    help="Weights of Inception v3, for FID and KID as published. [default: torch hub's cache]",
+)
+@CLASS
+@DEVICE
+@JSON
+@click.pass_obj
+def evaluate(
+    obj: dict[str, Any],
+    /,
+    *,
+    address: str,
+    class_name: str | None,
+    device: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Measure the vector at ADDRESS on images, and store the metrics with it.
+
+    Success is measured against what has no part in the edit: an operation on the image's own mask,
+    an attribute classifier, or the renderer's masks. What cannot be measured is named, with the
+    way to get it.
+
+    \b
+    editvec evaluate avatars/smile --samples 64 --modes vector,refine:10
+    """
+    from batch.evaluation.evaluate import evaluate_vector, store_evaluation
+    from batch.workbench import Workbench
+    from registry.config import RegistryConfig
+
+    settings = settings_of(options)
+    with Workbench.open(RegistryConfig.from_environment(obj["home"]), device=device) as bench:
+        vector = bench.library.get_vector(address, class_name=class_name)
+        editor = bench.editor_of(vector)
+        found = evaluate_vector(bench.library, editor, vector, settings, on_progress=_progress)
+        found = store_evaluation(bench.library, editor, found)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else evaluation_text(found))
+
+
+def settings_of(options: dict[str, Any]) -> EvaluateSettings:
+    """The settings that the options make."""
+    from batch.errors import SettingsError
+    from batch.evaluation.settings import SAMPLES, EvaluateSettings
+
+    given = [name for name in ("probe", "samples", "renders") if options[name]]
+    if len(given) > 1:
+        raise SettingsError(f"{', '.join(given)}: expected one of them")
+    return EvaluateSettings(
+        probe=options["probe"],
+        samples=options["samples"] or SAMPLES,
+        renders=options["renders"] or 0,
+        seed=options["seed"],
+        embed=options["embed"],
+        modes=tuple(one.strip() for one in options["modes"].split(",")),
+        scale=options["scale"],
+        operation=options["operation"],
+        attribute=options["attribute"],
+        inception=options["inception"],
+    )
+
+
+def evaluation_text(found: Evaluation) -> str:
+    """The table, and below it what could not be measured."""
+    from registry.tables import format_table
+
+    rows = [
+        [one.name, _value(one), _interval(one), str(one.count), one.backbone or "", one.against]
+        for one in found.table.measures
+    ]
+    headers = ["metric", "value", "95 % interval", "n", "backbone", "against"]
+    title = (
+        f"{found.vector.address} at scale {found.measured.scale:g}, {found.settings.probe_set()}"
+    )
+    lines = [title, format_table(headers, rows)]
+    if found.table.missing:
+        lines.append("not measured:")
+        lines += [f"  {one.name}: {one.reason}" for one in found.table.missing]
+    lines += [f"left out {name}: {reason}" for name, reason in found.measured.skipped.items()]
+    return "\n".join(lines)
+
+
+def _value(one: Measure) -> str:
+    return f"{one.value:.4g}{' ' if one.unit else ''}{one.unit}"
+
+
+def _interval(one: Measure) -> str:
+    if one.interval is None:
+        return ""
+    return f"{one.interval.low:.4g} to {one.interval.high:.4g}"
+
+
+def _progress(done: int, total: int) -> None:
+    if done < total:
+        note(f"evaluated {done}/{total} images")

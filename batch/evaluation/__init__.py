@@ -1,0 +1,1 @@
+"""How good editing vectors are: measured on images, stored with them, shown on a page."""

@@ -1,0 +1,122 @@
+"""Evaluates a vector and stores what was measured with it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from batch.evaluation.measure import Measured, OnProgress, measure
+from batch.evaluation.settings import EvaluateSettings
+from batch.evaluation.table import Table, tabulate
+from batch.plan import canonical_json, scan_folder
+from engine.editor import Editor
+from registry.entities import EditingVector, NewMetric
+from registry.release import engine_version
+from registry.store import Library
+
+EVALUATION_KEY = "evaluation_key"
+"""In a metric's settings: digest of all that decides the evaluation."""
+
+
+class Evaluation(NamedTuple):
+    """An evaluated vector.
+
+    Attributes:
+        vector: as it is stored now.
+        settings: how it was evaluated.
+        measured: image by image.
+        table: of all images.
+    """
+
+    vector: EditingVector
+    settings: EvaluateSettings
+    measured: Measured
+    table: Table
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the images' own rows with them."""
+        return {
+            "address": self.vector.address,
+            "probe_set": self.settings.probe_set(),
+            "scale": self.measured.scale,
+            "settings": self.settings.to_json(),
+            "measures": [one.to_json() for one in self.table.measures],
+            "missing": [one._asdict() for one in self.table.missing],
+            "skipped": self.measured.skipped,
+            "items": {
+                str(one.mode): dict(zip(self.measured.names, one.rows, strict=True))
+                for one in self.measured.modes
+            },
+        }
+
+
+def evaluate_vector(
+    library: Library,
+    editor: Editor,
+    vector: EditingVector,
+    settings: EvaluateSettings,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """Measures a vector; stores nothing.
+
+    Args:
+        library: where it is.
+        editor: the networks that it was made for.
+        vector: of W or W+.
+        settings: how.
+        on_progress: told how many images of how many are done.
+
+    Raises:
+        SettingsError, PlanError, RegistryError, EngineError: as `measure` does.
+    """
+    measured = measure(library, editor, vector, settings, on_progress=on_progress)
+    return Evaluation(vector, settings, measured, tabulate(measured, settings))
+
+
+def store_evaluation(library: Library, editor: Editor, found: Evaluation) -> Evaluation:
+    """Stores what was measured, in one transaction; older values stay in the record.
+
+    Raises:
+        RegistryError: the library cannot keep it.
+    """
+    key = evaluation_key(editor, found.vector, found.settings)
+    vector = library.add_metrics(
+        found.vector.address,
+        metrics_of(found, key=key),
+        reason=f"evaluated on {found.settings.probe_set()}",
+    )
+    return found._replace(vector=vector)
+
+
+def metrics_of(found: Evaluation, *, key: str) -> list[NewMetric]:
+    """The measures as the library stores them, each with its settings."""
+    settings = {
+        EVALUATION_KEY: key,
+        "scale": found.measured.scale,
+        "seed": found.settings.seed,
+        "embed": None if found.settings.is_sampled else found.settings.embed,
+    }
+    probe_set = found.settings.probe_set()
+    return [one.to_metric(probe_set, settings) for one in found.table.measures]
+
+
+def evaluation_key(editor: Editor, vector: EditingVector, settings: EvaluateSettings) -> str:
+    """Digest of all that decides an evaluation: equal keys mean the same measurement.
+
+    Raises:
+        PlanError: the folder of images cannot be listed, or holds no image.
+    """
+    probes: list[Any] = []
+    if settings.probe is not None:
+        found = scan_folder(settings.probe).inputs
+        probes = [(one.source, one.size, one.mtime_ns) for one in found]
+    parts = {
+        "vector": vector.address,
+        "delta": vector.delta_digest,
+        "bundle": editor.bundle.bundle_digest,
+        "engine": engine_version(),
+        "settings": settings.to_json(),
+        "probes": probes,
+    }
+    return hashlib.sha256(canonical_json(parts)).hexdigest()

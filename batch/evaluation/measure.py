@@ -1,0 +1,335 @@
+"""Edits the images of an evaluation in every mode and at every scale, and measures each.
+
+What gates and manifests measure comes from the same code that runs use, `VariantMaker.edit`; what
+only a whole set of images or another network can tell is added here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from batch.errors import SettingsError
+from batch.evaluation.probes import ProbeBatch, Probes
+from batch.evaluation.sets import SetNetworks
+from batch.evaluation.settings import AskedMode, EvaluateSettings
+from batch.evaluation.targets import Attribute, attribute_of, mask_target_of
+from batch.materials import load_brushes, load_deltas
+from batch.measuring import number, success_rows, uncertainty_rows
+from batch.plan import RunPlan
+from batch.recipe import EditArgument, expand, pin_vector
+from batch.settings import Mode, RunSettings
+from batch.variants import Edited, Prepared, VariantMaker
+from engine.editor import Editor
+from engine.identity import identity_similarity
+from engine.images import to_pixels
+from registry.entities import ClassModel, EditingVector
+from registry.spaces import APPLICABLE_SPACES
+from registry.store import Library
+
+Row = dict[str, Any]
+OnProgress = Callable[[int, int], None]
+# a bound that nothing is beyond: a gate measures only where there is one
+_NO_BOUND = 1e9
+_TIMED_BATCHES = 2
+
+
+class Pictures(NamedTuple):
+    """What one item looks like, each uint8.
+
+    Attributes:
+        before: G(ws), [H, W, 3].
+        after: the edit, before compositing, [H, W, 3].
+        mask_before: label indices [H, W]; None of a class that makes no masks.
+        mask_after: likewise.
+    """
+
+    before: npt.NDArray[np.uint8]
+    after: npt.NDArray[np.uint8]
+    mask_before: npt.NDArray[np.integer[Any]] | None
+    mask_after: npt.NDArray[np.integer[Any]] | None
+
+
+@dataclass(kw_only=True)
+class ModeResult:
+    """What one mode made at the scale that is evaluated.
+
+    Attributes:
+        mode: which.
+        rows: of every image: what gates measure, and what is added here.
+        pictures: of every image.
+        features: of the edited images, by the name of the network, [N, F].
+        seconds: of each timed mini-batch, per image.
+        timed: images that were timed.
+    """
+
+    mode: AskedMode
+    rows: list[Row] = field(default_factory=list)
+    pictures: list[Pictures] = field(default_factory=list)
+    features: dict[str, list[Tensor]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    timed: int = 0
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """Everything that was measured, image by image.
+
+    Attributes:
+        names: of the images.
+        scale: that the modes were measured at.
+        modes: what each made.
+        unedited: features of the reconstructions, by the name of the network.
+        sweep: rows of every image at every scale of the calibration, scale by scale.
+        attribute: what the classifier is asked; or why it is not.
+        target: where wanted masks come from, in words; None without them.
+        no_target: why there are none.
+        skipped: images that cannot be read, with the reason.
+        sets: networks that compare sets of images, with their reference.
+        embed_seconds: per image, embedding and the unedited pictures.
+    """
+
+    names: list[str]
+    scale: float
+    modes: list[ModeResult]
+    unedited: dict[str, list[Tensor]]
+    sweep: list[list[Row]]
+    attribute: Attribute | str
+    target: str | None
+    no_target: str
+    skipped: dict[str, str]
+    sets: SetNetworks
+    embed_seconds: float = 0.0
+
+
+def measure(
+    library: Library,
+    editor: Editor,
+    vector: EditingVector,
+    settings: EvaluateSettings,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Measured:
+    """Measures a vector.
+
+    Args:
+        library: where it is.
+        editor: the networks that it was made for.
+        vector: of W or W+.
+        settings: how.
+        on_progress: told how many images of how many are done.
+
+    Raises:
+        SettingsError: the vector lives in a space that no image is edited in, or a mode or target
+            is not possible.
+        PlanError: the folder of images cannot be used; none of them can be read.
+        RegistryError, EngineError: the vector does not fit the class.
+    """
+    if vector.latent_space not in APPLICABLE_SPACES:
+        raise SettingsError(
+            f"evaluate: {vector.address} lives in space {vector.latent_space.value}; "
+            "only vectors of W and W+ can be added to images"
+        )
+    editor.check_generator(vector.generator_digest)
+    job = _Job(library, editor, vector, settings)
+    return job.measure(on_progress or (lambda done, total: None))
+
+
+class _Job:
+    """One evaluation: makers of every mode, of the sweep, and what they share."""
+
+    def __init__(
+        self, library: Library, editor: Editor, vector: EditingVector, settings: EvaluateSettings
+    ) -> None:
+        self.library, self.editor, self.vector, self.settings = library, editor, vector, settings
+        self.model: ClassModel = library.get_class_of_generator(
+            vector.class_name, vector.generator_digest, bundle_digest=editor.bundle.bundle_digest
+        )
+        self.scale = vector.default_scale if settings.scale is None else settings.scale
+        self.attribute = attribute_of(editor, vector, settings)
+        found = mask_target_of(self.model, vector, settings)
+        self.no_target = found if isinstance(found, str) else ""
+        self.target = None if isinstance(found, str) else found
+        self.has_targets = self.target is not None or settings.renders > 0
+        if any(one.mode is Mode.OPTIMIZE for one in settings.asked_modes) and not self.has_targets:
+            raise SettingsError(f"modes: optimize needs a wanted mask; {self.no_target}")
+        self.makers = [self._maker(one, [self.scale]) for one in settings.asked_modes]
+        self.timers = [
+            self._maker(one, [self.scale], is_measured=False) for one in settings.asked_modes
+        ]
+        plain = AskedMode(Mode.VECTOR, 0)
+        self.sweep_maker = (
+            self._maker(plain, settings.scales, with_uncertainty=False) if settings.scales else None
+        )
+        self.probes = Probes(
+            library, editor, self.model, vector, settings, self._maker(plain, [1.0]), self.target
+        )
+        self.sets = SetNetworks(editor, settings)
+
+    def _maker(
+        self,
+        mode: AskedMode,
+        scales: Sequence[float],
+        *,
+        with_uncertainty: bool = True,
+        is_measured: bool = True,
+    ) -> VariantMaker:
+        """Makes the edit in one mode; scales are not bounded here, for the range is measured."""
+        settings, has_masks = self.settings, self.editor.segmentation is not None
+        is_fit = mode.mode is Mode.OPTIMIZE
+        chosen = RunSettings(
+            mode=mode.mode,
+            embed=settings.embed,
+            seed=settings.seed,
+            refine_steps=mode.num_steps if mode.mode is Mode.REFINE else 10,
+            optimize_steps=mode.num_steps if is_fit else 100,
+            masks_folder="." if is_fit else None,  # the wanted masks come with the images
+            max_leakage=_NO_BOUND if is_measured and has_masks else None,
+            max_uncertainty=(_NO_BOUND if is_measured and with_uncertainty and has_masks else None),
+        )
+        argument = EditArgument(vector=self.vector.address, scales=(self.vector.default_scale,))
+        pinned = pin_vector(self.library, self.model, argument)._replace(scales=tuple(scales))
+        plan = RunPlan(
+            kind="batch",
+            class_address=self.model.address,
+            generator_digest=self.model.generator_digest,
+            bundle_digest=self.model.bundle_digest,
+            input_folder=settings.probe,
+            output_folder=Path(),
+            request={},
+            recipes=tuple(expand([pinned])),
+            settings=chosen,
+        )
+        return VariantMaker(
+            self.editor,
+            plan,
+            load_deltas(self.library, plan),
+            load_brushes(self.library, plan),
+        )
+
+    def measure(self, on_progress: OnProgress) -> Measured:
+        """Goes through the images once."""
+        modes = [ModeResult(mode=one) for one in self.settings.asked_modes]
+        found = Measured(
+            names=[],
+            scale=self.scale,
+            modes=modes,
+            unedited={},
+            sweep=[[] for _ in self.settings.scales],
+            attribute=self.attribute,
+            target=self._target_words(),
+            no_target=self.no_target,
+            skipped=self.probes.skipped,
+            sets=self.sets,
+        )
+        began, embedding = time.monotonic(), 0.0
+        for batch in self.probes.batches():
+            embedding += time.monotonic() - began
+            self._measure_batch(batch, found)
+            on_progress(len(found.names), len(self.probes))
+            began = time.monotonic()
+        if not found.names:
+            reasons = "; ".join(f"{name}: {why}" for name, why in found.skipped.items())
+            raise SettingsError(f"probe: none of the images can be read ({reasons})")
+        found.embed_seconds = embedding / len(found.names)
+        return found
+
+    def _target_words(self) -> str | None:
+        if self.settings.renders:
+            return "the renderer's exact masks"
+        return None if self.target is None else f"operation {self.target.text}"
+
+    def _measure_batch(self, batch: ProbeBatch, found: Measured) -> None:
+        prepared = batch.prepared
+        found.names += batch.names
+        before = self._before(prepared)
+        for name, features in self.sets.features(prepared.before).items():
+            found.unedited.setdefault(name, []).append(features)
+        for result, maker, timer in zip(found.modes, self.makers, self.timers, strict=True):
+            if len(result.seconds) < _TIMED_BATCHES:
+                began = time.monotonic()
+                timer.make(prepared, 0)
+                result.seconds.append((time.monotonic() - began) / len(batch.names))
+                result.timed += len(batch.names)
+            edited, rows = maker.edit(prepared, 0)
+            self._add(batch, before, edited, rows)
+            result.rows += rows
+            result.pictures += _pictures(prepared, edited)
+            for name, features in self.sets.features(edited.images).items():
+                result.features.setdefault(name, []).append(features)
+        if self.sweep_maker is not None:
+            for place in range(len(self.settings.scales)):
+                edited, rows = self.sweep_maker.edit(prepared, place)
+                self._add(batch, before, edited, rows)
+                found.sweep[place] += rows
+
+    @torch.inference_mode()
+    def _before(self, prepared: Prepared) -> list[Row]:
+        """What is measured of the images before the edit."""
+        assert prepared.before is not None
+        rows: list[Row] = [{} for _ in prepared.positions]
+        if isinstance(self.attribute, Attribute):
+            _put(rows, "attribute", self._logits(prepared.before, self.attribute))
+        if self.editor.segmentation is not None:
+            made = self.editor.synthesize_with_mask(prepared.ws, with_uncertainty=True)
+            assert made.uncertainty is not None
+            _put(rows, "uncertainty", uncertainty_rows(made.uncertainty))
+        return rows
+
+    @torch.inference_mode()
+    def _add(
+        self, batch: ProbeBatch, before: Sequence[Row], edited: Edited, rows: list[Row]
+    ) -> None:
+        """Adds to the rows of a mini-batch what runs do not measure."""
+        prepared = batch.prepared
+        assert prepared.before is not None
+        images = edited.images.clamp(-1, 1)
+        for row, unedited, has_target in zip(rows, before, batch.has_target, strict=True):
+            row |= {f"{name}_unedited": value for name, value in unedited.items()}
+            if not has_target:
+                row.pop("success_iou", None)
+        if self.editor.identity is not None:
+            same = identity_similarity(
+                self.editor.identity(images), self.editor.identity(prepared.before)
+            )
+            _put(rows, "identity_similarity", [number(one) for one in same.tolist()])
+        if isinstance(self.attribute, Attribute):
+            _put(rows, "attribute", self._logits(images, self.attribute))
+        wanted, mask_before = prepared.wanted_masks, prepared.mask_before
+        if edited.success is not None and wanted is not None and edited.roi is not None:
+            assert mask_before is not None
+            labels = self.vector.roi_labels
+            reached = success_rows(self.editor, mask_before, wanted, edited.roi, labels)
+            for row, value, has_target in zip(rows, reached, batch.has_target, strict=True):
+                if has_target:
+                    row["success_iou_unedited"] = value
+
+    def _logits(self, images: Tensor, attribute: Attribute) -> list[float]:
+        """How sure the classifier is of what is wanted; beyond 0 it sees it."""
+        assert self.editor.classifier is not None
+        logits = self.editor.classifier(images)[:, attribute.column] * attribute.sign
+        return [round(float(one), 6) for one in logits.tolist()]
+
+
+def _put(rows: Sequence[Row], name: str, values: Sequence[float | None]) -> None:
+    for row, value in zip(rows, values, strict=True):
+        row[name] = value
+
+
+def _pictures(prepared: Prepared, edited: Edited) -> list[Pictures]:
+    assert prepared.before is not None
+    before, after = to_pixels(prepared.before), to_pixels(edited.images.nan_to_num().clamp(-1, 1))
+
+    def masks(tensor: Tensor | None) -> list[Any]:
+        return [None] * len(before) if tensor is None else list(tensor.cpu().numpy())
+
+    rows = zip(before, after, masks(prepared.mask_before), masks(edited.masks), strict=True)
+    return [Pictures(*row) for row in rows]

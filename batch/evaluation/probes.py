@@ -1,0 +1,155 @@
+"""The images that an evaluation edits: sampled, from a folder, or drawn by the renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatars import judging
+from avatars.default import CLASS_NAME
+from batch.embeddings import EmbeddingCache, networks_digest
+from batch.errors import SettingsError
+from batch.evaluation.settings import EvaluateSettings
+from batch.evaluation.targets import MaskTarget
+from batch.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
+from batch.reading import Decoded, decode
+from batch.settings import MINI_BATCH
+from batch.variants import Prepared, VariantMaker
+from engine.editor import Editor
+from registry.entities import ClassModel, EditingVector
+from registry.store import Library
+
+
+class ProbeBatch(NamedTuple):
+    """Some images, ready to be edited.
+
+    Attributes:
+        names: of the images.
+        prepared: the images with their latents; wanted masks where there are any.
+        has_target: for which of them the wanted mask is one.
+    """
+
+    names: list[str]
+    prepared: Prepared
+    has_target: list[bool]
+
+
+class Probes:
+    """The images of one evaluation, mini-batch by mini-batch.
+
+    Attributes:
+        skipped: images that cannot be read, with the reason; grows.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        editor: Editor,
+        model: ClassModel,
+        vector: EditingVector,
+        settings: EvaluateSettings,
+        maker: VariantMaker,
+        target: MaskTarget | None,
+    ) -> None:
+        """Finds the images; reads none.
+
+        Args:
+            library: for embeddings that are known.
+            editor: the loaded class.
+            model: the class.
+            vector: what is evaluated.
+            settings: which images.
+            maker: embeds and prepares them.
+            target: what the wanted mask of an image is; None leaves them out.
+
+        Raises:
+            PlanError: the folder cannot be listed or holds no image.
+            SettingsError: renders of what the renderer does not know.
+        """
+        self.skipped: dict[str, str] = {}
+        self._editor = editor
+        self._model = model
+        self._plan: RunPlan = maker.plan
+        self._maker = maker
+        self._target = target
+        self._exact: judging.ExactEdits | None = None
+        if settings.probe is not None:
+            self._inputs = scan_folder(settings.probe).inputs
+        elif settings.renders:
+            self._exact = _renders(vector, settings, editor.bundle.resolution)
+            self._inputs = [_render_input(number) for number in range(settings.renders)]
+        else:
+            self._inputs = sampled_inputs(settings.samples, settings.seed)
+        self._cache = EmbeddingCache(library, self._plan, networks_digest(editor))
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def batches(self) -> Iterator[ProbeBatch]:
+        """The images in their order; those that cannot be read go to `skipped`."""
+        for start in range(0, len(self._inputs), MINI_BATCH):
+            some = self._inputs[start : start + MINI_BATCH]
+            decoded = [self._decode(one) for one in some]
+            good = [one for one in decoded if one.reason is None]
+            self.skipped |= {one.input.source: one.reason for one in decoded if one.reason}
+            if good:
+                yield self._prepare(good)
+
+    def _decode(self, planned: PlannedInput) -> Decoded:
+        if self._exact is not None:
+            return Decoded(input=planned, pixels=self._exact.pixels[planned.position])
+        return decode(
+            self._plan,
+            planned,
+            resolution=self._editor.bundle.resolution,
+            labels=self._model.labels,
+        )
+
+    def _prepare(self, decoded: Sequence[Decoded]) -> ProbeBatch:
+        is_sampled = decoded[0].input.seed is not None
+        images = None if is_sampled else self._maker.images_of(decoded)
+        if images is None:
+            latents = self._maker.sample(decoded)
+        else:
+            known = {} if self._exact is not None else self._cache.find(decoded)
+            latents = self._maker.latents_of(decoded, images, known)
+        prepared = self._maker.prepare(decoded, images, latents)
+        wanted, has_target = self._wanted(decoded, prepared)
+        if wanted is not None:
+            prepared = replace(prepared, wanted_masks=wanted)
+        return ProbeBatch([one.input.source for one in decoded], prepared, has_target)
+
+    def _wanted(
+        self, decoded: Sequence[Decoded], prepared: Prepared
+    ) -> tuple[Tensor | None, list[bool]]:
+        """The wanted masks [N, H, W], and for which images there is one."""
+        if self._exact is not None:
+            places = [one.input.position for one in decoded]
+            wanted = torch.as_tensor(self._exact.targets[places].astype(np.int64))
+            return wanted.to(self._editor.device), [True] * len(decoded)
+        if self._target is None or prepared.mask_before is None:
+            return None, [False] * len(decoded)
+        return self._target.of(prepared.mask_before)
+
+
+def _renders(
+    vector: EditingVector, settings: EvaluateSettings, resolution: int
+) -> judging.ExactEdits:
+    if vector.class_name != CLASS_NAME or not judging.can_render(vector.name):
+        raise SettingsError(
+            f"renders: the renderer draws avatars and knows the edits of its starter library; "
+            f"{vector.address} is none of them"
+        )
+    return judging.exact_edits(
+        vector.name, settings.renders, seed=settings.seed, resolution=resolution
+    )
+
+
+def _render_input(number: int) -> PlannedInput:
+    name = f"render-{number:06d}"
+    return PlannedInput(position=number, relative_path=name.encode(), output_name=name)

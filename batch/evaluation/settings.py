@@ -1,0 +1,167 @@
+"""What an evaluation is told: images, modes, scales, targets, bounds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from batch.errors import SettingsError
+from batch.settings import MAX_STEPS, Embedding, Mode
+from registry.operation_parsing import parse_edits
+
+SAMPLES = 64
+MAX_IMAGES = 10_000
+MAX_SCALES = 41
+MIN_LEAKAGE_PSNR = 25.0
+_STEPS = {Mode.REFINE: 10, Mode.OPTIMIZE: 100}
+
+
+class AskedMode(NamedTuple):
+    """A way to make the edit, and its steps; 0 in mode vector."""
+
+    mode: Mode
+    num_steps: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads `vector`, `refine`, `refine:30`, `optimize:100`.
+
+        Raises:
+            SettingsError: anything else.
+        """
+        match = re.fullmatch(r"(vector|refine|optimize)(?::(\d{1,5}))?", text.strip())
+        if match is None or (match[1] == Mode.VECTOR and match[2]):
+            raise SettingsError(
+                f"modes: expected vector, refine[:STEPS] or optimize[:STEPS], got {text!r}"
+            )
+        mode = Mode(match[1])
+        steps = int(match[2]) if match[2] else _STEPS.get(mode, 0)
+        if mode is not Mode.VECTOR and not 1 <= steps <= MAX_STEPS:
+            raise SettingsError(f"modes: expected 1 to {MAX_STEPS} steps, got {text!r}")
+        return cls(mode, steps)
+
+    def __str__(self) -> str:
+        return self.mode.value if self.mode is Mode.VECTOR else f"{self.mode}:{self.num_steps}"
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its metrics end in; nothing in mode vector."""
+        return "" if self.mode is Mode.VECTOR else f".{self.mode}-{self.num_steps}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """How a vector is evaluated.
+
+    Attributes:
+        probe: folder of images to edit; None takes samples or renders.
+        samples: latents to sample, where neither a folder nor renders are asked for.
+        renders: pictures of the renderer, with the exact masks of the wanted edit; class avatars.
+        seed: of samples, renders and resampling.
+        embed: how images become latents.
+        modes: ways to make the edit, as text; see `AskedMode`.
+        scale: None takes the vector's default scale.
+        scales: at which the range is calibrated, in mode vector; none calibrates nothing.
+        operation: on each image's own mask: the wanted mask; None takes what the vector was
+            learned from, `""` none.
+        attribute: of the bundle's classifier, which the edit shall bring about; `not NAME` where
+            it shall go; None takes what the class says, `""` none.
+        min_leakage_psnr: in dB: no scale is usable with less outside the ROI, in the median.
+        max_leakage: likewise, a mean perceptual distance; None sets no such bound.
+        max_reconstruction: images whose reconstruction is beyond this perceptual distance do not
+            count in the calibration.
+        inception: weights of Inception v3; None looks into torch hub's cache, and does without.
+    """
+
+    probe: Path | None = None
+    samples: int = SAMPLES
+    renders: int = 0
+    seed: int = 0
+    embed: str = "encoder"
+    modes: tuple[str, ...] = ("vector",)
+    scale: float | None = None
+    scales: tuple[float, ...] = ()
+    operation: str | None = None
+    attribute: str | None = None
+    min_leakage_psnr: float = MIN_LEAKAGE_PSNR
+    max_leakage: float | None = None
+    max_reconstruction: float | None = None
+    inception: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            SettingsError: One of them is out of its range.
+        """
+        if self.probe is not None and self.renders:
+            raise SettingsError("probe, renders: expected one of them")
+        for name, least in (("samples", 1), ("renders", 0)):
+            value = getattr(self, name)
+            if not least <= value <= MAX_IMAGES:
+                raise SettingsError(f"{name}: expected {least} to {MAX_IMAGES}, got {value}")
+        if not 0 <= self.seed < 2**62:
+            raise SettingsError(f"seed: expected 0 or more, got {self.seed}")
+        if not self.modes or len(set(map(str, self.asked_modes))) < len(self.modes):
+            raise SettingsError("modes: expected at least one, each once")
+        if len(self.scales) > MAX_SCALES or (self.scales and not _rise(self.scales)):
+            raise SettingsError(f"scales: expected 3 to {MAX_SCALES} that rise, from low to high")
+        for name in ("min_leakage_psnr", "max_leakage", "max_reconstruction"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise SettingsError(f"{name}: expected a number of 0 or more, got {value}")
+        if self.operation:
+            parse_edits(self.operation)
+        _ = Embedding.parse(self.embed)
+
+    @property
+    def asked_modes(self) -> list[AskedMode]:
+        """The parsed modes."""
+        return [AskedMode.parse(text) for text in self.modes]
+
+    @property
+    def is_sampled(self) -> bool:
+        """True if the images are samples, which are their own reconstruction."""
+        return self.probe is None and not self.renders
+
+    def probe_set(self) -> str:
+        """The images, in words; they travel with every value."""
+        if self.probe is not None:
+            return f"folder {self.probe.name}, {self.embed}"[:200]
+        if self.renders:
+            return f"renders, seed {self.seed}, {self.embed}"
+        return f"samples, seed {self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as stored in a job."""
+        values = asdict(self)
+        for name in ("probe", "inception"):
+            values[name] = None if values[name] is None else str(values[name])
+        return values | {"modes": list(self.modes), "scales": list(self.scales)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        for name in ("probe", "inception"):
+            if known.get(name) is not None:
+                known[name] = Path(known[name])
+        for name in ("modes", "scales"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
+
+    def absolute(self) -> Self:
+        """The same with absolute paths, for whoever works elsewhere."""
+        return replace(
+            self,
+            probe=None if self.probe is None else self.probe.resolve(),
+            inception=None if self.inception is None else self.inception.resolve(),
+        )
+
+
+def _rise(scales: tuple[float, ...]) -> bool:
+    return len(scales) >= 3 and all(a < b for a, b in itertools.pairwise(scales))

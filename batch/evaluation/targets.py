@@ -1,0 +1,128 @@
+"""Targets of an edit that come from outside its result: masks to reach, attributes to bring about.
+
+Against a mask that was read off the result every edit succeeds. So a mask is an operation on the
+image's own mask before the edit, or the renderer's; and attributes are told by a classifier that
+has no part in the edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatars import judging
+from avatars.default import CLASS_NAME
+from batch.errors import SettingsError
+from batch.evaluation.settings import EvaluateSettings
+from engine.editor import Editor
+from engine.images import resize_mask
+from registry.entities import ClassModel, EditingVector
+from registry.errors import MaskError
+from registry.mask_operations import MaskEdit, edit_mask
+from registry.masks import check_labels, read_mask
+from registry.operation_parsing import parse_edits
+from registry.schemes import LabelScheme
+
+_NOT = "not "
+
+
+class Attribute(NamedTuple):
+    """What the classifier shall see after the edit.
+
+    Attributes:
+        name: of the attribute.
+        column: of the classifier's outputs.
+        sign: 1 where it shall be there, -1 where it shall be gone.
+    """
+
+    name: str
+    column: int
+    sign: int
+
+    def __str__(self) -> str:
+        return self.name if self.sign > 0 else f"{_NOT}{self.name}"
+
+
+class MaskTarget(NamedTuple):
+    """The operation that makes the wanted mask of an image's own.
+
+    Attributes:
+        text: as typed.
+        edits: parsed.
+        scheme: of the class.
+        resolution: of the masks.
+    """
+
+    text: str
+    edits: Sequence[MaskEdit]
+    scheme: LabelScheme
+    resolution: int
+
+    def of(self, masks: Tensor) -> tuple[Tensor, list[bool]]:
+        """The wanted masks [N, H, W] of masks, and for which of them there is one."""
+        wanted, has_one = [], []
+        for mask in masks.cpu().numpy().astype(np.int32):
+            try:
+                made = edit_mask(mask, self.edits, self.scheme, read_other=self._read)
+            except MaskError:  # the part is not there, or nothing of it is left
+                made = mask
+            wanted.append(made)
+            has_one.append(bool((made != mask).any()))
+        return torch.as_tensor(np.stack(wanted), device=masks.device).long(), has_one
+
+    def _read(self, path: Path) -> Any:
+        mask = read_mask(path)
+        check_labels(mask, self.scheme.labels, of=f"mask {path}")
+        return resize_mask(mask, self.resolution)
+
+
+def attribute_of(
+    editor: Editor, vector: EditingVector, settings: EvaluateSettings
+) -> Attribute | str:
+    """The attribute that an edit is judged by, or why there is none.
+
+    Raises:
+        SettingsError: an attribute was asked for that the classifier does not know.
+    """
+    asked = settings.attribute
+    if asked is None and vector.class_name == CLASS_NAME:
+        asked = judging.expected_attribute(vector.name)
+    if editor.classifier is None:
+        if settings.attribute:
+            raise SettingsError(f"attribute: class {vector.class_name} has no classifier")
+        return f"class {vector.class_name} has no attribute classifier"
+    names = list(editor.classifier.names)
+    if not asked:
+        return (
+            "nobody said which attribute the vector is for: --attribute with one of "
+            f"{', '.join(names)}, or `not` and one of them"
+        )
+    name = asked.removeprefix(_NOT).strip()
+    if name not in names:
+        raise SettingsError(f"attribute: expected one of {', '.join(names)}, got {name!r}")
+    return Attribute(name, names.index(name), -1 if asked.startswith(_NOT) else 1)
+
+
+def mask_target_of(
+    model: ClassModel, vector: EditingVector, settings: EvaluateSettings
+) -> MaskTarget | str:
+    """The operation that an edit is judged by, or why there is none."""
+    operation = settings.operation
+    if operation is None:
+        operation = str(vector.settings.get("operation") or "")
+    if not operation:
+        more = ""
+        if vector.class_name == CLASS_NAME and judging.can_render(vector.name):
+            more = "; or --renders N, which the renderer has exact masks of"
+        return (
+            "nobody said what the mask of another image should become: --operation "
+            f"'PARTS: ...' as in `mask edit`{more}"
+        )
+    return MaskTarget(
+        operation, parse_edits(operation), LabelScheme.of_model(model), model.resolution
+    )

@@ -1,0 +1,199 @@
+"""Evaluating vectors of class `tiny`: what is stored, what is named as missing, against what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batch.errors import SettingsError
+from batch.evaluation.evaluate import Evaluation, evaluate_vector, store_evaluation
+from batch.evaluation.settings import EvaluateSettings
+from engine.editor import Editor
+from registry.brushes import encode_brush
+from registry.entities import NewVector, VectorParcel
+from registry.store import Library
+from tests.folder_runs import do, request, rows
+
+MakePictures = Callable[..., Path]
+Editvec = Callable[..., int]
+
+
+@pytest.fixture
+def editor(library: Library) -> Editor:
+    return Editor.open(library.materialise_bundle(library.get_class("tiny")))
+
+
+@pytest.fixture
+def evaluate(library: Library, editor: Editor) -> Callable[..., Evaluation]:
+    def run(address: str = "smile", **settings: Any) -> Evaluation:
+        vector = library.get_vector(address, class_name="tiny")
+        return evaluate_vector(library, editor, vector, EvaluateSettings(**settings))
+
+    return run
+
+
+def values(found: Evaluation) -> dict[str, float]:
+    return {one.name: one.value for one in found.table.measures}
+
+
+def reasons(found: Evaluation) -> dict[str, str]:
+    return {one.name: one.reason for one in found.table.missing}
+
+
+def test_the_command_stores_every_measure_with_its_count_and_interval(
+    run_editvec: Editvec, library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--samples", 16, "--attribute", "smiling", "--device", "cpu", "--json")
+    assert run_editvec("evaluate", "smile", *words) == 0
+
+    said = json.loads(capsys.readouterr().out)
+    stored = {one.name: one for one in library.get_vector("smile").latest_metrics}
+    assert {one["name"] for one in said["measures"]} == set(stored)
+    leaked = stored["leakage_perceptual"]
+    assert (leaked.backbone, leaked.sample_count) == ("perceptual/tiny", 16)
+    assert leaked.probe_set == "samples, seed 0"
+    low, high = leaked.settings["interval"]
+    assert low <= leaked.value <= high
+    assert leaked.settings["scale"] == 1.0
+    assert stored["fid_trunk-tiny"].settings["statistic"] == "set"
+    assert len(said["items"]["vector"]) == 16
+
+
+def test_the_table_names_what_is_missing_and_how_to_get_it(
+    run_editvec: Editvec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_editvec("evaluate", "smile", "--samples", 2, "--device", "cpu") == 0
+
+    shown = capsys.readouterr().out
+    assert "success_iou: nobody said" in shown
+    assert "--operation" in shown
+    assert "success_attribute: nobody said" in shown
+    assert "smiling, eyes_open" in shown
+    assert "2 images, at least 16 are needed" in shown
+    assert "reconstruction: sampled images" in shown
+    assert "leakage_psnr" in shown
+
+
+def test_gates_of_a_run_and_an_evaluation_measure_the_same(
+    library: Library, evaluate: Callable[..., Evaluation], make_pictures: MakePictures,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    source = make_pictures(6)
+    found = evaluate(probe=source, modes=("vector", "refine:2"))
+    ours = dict(zip(found.measured.names, found.measured.modes[0].rows, strict=True))
+    distances = [row["leakage"]["perceptual/tiny"] for row in ours.values()]
+    limit = float(np.median(distances))
+
+    gates = {"max_leakage": limit, "max_uncertainty": 1e9}
+    do(library, request(source, tmp_path / "out", "smile=1", **gates), device="cpu")
+
+    kept = rows(tmp_path / "out")
+    rejected = rows(tmp_path / "out", "rejected.jsonl")
+    assert len(kept) + len(rejected) == 6
+    assert kept
+    assert rejected
+    for row in [*kept, *rejected]:
+        mine = ours[row["source"]]
+        for name in ("leakage", "uncertainty", "reconstruction"):
+            assert row["metrics"][name] == mine[name]
+        assert (row in rejected) == (mine["leakage"]["perceptual/tiny"] > limit)
+
+
+def test_success_of_a_mask_is_measured_against_an_operation_on_the_images_own(
+    evaluate: Callable[..., Evaluation],
+) -> None:
+    edited = evaluate(samples=8, operation="mouth: grow 1")
+    nothing = evaluate(samples=8, operation="mouth: grow 1", scale=0.0)
+
+    # a vector at scale 0 reaches what the unedited images reach, and that is not everything
+    assert values(nothing)["success_iou"] == values(nothing)["success_iou_unedited"] < 1
+    assert values(edited)["success_iou"] != values(edited)["success_iou_unedited"]
+    assert edited.measured.target == "operation mouth: grow 1"
+
+
+def test_only_images_that_lack_the_attribute_count_as_success(
+    evaluate: Callable[..., Evaluation],
+) -> None:
+    found = [evaluate(samples=8, attribute=name) for name in ("smiling", "not smiling")]
+
+    lacking = [
+        sum(row["attribute_unedited"] <= 0 for row in one.measured.modes[0].rows) for one in found
+    ]
+    assert sum(lacking) == 8
+    for count, one in zip(lacking, found, strict=True):
+        counts = {each.name: each.count for each in one.table.measures}
+        assert counts.get("success_attribute", 0) == count
+        assert ("success_attribute" in reasons(one)) == (count == 0)
+
+
+def test_modes_are_measured_side_by_side(evaluate: Callable[..., Evaluation]) -> None:
+    found = values(
+        evaluate(
+            samples=4, modes=("vector", "refine:3", "optimize:2"), operation="mouth: grow 1"
+        )
+    )  # fmt: skip
+
+    for name in ("leakage_psnr", "success_iou", "identity_similarity", "seconds_per_image"):
+        assert {name, f"{name}.refine-3", f"{name}.optimize-2"} <= found.keys()
+    assert found["leakage_psnr.refine-3"] != found["leakage_psnr"]
+
+
+def test_what_a_painted_vector_leaks_is_measured_and_its_success_is_missing(
+    library: Library, evaluate: Callable[..., Evaluation]
+) -> None:
+    painted = np.zeros((32, 32), bool)
+    painted[8:20, 8:20] = True
+    new = NewVector(class_name="tiny", name="dot", roi_labels=(), roi_policy="brush")
+    delta = library.delta(library.get_vector("smile"))
+    library.add_vectors([VectorParcel(new=new, delta=delta, brush_png=encode_brush(painted))])
+
+    found = evaluate("dot", samples=2, operation="mouth: grow 1")
+
+    assert "leakage_psnr" in values(found)
+    assert "no part labels" in reasons(found)["success_iou"]
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_measured(
+    library: Library, editor: Editor, evaluate: Callable[..., Evaluation],
+    make_pictures: MakePictures,
+) -> None:  # fmt: skip
+    source = make_pictures(3)
+    (source / "torn.png").write_bytes((source / "0.png").read_bytes()[:60])
+
+    found = evaluate(probe=source)
+    stored = store_evaluation(library, editor, found)
+
+    assert list(found.measured.skipped) == ["torn.png"]
+    newest = {one.name: one for one in stored.vector.latest_metrics}
+    assert newest["reconstruction_psnr"].sample_count == 3
+    assert newest["reconstruction_psnr"].probe_set == "folder in, encoder"
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"modes": ("optimize:3",)}, "optimize needs a wanted mask"),
+        ({"modes": ("vector", "vector")}, "each once"),
+        ({"modes": ("fast",)}, "expected vector, refine"),
+        ({"attribute": "sad"}, "expected one of smiling, eyes_open"),
+        ({"renders": 4}, "the renderer draws avatars"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    settings: dict[str, Any], complaint: str, evaluate: Callable[..., Evaluation]
+) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        evaluate(**settings)
+
+
+def test_the_weights_that_are_asked_for_are_those_of_torch_fidelity() -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    from batch.evaluation.sets import INCEPTION_URL
+
+    assert INCEPTION_URL == URL_INCEPTION_V3
