@@ -5,17 +5,17 @@ without making the whole map.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine.errors import ShapeError
 
-# Up to this width a row is up-sampled by a dense product. On a CPU that is three to fifty times
-# faster than `F.interpolate`, which walks over single values where there are many channels.
-DENSE_WIDTH = 128
+# Columns of the target that one product widens maps to: a wider block multiplies more zeros, a
+# narrower one is a less efficient product.
+BLOCK_WIDTH = 64
 
 
 class AxisTaps(NamedTuple):
@@ -108,48 +108,90 @@ def gather_bilinear(
     return total
 
 
-def source_band(start: int, stop: int, *, source: int, target: int) -> tuple[int, int]:
-    """Source rows [low, high) that the target rows [start, stop) are made from."""
-    if source == target:
-        return start, stop
+class BandSum:
+    """Sums maps of several native sizes, up-sampled to one target size, band by band.
+
+    A band is first interpolated down the columns, at the native widths, where it is narrow. Then
+    one product of matrices widens the maps of all sizes at once and sums them; it is cut into
+    blocks of columns, because a block is made from few columns of the sources.
+
+    Args:
+        sources: Sizes (h, w) of the maps.
+        target: (H, W).
+        like: Gives dtype and device.
+    """
+
+    def __init__(
+        self, sources: Sequence[tuple[int, int]], target: tuple[int, int], *, like: Tensor
+    ) -> None:
+        self.sources = list(sources)
+        rows, columns = (torch.arange(length, device=like.device) for length in target)
+        self._down = [
+            axis_taps(rows, source=height, target=target[0], dtype=like.dtype)
+            for height, _ in sources
+        ]
+        whole = [_interpolation_matrix(columns, width, like=like) for _, width in sources]
+        self._blocks = [
+            _block(whole, start, min(start + BLOCK_WIDTH, target[1]), target[1])
+            for start in range(0, target[1], BLOCK_WIDTH)
+        ]
+
+    def add_(self, total: Tensor, maps: Sequence[Tensor], rows: slice) -> None:
+        """Add rows of the up-sampled maps, in place.
+
+        Args:
+            total: [N, C, rows, W], contiguous.
+            maps: [N or 1, C, h, w] of each size.
+            rows: Of the target, with a start and a stop.
+        """
+        if not maps:
+            return
+        count, channels, height, width = total.shape
+        bands = [
+            _interpolate_down(one, taps, rows).expand(count, -1, -1, -1)
+            for one, taps in zip(maps, self._down, strict=True)
+        ]
+        lines = total.view(count, channels * height, width)
+        for block in self._blocks:
+            parts = [band[..., part] for band, part in zip(bands, block.parts, strict=True)]
+            stacked = torch.cat(parts, dim=3).flatten(1, 2)
+            matrix = block.matrix.expand(count, -1, -1)
+            lines[..., block.columns].baddbmm_(stacked, matrix)
+
+
+class _Block(NamedTuple):
+    """A block of columns of the target."""
+
+    columns: slice
+    parts: list[slice]  # the columns of each source that it is made from
+    matrix: Tensor  # [sum of their lengths, columns]
+
+
+def _block(whole: Sequence[Tensor], start: int, stop: int, width: int) -> _Block:
+    parts = [_source_range(start, stop, source=len(one), target=width) for one in whole]
+    rows = [one[part, start:stop] for one, part in zip(whole, parts, strict=True)]
+    return _Block(slice(start, stop), parts, torch.cat(rows) if rows else torch.empty(0))
+
+
+def _source_range(start: int, stop: int, *, source: int, target: int) -> slice:
+    """The source positions that the target positions [start, stop) are made from."""
     scale = source / target
     low = min(math.floor(max((start + 0.5) * scale - 0.5, 0)), source - 1)
     high = min(math.floor(max((stop - 0.5) * scale - 0.5, 0)) + 1, source - 1)
-    return low, high + 1
+    return slice(low, high + 1)
 
 
-def upsample_band(
-    band: Tensor,  # [N, C, high - low, w]: the rows that `source_band` names.
-    *,
-    rows: tuple[int, int],  # [start, stop) on the target.
-    source_height: int,  # Height of the whole map.
-    target: tuple[int, int],  # (H, W) of the target.
-) -> Tensor:
-    """Target rows [start, stop) of the up-sampled maps: [N, C, stop - start, W]."""
-    start, stop = rows
-    height, width = target
-    if source_height != height:
-        low, _ = source_band(start, stop, source=source_height, target=height)
-        positions = torch.arange(start, stop, device=band.device)
-        taps = axis_taps(positions, source=source_height, target=height, dtype=band.dtype)
-        band = torch.lerp(
-            band.index_select(2, taps.low - low),
-            band.index_select(2, taps.high - low),
-            taps.weight[:, None],
-        )
-    if band.shape[3] == width:
-        return band
-    if band.shape[3] <= DENSE_WIDTH:
-        return band @ _interpolation_matrix(band, width)
-    return F.interpolate(band, size=(stop - start, width), mode="bilinear", align_corners=False)
+def _interpolate_down(maps: Tensor, taps: AxisTaps, rows: slice) -> Tensor:
+    """Rows of maps [N, C, h, w], interpolated between theirs: [N, C, rows, w]."""
+    low, high = taps.low[rows], taps.high[rows]
+    weight = taps.weight[rows, None]
+    return torch.lerp(maps.index_select(2, low), maps.index_select(2, high), weight)
 
 
-def _interpolation_matrix(band: Tensor, width: int) -> Tensor:
-    """The matrix that up-samples rows of `band` to `width` pixels: [w, width]."""
-    source = band.shape[3]
-    positions = torch.arange(width, device=band.device)
-    taps = axis_taps(positions, source=source, target=width, dtype=band.dtype)
-    matrix = band.new_zeros(source, width)
-    matrix[taps.low, positions] = 1 - taps.weight
-    matrix[taps.high, positions] += taps.weight
+def _interpolation_matrix(columns: Tensor, source: int, *, like: Tensor) -> Tensor:
+    """The matrix that up-samples rows of `source` pixels to all columns: [source, W]."""
+    taps = axis_taps(columns, source=source, target=len(columns), dtype=like.dtype)
+    matrix = like.new_zeros(source, len(columns))
+    matrix[taps.low, columns] = 1 - taps.weight
+    matrix[taps.high, columns] += taps.weight
     return matrix

@@ -12,8 +12,8 @@ Here the same numbers come without the [N, D, H, W] tensor:
     layer 3  logits are averaged: the members' last layers merge into one matrix
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, reduce
 from typing import NamedTuple, Self
 
 import torch
@@ -22,22 +22,17 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.config import SegmentationConfig
 from engine.errors import SettingsError, ShapeError
+from engine.feature_groups import FeatureGroup, check_features, group_features
 from engine.folding import FoldedLayers, fold_constant, fold_members
-from engine.resampling import (
-    check_pixels,
-    gather_bilinear,
-    pixel_rows,
-    source_band,
-    upsample_band,
-)
+from engine.resampling import BandSum, check_pixels, gather_bilinear, pixel_rows
 
-# Size of one stacked hidden map of a piece of the work; two to three of them live at a time. On a
-# CPU a piece should stay near the caches, elsewhere it should be worth a launch.
+# Size of the first hidden maps of a piece of the work: a band of rows of some members. On a CPU a
+# piece should stay near the caches, elsewhere it should be worth a launch.
 CPU_PIECE_BYTES = 4 * 2**20
 PIECE_BYTES = 256 * 2**20
 
-# A gradient needs the hidden maps again: up to this size they are kept, beyond it each piece
-# computes its own a second time.
+# A gradient needs the hidden maps again: up to this size they are kept, beyond it they are computed
+# a second time, some members at a time.
 KEPT_BYTES = 256 * 2**20
 
 
@@ -109,19 +104,22 @@ class SegmentationBranch(nn.Module):
         Raises:
             ShapeError: The features do not fit the branch.
         """
-        return self._map_pieces(features, self._mean_logits)
+        total = self._map_members(features, self._mean_part, _total)
+        return total + self.merged_bias[:, :, None]
 
     def member_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Logits of each member, [E, N, K, H, W]; see `forward`."""
-        return self._map_pieces(features, self._each_logits).transpose(0, 1)
+        concatenate = partial(torch.cat, dim=1)
+        found: Tensor = self._map_members(features, self._each_logits, concatenate)
+        return found.transpose(0, 1)
 
     def uncertainty(self, features: Sequence[Tensor]) -> Tensor:
         """Jensen-Shannon divergence of the members, in nats, [N, H, W]; see `forward`."""
 
-        def divergence(hidden: Tensor) -> Tensor:
-            return jensen_shannon(self._each_logits(hidden).transpose(0, 1))
+        def sums(hidden2: Tensor, members: slice) -> Tensor:
+            return _entropy_sums(self._each_logits(hidden2, members).transpose(0, 1))
 
-        return self._map_pieces(features, divergence)
+        return _divergence(self._map_members(features, sums, _total), self.config.members)
 
     def logits_at(self, features: Sequence[Tensor], pixels: Tensor) -> Tensor:
         """Logits of a list of pixels, without any tensor of the full size.
@@ -151,90 +149,102 @@ class SegmentationBranch(nn.Module):
                     rows = rows @ source.weight.t()
                 total = rows if total is None else total + rows
             assert total is not None
-            logits = self._mean_logits(self._hidden2(total.t()[None, :, None]))
-            return logits[0, :, 0].t()
+            every = slice(0, self.config.members)
+            hidden2 = self._hidden2(total.t()[None, :, None], every)
+            logits = self._mean_part(hidden2, every)[0, :, 0] + self.merged_bias
+            return logits.t()
 
-        parts = torch.split(pixels, self._pixels_per_piece())
+        parts = torch.split(pixels, self._pixels_per_piece(self.config.members))
         run = self._runner(piece, num_pixels=len(pixels))
         return torch.cat([run(part) for part in parts])
 
-    # The two hidden layers.
+    # The two hidden layers, of the members of a slice.
 
-    def _hidden1(self, groups: "Sequence[_Group]", rows: tuple[int, int]) -> Tensor:
-        """Layer 1 before its ReLU on a band of rows: [N, E*H1, rows, W]."""
-        target = groups[-1].size
-        total: Tensor | None = None
-        for group in reversed(groups):  # the finest first: it has the full batch
-            low, high = source_band(*rows, source=group.size[0], target=target[0])
-            band = self._project(group, low, high)
-            band = upsample_band(band, rows=rows, source_height=group.size[0], target=target)
-            total = band if total is None else total.add_(band)
-        assert total is not None
-        return total
-
-    def _project(self, group: "_Group", low: int, high: int) -> Tensor:
-        """Layer 1 on rows [low, high) of the native maps of one size: [N, E*H1, rows, w]."""
-        base = self.base if group.coarsest else None
-        if base is not None and base.shape[1] > 1:
-            base = base[:, low:high]
+    def _project(self, group: FeatureGroup, members: slice, rows: slice = slice(None)) -> Tensor:
+        """Layer 1 on rows of the native maps of one size: [N or 1, E*H1, rows, w]."""
+        channels = self._hidden1_channels(members)
+        base = self.base[channels, rows if self.base.shape[1] > 1 else slice(None)]
         if not group.maps:
-            assert base is not None
             return base[None]
-        maps = [maps[:, :, low:high] for maps in group.maps]
-        stacked = maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
-        count, _, height, width = stacked.shape
-        weight = self.weight1[:, group.columns].expand(count, -1, -1)
-        projected = torch.bmm(weight, stacked.flatten(2)).view(
-            count, weight.shape[1], height, width
-        )
-        return projected if base is None else projected.add_(base)
+        first = group.columns.start
+        total: Tensor | None = None
+        for maps in group.maps:
+            columns = slice(first, first + maps.shape[1])
+            first = columns.stop
+            weight = self.weight1[channels, columns].expand(len(maps), -1, -1)
+            native = maps[:, :, rows].flatten(2)
+            total = torch.bmm(weight, native) if total is None else total.baddbmm_(weight, native)
+        assert total is not None
+        projected = total.view(*total.shape[:2], -1, group.size[1])
+        return projected.add_(base) if group.coarsest else projected
 
-    def _hidden2(self, hidden1: Tensor) -> Tensor:
+    def _hidden2(self, hidden1: Tensor, members: slice) -> Tensor:
         """Layer 2 of each member: [N, E*H1, rows, W] -> [N, E, H2, rows, W]."""
         count, _, height, width = hidden1.shape
-        members, width2, width1 = self.weight2.shape
-        x = hidden1.relu_().reshape(count, members, width1, height * width)
-        x = (self.weight2 @ x).add_(self.bias2).relu_()
-        return x.view(count, members, width2, height, width)
+        weight = self.weight2[members]
+        x = hidden1.relu_().reshape(count, len(weight), weight.shape[2], height * width)
+        x = (weight @ x).add_(self.bias2[members]).relu_()
+        return x.view(count, len(weight), weight.shape[1], height, width)
+
+    def _hidden1_channels(self, members: slice) -> slice:
+        width = self.config.hidden[0]
+        return slice(members.start * width, members.stop * width)
 
     # The last layer, on [N, E, H2, rows, W].
 
-    def _mean_logits(self, hidden2: Tensor) -> Tensor:
-        """Mean of the members' logits, in one product: [N, K, rows, W]."""
+    def _mean_part(self, hidden2: Tensor, members: slice) -> Tensor:
+        """What members add to the mean logits, in one product: [N, K, rows, W]."""
+        width = self.config.hidden[1]
         stacked = hidden2.flatten(1, 2)
-        logits = self.merged_weight @ stacked.flatten(2) + self.merged_bias
+        weight = self.merged_weight[:, members.start * width : members.stop * width]
+        logits = weight @ stacked.flatten(2)
         return logits.view(len(hidden2), self.config.num_labels, *hidden2.shape[3:])
 
-    def _each_logits(self, hidden2: Tensor) -> Tensor:
+    def _each_logits(self, hidden2: Tensor, members: slice) -> Tensor:
         """The members' own logits: [N, E, K, rows, W]."""
-        logits = self.weight3 @ hidden2.flatten(3) + self.bias3
+        logits = self.weight3[members] @ hidden2.flatten(3) + self.bias3[members]
         return logits.view(*hidden2.shape[:2], self.config.num_labels, *hidden2.shape[3:])
 
     # Pieces of the work.
 
-    def _map_pieces(self, features: Sequence[Tensor], head: Callable[[Tensor], Tensor]) -> Tensor:
-        """Apply `head` to the second hidden layer, over bands of rows and parts of the batch."""
+    def _map_members(
+        self,
+        features: Sequence[Tensor],
+        head: Callable[[Tensor, slice], Tensor],
+        combine: Callable[[list[Tensor]], Tensor],
+    ) -> Tensor:
+        """Apply `head` to the second hidden layer of some members at a time, and combine them."""
         groups = self._groups(features)
-        count, size = features[0].shape[0], groups[-1].size
+        height, width = groups[-1].size
+        bands = BandSum([group.size for group in groups[:-1]], groups[-1].size, like=features[-1])
+        pixels = height * width
+        members = min(max(self._pixels_per_piece(1) // pixels, 1), self.config.members)
+        rows = max(self._pixels_per_piece(members) // width, 1)
+        images = max(self._pixels_per_piece(self.config.members) // pixels, 1)
 
-        def piece(images: slice, rows: tuple[int, int]) -> Tensor:
-            parts = [group.select(images) for group in groups]
-            return head(self._hidden2(self._hidden1(parts, rows)))
+        def piece(parts: Sequence[FeatureGroup], members: slice) -> Tensor:
+            coarse = [self._project(group, members) for group in parts[:-1]]
+            found = []
+            for band in _slices(height, rows):
+                hidden1 = self._project(parts[-1], members, band)
+                bands.add_(hidden1, coarse, band)
+                found.append(head(self._hidden2(hidden1, members), members))
+            return torch.cat(found, dim=-2)
 
-        pieces = list(_pieces(count, size[0], self._pixels_per_piece() / size[1]))
-        run = self._runner(piece, num_pixels=count * size[0] * size[1])
-        outputs = [run(images, rows) for images, rows in pieces]
-        per_image = sum(1 for images, _ in pieces if images == pieces[0][0])
-        batches = [
-            torch.cat(outputs[first : first + per_image], dim=-2)
-            for first in range(0, len(outputs), per_image)
-        ]
+        run = self._runner(piece, num_pixels=len(features[0]) * pixels)
+        batches = []
+        for chosen in _slices(len(features[0]), images):
+            parts = [group.select(chosen) for group in groups]
+            batches.append(
+                combine([run(parts, some) for some in _slices(self.config.members, members)])
+            )
         return torch.cat(batches)
 
-    def _pixels_per_piece(self) -> int:
-        """Pixels whose stacked first hidden layer fits a piece."""
+    def _pixels_per_piece(self, members: int) -> int:
+        """Pixels whose first hidden layer of some members fits a piece."""
         budget = CPU_PIECE_BYTES if self.weight1.device.type == "cpu" else PIECE_BYTES
-        return max(1, budget // (self.weight1.shape[0] * self.weight1.element_size()))
+        width = members * self.config.hidden[0]
+        return max(1, budget // (width * self.weight1.element_size()))
 
     def _runner(self, piece: Callable[..., Tensor], *, num_pixels: int) -> Callable[..., Tensor]:
         """`piece`, made to compute its hidden maps again where keeping them takes too much."""
@@ -244,37 +254,22 @@ class SegmentationBranch(nn.Module):
 
         return partial(checkpoint, piece, use_reentrant=False, preserve_rng_state=False)
 
-    def _pixel_source(self, group: "_Group", *, count: int) -> "_PixelSource":
+    def _pixel_source(self, group: FeatureGroup, *, count: int) -> "_PixelSource":
         """What to gather pixels from: projected rows, or raw ones where pixels are fewer."""
         height, width = group.size
         images = len(group.maps[0]) if group.maps else 1
         if group.coarsest or images * height * width <= count:
-            projected = self._project(group, 0, height)
+            projected = self._project(group, slice(0, self.config.members))
             if len(projected) != group.num_images:
                 projected = projected.expand(group.num_images, -1, -1, -1)
             return _PixelSource(pixel_rows(projected), group.size, None)
         rows = pixel_rows(torch.cat(group.maps, dim=1))
         return _PixelSource(rows, group.size, self.weight1[:, group.columns])
 
-    def _groups(self, features: Sequence[Tensor]) -> "list[_Group]":
+    def _groups(self, features: Sequence[Tensor]) -> list[FeatureGroup]:
         """Check the features and collect the maps of each size, coarse to fine."""
         self._check_features(features)
-        groups: list[_Group] = []
-        first = 0
-        for index, maps in enumerate(features):
-            size = (maps.shape[2], maps.shape[3])
-            if not groups or groups[-1].size != size:
-                columns = slice(first, first)
-                groups.append(_Group([], columns, size, len(maps), coarsest=not groups))
-            skipped = index == 0 and self.skip_first
-            group = groups[-1]
-            start = first + maps.shape[1] if skipped else group.columns.start
-            first += maps.shape[1]
-            groups[-1] = group._replace(
-                maps=group.maps if skipped else [*group.maps, maps],
-                columns=slice(start, first),
-            )
-        return groups
+        return group_features(features, skip_first=self.skip_first)
 
     def _check_features(self, features: Sequence[Tensor]) -> None:
         """Check the features against the settings and the branch's own tensors."""
@@ -286,30 +281,6 @@ class SegmentationBranch(nn.Module):
                 f"features[0]: expected the constant's size {list(self.base.shape[1:])}, "
                 f"got {list(features[0].shape[2:])}"
             )
-
-
-def check_features(features: Sequence[Tensor], channels: Sequence[int]) -> None:
-    """Check that features are maps [N, C_i, h_i, w_i] of one batch and dtype, coarse to fine.
-
-    Raises:
-        ShapeError: They are not.
-    """
-    if len(features) != len(channels):
-        raise ShapeError(f"features: expected {len(channels)} maps, got {len(features)}")
-    if len(features[0]) == 0:
-        raise ShapeError("features: expected at least one image, got none")
-    size = (0, 0)
-    for index, (maps, expected) in enumerate(zip(features, channels, strict=True)):
-        name = f"features[{index}]"
-        if maps.ndim != 4 or maps.shape[1] != expected or len(maps) != len(features[0]):
-            raise ShapeError(
-                f"{name}: expected [{len(features[0])}, {expected}, h, w], got {list(maps.shape)}"
-            )
-        if maps.shape[2] < size[0] or maps.shape[3] < size[1]:
-            raise ShapeError(f"{name}: expected maps from coarse to fine")
-        if maps.dtype != features[0].dtype:
-            raise ShapeError(f"{name}: expected {features[0].dtype}, got {maps.dtype}")
-        size = (maps.shape[2], maps.shape[3])
 
 
 def jensen_shannon(member_logits: Tensor) -> Tensor:
@@ -333,12 +304,7 @@ def jensen_shannon(member_logits: Tensor) -> Tensor:
         raise ShapeError(
             f"member_logits: expected [E, N, K, H, W], got {list(member_logits.shape)}"
         )
-    log_probabilities = member_logits.log_softmax(dim=2)
-    probabilities = log_probabilities.exp()
-    own = -(probabilities * log_probabilities).sum(dim=2).mean(dim=0)
-    mean = probabilities.mean(dim=0)
-    joint = -torch.xlogy(mean, mean).sum(dim=1)
-    return (joint - own).clamp(min=0)
+    return _divergence(_entropy_sums(member_logits), len(member_logits))
 
 
 def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
@@ -365,21 +331,6 @@ def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
 # Pieces of the work.
 
 
-class _Group(NamedTuple):
-    """The feature maps of one native size."""
-
-    maps: list[Tensor]  # [N, C_i, h, w]; empty where only the folded constant has this size
-    columns: slice  # Their columns of layer 1.
-    size: tuple[int, int]  # (h, w)
-    num_images: int  # N
-    coarsest: bool  # Does the base of layer 1 join here?
-
-    def select(self, images: slice) -> "_Group":
-        """The same for a part of the batch."""
-        maps = [maps[images] for maps in self.maps]
-        return self._replace(maps=maps, num_images=len(range(self.num_images)[images]))
-
-
 class _PixelSource(NamedTuple):
     """One row per native pixel, to gather from."""
 
@@ -388,10 +339,26 @@ class _PixelSource(NamedTuple):
     weight: Tensor | None  # [E*H1, C]
 
 
-def _pieces(count: int, height: int, rows: float) -> Iterator[tuple[slice, tuple[int, int]]]:
-    """Cut `count` images of `height` rows into pieces of about `rows` rows."""
-    step = max(1, min(int(rows), height))
-    images = max(1, int(rows / height))
-    for first in range(0, count, images):
-        for start in range(0, height, step):
-            yield slice(first, min(first + images, count)), (start, min(start + step, height))
+def _slices(count: int, step: int) -> Iterator[slice]:
+    """Cut `count` things into slices of at most `step`."""
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, parts)
+
+
+def _entropy_sums(member_logits: Tensor) -> Tensor:
+    """Of members [E, N, K, H, W]: probabilities and entropy summed over them, [N, K+1, H, W]."""
+    log_probabilities = member_logits.log_softmax(dim=2)
+    probabilities = log_probabilities.exp()
+    entropy = -(probabilities * log_probabilities).sum(dim=(0, 2))
+    return torch.cat([probabilities.sum(dim=0), entropy[:, None]], dim=1)
+
+
+def _divergence(sums: Tensor, members: int) -> Tensor:
+    """Jensen-Shannon divergence [N, H, W] from what `_entropy_sums` gives of all members."""
+    mean, own = sums[:, :-1] / members, sums[:, -1] / members
+    joint = -torch.xlogy(mean, mean).sum(dim=1)
+    return (joint - own).clamp(min=0)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from engine.config import SegmentationConfig
 from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.segmentation import SegmentationBranch, check_features
+from engine.feature_groups import check_features
+from engine.segmentation import SegmentationBranch
 from engine.shapes import check_mask
 from engine.training.chance import step_generator
 from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix

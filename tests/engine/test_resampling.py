@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import engine.resampling
-from engine.resampling import gather_bilinear, pixel_rows, source_band, upsample_band
+from engine.resampling import BandSum, gather_bilinear, pixel_rows
 
 SHAPES = [
     ((4, 4), (64, 64)),
@@ -26,29 +26,41 @@ def random_maps(size: tuple[int, int]) -> Tensor:
     return torch.randn(2, 3, *size, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("source", "target"), SHAPES)
-@pytest.mark.parametrize("dense_width", [0, 128])
-@pytest.mark.parametrize("rows_per_band", [1, 4, 1000])
-def test_bands_equal_the_whole(
-    monkeypatch: pytest.MonkeyPatch,
-    source: tuple[int, int],
-    target: tuple[int, int],
-    dense_width: int,
-    rows_per_band: int,
-) -> None:
-    monkeypatch.setattr(engine.resampling, "DENSE_WIDTH", dense_width)
-    maps, height = random_maps(source), target[0]
-    bands = []
-    for start in range(0, height, rows_per_band):
-        rows = (start, min(start + rows_per_band, height))
-        low, high = source_band(*rows, source=source[0], target=height)
-        bands.append(
-            upsample_band(maps[:, :, low:high], rows=rows, source_height=source[0], target=target)
-        )
+SOURCES = [
+    ([(4, 4), (8, 8), (16, 16)], (64, 64)),
+    ([(5, 7), (6, 7)], (23, 19)),
+    ([(6, 3)], (6, 17)),
+    ([(1, 1), (9, 4)], (9, 9)),
+    ([], (8, 8)),
+]
 
-    torch.testing.assert_close(
-        torch.cat(bands, dim=2), upsample_whole(maps, target), atol=1e-12, rtol=0
-    )
+
+@pytest.mark.parametrize(("sources", "target"), SOURCES)
+@pytest.mark.parametrize("block_width", [1, 10, 128])
+@pytest.mark.parametrize("rows_per_band", [1, 4, 1000])
+@pytest.mark.parametrize("count", [1, 2])
+def test_bands_equal_the_sum_of_whole_maps(
+    monkeypatch: pytest.MonkeyPatch,
+    sources: list[tuple[int, int]],
+    target: tuple[int, int],
+    block_width: int,
+    rows_per_band: int,
+    count: int,
+) -> None:
+    monkeypatch.setattr(engine.resampling, "BLOCK_WIDTH", block_width)
+    maps = [random_maps(source)[:count] for source in sources]
+    total = random_maps(target)
+    expected = total + sum(upsample_whole(one, target) for one in maps)
+    bands = BandSum(sources, target, like=total)
+
+    found = []
+    for start in range(0, target[0], rows_per_band):
+        rows = slice(start, min(start + rows_per_band, target[0]))
+        band = total[:, :, rows].contiguous()
+        bands.add_(band, maps, rows)
+        found.append(band)
+
+    torch.testing.assert_close(torch.cat(found, dim=2), expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(("source", "target"), SHAPES)
