@@ -17,6 +17,7 @@ from typing import Any, cast
 import click
 
 import batch.cli
+import cuda_ext.cli
 import engine.cli
 import registry.cli
 from batch.errors import BatchError
@@ -62,8 +63,9 @@ def _ignore_result(result: object, **options: object) -> None:
     """Only ctx.exit() sets the exit status: what a command's function returns does not."""
 
 
-for _command in [*batch.cli.COMMANDS, *registry.cli.COMMANDS, *engine.cli.COMMANDS]:
-    cli.add_command(_command)
+for _package in (batch.cli, registry.cli, engine.cli, cuda_ext.cli):
+    for _command in _package.COMMANDS:
+        cli.add_command(_command)
 
 for _group, _commands in batch.cli.ATTACHED.items():
     for _command in _commands:

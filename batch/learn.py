@@ -15,7 +15,7 @@ from batch.asked_pair import AskedPair, Mask, pair_of_prediction, read_pair, roi
 from batch.class_networks import require_segmentation
 from batch.learn_request import LearnRequest, LearnSettings
 from batch.lesson_checks import check_asked, check_taught
-from cuda_ext.bias_act import kernel_version
+from cuda_ext.dispatch import kernel_version
 from engine.descent import OnStep
 from engine.editing import EditResult
 from engine.images import crop_box, fit_pixels, read_image, resize_mask, to_images

@@ -1,22 +1,18 @@
-"""Bias, activation, gain and clamp: the end of almost every StyleGAN2 layer, as one operation.
+"""Noise, bias, activation, gain and clamp in one: the end of almost every StyleGAN2 layer.
 
-    y = clamp(act(x + bias) * gain, -clamp, +clamp)
+    y = clamp(act(x + noise + bias) * gain, -clamp, +clamp)
 
 `bias_act_reference` defines the operation; the CUDA kernel is right when it equals the reference.
 """
 
-import functools
-import logging
 import math
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cuda_ext.errors import ExtensionBuildError, OperandError
-from cuda_ext.loader import load_extension
-
-logger = logging.getLogger(__name__)
+from cuda_ext.dispatch import dense_format, takes_kernel
+from cuda_ext.errors import OperandError
 
 Activation = Literal["linear", "lrelu"]
 
@@ -28,18 +24,20 @@ def bias_act(
     x: Tensor,
     bias: Tensor | None = None,
     *,
+    noise: Tensor | None = None,
     act: Activation = "lrelu",
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Tensor:
-    """Add a bias per channel, activate, multiply by a gain, and clamp.
+    """Add noise per pixel and a bias per channel, activate, multiply by a gain, and clamp.
 
-    On a CUDA device one kernel does it all, compiled at the first call; where it cannot be
-    compiled, the reference runs there too, and a warning is logged once. Any derivative works.
+    Where `cuda_ext.dispatch` chooses it, one CUDA kernel does it all. Any derivative works.
 
     Args:
         x: Floating-point tensor [N, C, ...].
         bias: [C], of the dtype and device of `x`; None adds nothing.
+        noise: [H, W] for all images or [N or 1, 1, H, W], of the dtype and device of `x`, which is
+            then [N, C, H, W]; None adds nothing.
         act: "lrelu" (slope 0.2 below zero) or "linear" (no activation).
         gain: Factor after the activation; None is sqrt(2) for "lrelu" and 1 for "linear".
         clamp: Bound of the absolute value of the result; None does not clamp.
@@ -54,22 +52,23 @@ def bias_act(
         >>> bias_act(torch.tensor([[1.0, -1.0]]), act="lrelu", gain=1.0)
         tensor([[ 1.0000, -0.2000]])
     """
-    if x.is_cuda and kernels_are_available():
-        return bias_act_cuda(x, bias, act=act, gain=gain, clamp=clamp)
-    return bias_act_reference(x, bias, act=act, gain=gain, clamp=clamp)
+    if takes_kernel("bias_act", x):
+        return bias_act_cuda(x, bias, noise=noise, act=act, gain=gain, clamp=clamp)
+    return bias_act_reference(x, bias, noise=noise, act=act, gain=gain, clamp=clamp)
 
 
 def bias_act_reference(
     x: Tensor,
     bias: Tensor | None = None,
     *,
+    noise: Tensor | None = None,
     act: Activation = "lrelu",
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Tensor:
     """The definition of `bias_act` in PyTorch operations, on any device."""
-    _check_operands(x, bias, act=act, gain=gain, clamp=clamp)
-    y = x
+    _check_operands(x, bias, noise, act=act, gain=gain, clamp=clamp)
+    y = x if noise is None else x + noise
     if bias is not None:
         y = y + bias.reshape([-1 if dim == 1 else 1 for dim in range(x.ndim)])
     if act == "lrelu":
@@ -86,44 +85,24 @@ def bias_act_cuda(
     x: Tensor,
     bias: Tensor | None = None,
     *,
+    noise: Tensor | None = None,
     act: Activation = "lrelu",
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Tensor:
     """`bias_act` as one CUDA kernel; `load_extension()` must have succeeded."""
-    _check_operands(x, bias, act=act, gain=gain, clamp=clamp)
+    _check_operands(x, bias, noise, act=act, gain=gain, clamp=clamp)
     settings = _KernelSettings(
         activation=("linear", "lrelu").index(act),
         gain=DEFAULT_GAINS[act] if gain is None else gain,
         clamp=-1.0 if clamp is None else clamp,
     )
-    x = x.contiguous(memory_format=_dense_format(x))
+    x = x.contiguous(memory_format=dense_format(x))
     bias = None if bias is None else bias.contiguous()
-    y: Tensor = _BiasAct.apply(x, bias, settings)
+    if noise is not None:
+        noise = noise.reshape(-1, 1, *x.shape[2:]).contiguous()
+    y: Tensor = _BiasAct.apply(x, bias, noise, settings)
     return y
-
-
-@functools.cache
-def kernels_are_available() -> bool:
-    """Whether the kernels are compiled and loaded; the first call tries to, and logs why not."""
-    try:
-        load_extension()
-    except ExtensionBuildError as exc:
-        logger.warning("bias_act runs as separate PyTorch operations, more slowly: %s", exc)
-        return False
-    return True
-
-
-def kernel_version(device: torch.device) -> str:
-    """Which implementation `bias_act` takes on a device, for the records of what it computed.
-
-    Returns:
-        "reference", or the name of the compiled kernels, which tells their sources, torch, CUDA
-        and the GPU architectures.
-    """
-    if device.type == "cuda" and kernels_are_available():
-        return load_extension()
-    return "reference"
 
 
 class _KernelSettings(NamedTuple):
@@ -138,54 +117,58 @@ class _BiasAct(torch.autograd.Function):
     """The kernel with its derivative."""
 
     @staticmethod
-    def forward(x: Tensor, bias: Tensor | None, settings: _KernelSettings) -> Any:
-        return torch.ops.editvec.bias_act(x, bias, *settings)
+    def forward(
+        x: Tensor, bias: Tensor | None, noise: Tensor | None, settings: _KernelSettings
+    ) -> Any:
+        return torch.ops.editvec.bias_act(x, bias, noise, *settings)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, bias, ctx.settings = inputs
-        ctx.save_for_backward(x, bias)
+        x, bias, noise, ctx.settings = inputs
+        ctx.save_for_backward(x, bias, noise)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, bias = ctx.saved_tensors
-        grad_x = _BiasActGrad.apply(grads[0], x, bias, ctx.settings)
-        grad_bias = None
+        x, bias, noise = ctx.saved_tensors
+        grad_x = _BiasActGrad.apply(grads[0], x, bias, noise, ctx.settings)
+        grad_bias = grad_noise = None
         if ctx.needs_input_grad[1]:
             grad_bias = grad_x.sum([dim for dim in range(x.ndim) if dim != 1])
-        return grad_x, grad_bias, None
+        if ctx.needs_input_grad[2]:
+            grad_noise = grad_x.sum_to_size(noise.shape)
+        return grad_x, grad_bias, grad_noise, None
 
 
 class _BiasActGrad(torch.autograd.Function):
-    """The derivative: linear in the gradient, and piecewise constant in `x` and `bias`."""
+    """The derivative: linear in the gradient, and piecewise constant in everything else."""
 
     @staticmethod
-    def forward(grad: Tensor, x: Tensor, bias: Tensor | None, settings: _KernelSettings) -> Any:
-        grad = grad.contiguous(memory_format=_dense_format(x))
-        return torch.ops.editvec.bias_act_grad(grad, x, bias, *settings)
+    def forward(
+        grad: Tensor,
+        x: Tensor,
+        bias: Tensor | None,
+        noise: Tensor | None,
+        settings: _KernelSettings,
+    ) -> Any:
+        grad = grad.contiguous(memory_format=dense_format(x))
+        return torch.ops.editvec.bias_act_grad(grad, x, bias, noise, *settings)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, x, bias, ctx.settings = inputs
-        ctx.save_for_backward(x, bias)
+        _, x, bias, noise, ctx.settings = inputs
+        ctx.save_for_backward(x, bias, noise)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, bias = ctx.saved_tensors
-        return _BiasActGrad.apply(grads[0], x, bias, ctx.settings), None, None, None
-
-
-def _dense_format(x: Tensor) -> torch.memory_format:
-    """The layout of `x` where the kernel takes it, else the usual one."""
-    channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    if channels_last and not x.is_contiguous():
-        return torch.channels_last
-    return torch.contiguous_format
+        x, bias, noise = ctx.saved_tensors
+        grad = _BiasActGrad.apply(grads[0], x, bias, noise, ctx.settings)
+        return grad, None, None, None, None
 
 
 def _check_operands(
     x: Tensor,
     bias: Tensor | None,
+    noise: Tensor | None,
     *,
     act: str,
     gain: float | None,
@@ -201,11 +184,29 @@ def _check_operands(
         raise OperandError(f"gain must be a finite number or None, got {gain}")
     if clamp is not None and not clamp >= 0:
         raise OperandError(f"clamp must be at least 0 or None, got {clamp}")
-    if bias is None:
-        return
-    if list(bias.shape) != [x.shape[1]]:
-        raise OperandError(f"bias must have shape [{x.shape[1]}], got {list(bias.shape)}")
-    if bias.dtype != x.dtype or bias.device != x.device:
+    if bias is not None:
+        if list(bias.shape) != [x.shape[1]]:
+            raise OperandError(f"bias must have shape [{x.shape[1]}], got {list(bias.shape)}")
+        _check_like(bias, x, name="bias")
+    if noise is not None:
+        _check_noise(noise, x)
+        _check_like(noise, x, name="noise")
+
+
+def _check_noise(noise: Tensor, x: Tensor) -> None:
+    if x.ndim != 4:
+        raise OperandError(f"noise goes with x of shape [N, C, H, W], got {list(x.shape)}")
+    count, _, height, width = x.shape
+    fits = [[height, width], [1, 1, height, width], [count, 1, height, width]]
+    if list(noise.shape) not in fits:
         raise OperandError(
-            f"bias must be {x.dtype} on {x.device} as x is, got {bias.dtype} on {bias.device}"
+            f"noise must have shape {fits[0]} or [{count} or 1, 1, {height}, {width}], "
+            f"got {list(noise.shape)}"
+        )
+
+
+def _check_like(tensor: Tensor, x: Tensor, *, name: str) -> None:
+    if tensor.dtype != x.dtype or tensor.device != x.device:
+        raise OperandError(
+            f"{name} must be {x.dtype} on {x.device} as x is, got {tensor.dtype} on {tensor.device}"
         )

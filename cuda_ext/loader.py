@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from cuda_ext.errors import BuildLockError, ExtensionBuildError
+from cuda_ext.errors import BuildLockError, ExtensionBuildError, OperandError
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +86,24 @@ def build_library(
         Path of the shared library.
 
     Raises:
+        OperandError: An architecture is not written as described.
         ExtensionBuildError: No device to compile for, no fitting compiler, or it fails.
         BuildLockError: The lock was not free within `lock_timeout_seconds`.
     """
     if not architectures:
-        raise ExtensionBuildError("there is no CUDA device to compile the kernels for")
+        raise ExtensionBuildError(
+            "there is no CUDA device to compile the kernels for: name its compute capability, as "
+            "in `editvec kernels build --arch 90`"
+        )
+    unknown = [name for name in architectures if re.fullmatch(r"[1-9]\d{1,2}[af]?", name) is None]
+    if unknown:
+        raise OperandError(f"architectures must be written like 80 or 90a, got {unknown[0]!r}")
     folder = default_cache_folder() if cache_folder is None else cache_folder
-    library = folder / f"{_build_name(architectures)}.so"
-    if library.exists():
+    library = find_library(architectures=architectures, cache_folder=folder)
+    if library is not None:
         return library
-    compiler = _find_compiler()
+    library = folder / f"{_build_name(architectures)}.so"
+    compiler = find_compiler()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _build_lock(library.with_suffix(".lock"), timeout_seconds=lock_timeout_seconds):
@@ -108,17 +116,36 @@ def build_library(
     return library
 
 
+def find_library(*, architectures: Sequence[str], cache_folder: Path | None = None) -> Path | None:
+    """The compiled library that holds all the architectures, if the cache has one."""
+    folder = default_cache_folder() if cache_folder is None else cache_folder
+    for library in sorted(folder.glob(f"editvec-sm*-{_digest()}.so")):
+        held = library.stem.removeprefix("editvec-sm").split("-")[:-1]
+        if set(architectures) <= set(held):
+            return library
+    return None
+
+
 def _build_name(architectures: Sequence[str]) -> str:
     """A name that changes with everything that the library depends on."""
+    return f"editvec-sm{'-'.join(architectures)}-{_digest()}"
+
+
+def _digest() -> str:
+    """Stands for the sources, torch and CUDA."""
     digest = hashlib.sha256()
     for source in sorted(SOURCE_FOLDER.iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     digest.update(f"torch {torch.__version__} cuda {torch.version.cuda}".encode())
-    return f"editvec-sm{'-'.join(architectures)}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]
 
 
-def _find_compiler() -> Path:
-    """The nvcc whose major version is that of torch's CUDA."""
+def find_compiler() -> Path:
+    """The nvcc whose major version is that of torch's CUDA.
+
+    Raises:
+        ExtensionBuildError: There is none in CUDA_HOME or the path, or torch knows no CUDA.
+    """
     if torch.version.cuda is None:
         raise ExtensionBuildError(f"torch {torch.__version__} was built without CUDA")
     cuda_home = os.environ.get("CUDA_HOME")
@@ -177,6 +204,7 @@ def _compile(
         command = [
             str(compiler),
             *("-shared", "-std=c++20", "-O3", "-cudart", "shared", "-Xcompiler", "-fPIC"),
+            *("--threads", "0"),  # as many files at once as there are cores
             *(f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in architectures),
             *("-isystem", str(torch_folder / "include")),
             *("-L", str(torch_folder / "lib"), "-lc10", "-lc10_cuda", "-ltorch", "-ltorch_cpu"),

@@ -2,7 +2,8 @@
 
 #include "bias_act.h"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -12,33 +13,10 @@
 #include <cmath>
 #include <optional>
 
+#include "checks.h"
+
 namespace editvec {
 namespace {
-
-DType to_dtype(at::ScalarType type) {
-  switch (type) {
-    case at::kHalf:
-      return DType::kFloat16;
-    case at::kBFloat16:
-      return DType::kBFloat16;
-    case at::kFloat:
-      return DType::kFloat32;
-    case at::kDouble:
-      return DType::kFloat64;
-    default:
-      TORCH_CHECK_TYPE(false, "x must be float16, bfloat16, float32 or float64, got ", type);
-  }
-}
-
-// The layout in which x lies densely; anything else is refused.
-at::MemoryFormat dense_format(const at::Tensor& x) {
-  if (x.is_contiguous()) {
-    return at::MemoryFormat::Contiguous;
-  }
-  TORCH_CHECK_VALUE(x.is_contiguous(at::MemoryFormat::ChannelsLast),
-                    "x must be contiguous or channels_last, got strides ", x.strides());
-  return at::MemoryFormat::ChannelsLast;
-}
 
 void check_bias(const at::Tensor& x, const std::optional<at::Tensor>& bias) {
   if (!bias.has_value()) {
@@ -46,43 +24,65 @@ void check_bias(const at::Tensor& x, const std::optional<at::Tensor>& bias) {
   }
   TORCH_CHECK_VALUE(bias->dim() == 1 && bias->size(0) == x.size(1), "bias must have shape [",
                     x.size(1), "], got ", bias->sizes());
-  TORCH_CHECK_TYPE(bias->scalar_type() == x.scalar_type(), "bias must be ", x.scalar_type(),
-                   " as x is, got ", bias->scalar_type());
-  TORCH_CHECK_VALUE(bias->device() == x.device(), "bias must be on ", x.device(), ", got ",
-                    bias->device());
+  check_like("bias", *bias, "x", x);
   TORCH_CHECK_VALUE(bias->is_contiguous(), "bias must be contiguous");
+  check_aligned("bias", *bias, bias->element_size());
+}
+
+void check_noise(const at::Tensor& x, const std::optional<at::Tensor>& noise) {
+  if (!noise.has_value()) {
+    return;
+  }
+  TORCH_CHECK_VALUE(x.dim() == 4, "noise goes with x of shape [N, C, H, W], got ", x.sizes());
+  const bool fits = noise->dim() == 4 && noise->size(1) == 1 && noise->size(2) == x.size(2) &&
+                    noise->size(3) == x.size(3) &&
+                    (noise->size(0) == 1 || noise->size(0) == x.size(0));
+  TORCH_CHECK_VALUE(fits, "noise must have shape [", x.size(0), " or 1, 1, ", x.size(2), ", ",
+                    x.size(3), "], got ", noise->sizes());
+  check_like("noise", *noise, "x", x);
+  TORCH_CHECK_VALUE(noise->is_contiguous(), "noise must be contiguous");
+  check_aligned("noise", *noise, noise->element_size());
 }
 
 BiasActArguments check(const at::Tensor& x, const std::optional<at::Tensor>& bias,
-                       int64_t activation, double gain, double clamp, at::MemoryFormat format) {
+                       const std::optional<at::Tensor>& noise, int64_t activation, double gain,
+                       double clamp, at::MemoryFormat format) {
   TORCH_CHECK_VALUE(x.is_cuda(), "x must be on a CUDA device, got ", x.device());
   TORCH_CHECK_VALUE(x.dim() >= 2, "x must be [N, C, ...], got ", x.sizes());
   TORCH_CHECK_VALUE(activation == 0 || activation == 1,
                     "activation must be 0 (linear) or 1 (leaky ReLU), got ", activation);
   TORCH_CHECK_VALUE(std::isfinite(gain), "gain must be finite, got ", gain);
   TORCH_CHECK_VALUE(!std::isnan(clamp), "clamp must be a number");
+  check_aligned("x", x, x.element_size());
   check_bias(x, bias);
+  check_noise(x, noise);
   const bool channels_last = format == at::MemoryFormat::ChannelsLast;
   BiasActArguments arguments{};
   arguments.x = x.const_data_ptr();
   arguments.bias = bias.has_value() ? bias->const_data_ptr() : nullptr;
+  arguments.noise = noise.has_value() ? noise->const_data_ptr() : nullptr;
   arguments.num_elements = x.numel();
   arguments.num_channels = std::max<int64_t>(x.size(1), 1);
-  arguments.channel_stride = 1;
-  for (int64_t dim = 2; dim < x.dim() && !channels_last; ++dim) {
-    arguments.channel_stride *= std::max<int64_t>(x.size(dim), 1);
+  arguments.num_pixels = 1;
+  for (int64_t dim = 2; dim < x.dim(); ++dim) {
+    arguments.num_pixels *= std::max<int64_t>(x.size(dim), 1);
   }
-  arguments.dtype = to_dtype(x.scalar_type());
+  arguments.channel_stride = channels_last ? 1 : arguments.num_pixels;
+  arguments.pixel_stride = channels_last ? arguments.num_channels : 1;
+  const bool one_for_each = noise.has_value() && noise->size(0) > 1;
+  arguments.noise_image_stride = one_for_each ? arguments.num_pixels : 0;
+  arguments.dtype = to_dtype("x", x.scalar_type());
   arguments.activation = static_cast<Activation>(activation);
   arguments.gain = gain;
   arguments.clamp = clamp;
   return arguments;
 }
 
-at::Tensor bias_act(const at::Tensor& x, const std::optional<at::Tensor>& bias, int64_t activation,
-                    double gain, double clamp) {
-  const at::MemoryFormat format = dense_format(x);
-  BiasActArguments arguments = check(x, bias, activation, gain, clamp, format);
+at::Tensor bias_act(const at::Tensor& x, const std::optional<at::Tensor>& bias,
+                    const std::optional<at::Tensor>& noise, int64_t activation, double gain,
+                    double clamp) {
+  const at::MemoryFormat format = dense_format("x", x);
+  BiasActArguments arguments = check(x, bias, noise, activation, gain, clamp, format);
   const c10::cuda::CUDAGuard guard(x.device());
   at::Tensor out = at::empty_like(x, x.options(), format);
   arguments.out = out.mutable_data_ptr();
@@ -91,18 +91,17 @@ at::Tensor bias_act(const at::Tensor& x, const std::optional<at::Tensor>& bias, 
 }
 
 at::Tensor bias_act_grad(const at::Tensor& grad, const at::Tensor& x,
-                         const std::optional<at::Tensor>& bias, int64_t activation, double gain,
+                         const std::optional<at::Tensor>& bias,
+                         const std::optional<at::Tensor>& noise, int64_t activation, double gain,
                          double clamp) {
-  const at::MemoryFormat format = dense_format(x);
-  BiasActArguments arguments = check(x, bias, activation, gain, clamp, format);
+  const at::MemoryFormat format = dense_format("x", x);
+  BiasActArguments arguments = check(x, bias, noise, activation, gain, clamp, format);
   TORCH_CHECK_VALUE(grad.sizes() == x.sizes(), "grad must have the shape of x, ", x.sizes(),
                     ", got ", grad.sizes());
-  TORCH_CHECK_TYPE(grad.scalar_type() == x.scalar_type(), "grad must be ", x.scalar_type(),
-                   " as x is, got ", grad.scalar_type());
-  TORCH_CHECK_VALUE(grad.device() == x.device(), "grad must be on ", x.device(), ", got ",
-                    grad.device());
+  check_like("grad", grad, "x", x);
   TORCH_CHECK_VALUE(grad.is_contiguous(format), "grad must lie in memory as x does, got strides ",
                     grad.strides());
+  check_aligned("grad", grad, grad.element_size());
   const c10::cuda::CUDAGuard guard(x.device());
   at::Tensor out = at::empty_like(x, x.options(), format);
   arguments.grad = grad.const_data_ptr();
@@ -114,12 +113,13 @@ at::Tensor bias_act_grad(const at::Tensor& grad, const at::Tensor& x,
 }  // namespace
 }  // namespace editvec
 
-TORCH_LIBRARY(editvec, library) {
+TORCH_LIBRARY_FRAGMENT(editvec, library) {
   library.def(
-      "bias_act(Tensor x, Tensor? bias, int activation, float gain, float clamp) -> Tensor");
-  library.def(
-      "bias_act_grad(Tensor grad, Tensor x, Tensor? bias, int activation, float gain, float clamp)"
+      "bias_act(Tensor x, Tensor? bias, Tensor? noise, int activation, float gain, float clamp)"
       " -> Tensor");
+  library.def(
+      "bias_act_grad(Tensor grad, Tensor x, Tensor? bias, Tensor? noise, int activation,"
+      " float gain, float clamp) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(editvec, CUDA, library) {

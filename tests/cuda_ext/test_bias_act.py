@@ -1,7 +1,6 @@
 """bias_act against a naive formula, its derivatives, its preconditions, and the kernel."""
 
 import math
-import re
 
 import pytest
 import torch
@@ -12,10 +11,17 @@ from cuda_ext.bias_act import (
     bias_act,
     bias_act_cuda,
     bias_act_reference,
-    kernel_version,
-    kernels_are_available,
 )
+from cuda_ext.dispatch import kernels_are_available
 from cuda_ext.errors import OperandError
+from tests.kernel_cases import (
+    BIAS_ACT_SETTINGS,
+    BIAS_ACT_SHAPES,
+    LAYOUTS,
+    TOLERANCES,
+    check_bias_act,
+    draw,
+)
 
 
 def _naive(
@@ -38,18 +44,11 @@ def _naive(
     return y
 
 
-SETTINGS = [
-    ("lrelu", None, None),
-    ("lrelu", 0.5, 0.7),
-    ("linear", None, None),
-    ("linear", -2.0, 1.0),
-    ("lrelu", 1.0, 0.0),
-]
 SHAPES = [(3, 4), (2, 3, 5), (2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("act", "gain", "clamp"), SETTINGS)
+@pytest.mark.parametrize(("act", "gain", "clamp"), BIAS_ACT_SETTINGS)
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_equals_the_naive_formula(
     shape: tuple[int, ...],
@@ -68,7 +67,7 @@ def test_equals_the_naive_formula(
     torch.testing.assert_close(y, _naive(x, bias, act, gain, clamp), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("act", "gain", "clamp"), SETTINGS[:4])
+@pytest.mark.parametrize(("act", "gain", "clamp"), BIAS_ACT_SETTINGS[:4])
 def test_first_and_second_derivatives_are_those_of_finite_differences(
     act: Activation, gain: float | None, clamp: float | None
 ) -> None:
@@ -123,66 +122,67 @@ def test_wrong_operand_is_named(
         bias_act(x, bias, **settings)  # type: ignore[arg-type]
 
 
-def test_nothing_is_compiled_for_tensors_on_the_cpu() -> None:
-    bias_act(torch.zeros(1, 1))
+@pytest.mark.parametrize("shape", [(4, 5), (1, 1, 4, 5), (2, 1, 4, 5)])
+def test_noise_is_added_to_each_channel(shape: tuple[int, ...]) -> None:
+    x, noise, bias = draw((2, 3, 4, 5), 1), draw(shape, 2), draw((3,), 3)
 
-    assert kernels_are_available.cache_info().currsize == 0
+    y = bias_act(x, bias, noise=noise, clamp=1.0)
 
-
-def _on_gpu(shape: tuple[int, ...], dtype: torch.dtype, *, layout: torch.memory_format) -> Tensor:
-    rng = torch.Generator().manual_seed(3)
-    x = torch.randn(shape, generator=rng).to("cuda", dtype)
-    return x.contiguous(memory_format=layout) if x.ndim == 4 else x
+    expected = bias_act(x + noise.expand(2, 3, 4, 5), bias, clamp=1.0)
+    torch.testing.assert_close(y, expected, rtol=0, atol=0)
 
 
-TOLERANCES = {torch.float16: 4e-3, torch.bfloat16: 4e-2, torch.float32: 1e-6, torch.float64: 1e-12}
+def test_derivatives_of_noise_are_those_of_finite_differences() -> None:
+    x, noise = draw((2, 3, 2, 2), 1).double(), draw((1, 1, 2, 2), 2).double()
+    operands = (x.requires_grad_(), noise.requires_grad_())
+
+    def operation(x: Tensor, noise: Tensor) -> Tensor:
+        return bias_act(x, noise=noise)
+
+    assert torch.autograd.gradcheck(operation, operands)
+    assert torch.autograd.gradgradcheck(operation, operands)
+
+
+@pytest.mark.parametrize(
+    ("x", "noise", "message"),
+    [
+        (torch.zeros(2, 3), torch.zeros(2, 3), r"noise goes with x of shape \[N, C, H, W\]"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(3, 1, 4, 4), r"noise must have shape \[4, 4\] or"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(4), r"or \[2 or 1, 1, 4, 4\], got \[4\]"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(4, 4).half(), "noise must be torch.float32"),
+    ],
+)
+def test_wrong_noise_is_named(x: Tensor, noise: Tensor, message: str) -> None:
+    with pytest.raises(OperandError, match=message):
+        bias_act(x, noise=noise)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("shape", [*SHAPES, (4, 7, 33, 31), (1, 1, 1, 1), (2, 5, 1, 1), (0, 3)])
-@pytest.mark.parametrize(("act", "gain", "clamp"), SETTINGS)
-def test_kernel_equals_reference_in_values_and_gradients(
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+@pytest.mark.parametrize("shape", BIAS_ACT_SHAPES)
+@pytest.mark.parametrize("settings", BIAS_ACT_SETTINGS)
+def test_kernel_equals_reference_to_the_second_derivative(
     layout: torch.memory_format,
     dtype: torch.dtype,
     shape: tuple[int, ...],
-    act: Activation,
-    gain: float | None,
-    clamp: float | None,
+    settings: tuple[Activation, float | None, float | None],
 ) -> None:
     assert kernels_are_available()
-    x = _on_gpu(shape, dtype, layout=layout).requires_grad_()
-    bias = _on_gpu((shape[1], 1), dtype, layout=layout)[:, 0].clone().requires_grad_()
-    weight = _on_gpu(shape, dtype, layout=layout).flip(0)
 
-    # The reference in float64 is the truth for every dtype.
-    x64, bias64 = (t.detach().double().requires_grad_() for t in (x, bias))
-    expected = bias_act_reference(x64, bias64, act=act, gain=gain, clamp=clamp)
-    actual = bias_act_cuda(x, bias, act=act, gain=gain, clamp=clamp)
-    expected_grads = torch.autograd.grad((expected * weight.double()).sum(), (x64, bias64))
-    actual_grads = torch.autograd.grad((actual * weight).sum(), (x, bias))
-
-    tolerance = TOLERANCES[dtype]
-    assert actual.dtype == dtype
-    assert actual.stride() == x.stride()
-    torch.testing.assert_close(actual.double(), expected, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(
-        actual_grads[0].double(), expected_grads[0], rtol=tolerance, atol=tolerance
-    )
-    scale = max(1.0, x[:, :1].numel() ** 0.5)
-    torch.testing.assert_close(
-        actual_grads[1].double(), expected_grads[1], rtol=tolerance, atol=tolerance * scale
-    )
+    for with_noise in (False, True) if len(shape) == 4 else (False,):
+        check_bias_act(
+            shape, settings, dtype=dtype, layout=layout, device="cuda", with_noise=with_noise
+        )
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("act", "gain", "clamp"), SETTINGS[:4])
+@pytest.mark.parametrize(("act", "gain", "clamp"), BIAS_ACT_SETTINGS[:4])
 def test_kernel_passes_finite_differences_to_the_second_derivative(
     act: Activation, gain: float | None, clamp: float | None
 ) -> None:
     assert kernels_are_available()
-    x = _on_gpu((2, 3, 4), torch.float64, layout=torch.contiguous_format).requires_grad_()
+    x = draw((2, 3, 4), 3).to("cuda", torch.float64).requires_grad_()
     bias = torch.linspace(-1, 1, 3, dtype=torch.float64, device="cuda", requires_grad=True)
 
     def operation(x: Tensor, bias: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ def test_kernel_passes_finite_differences_to_the_second_derivative(
 
 @pytest.mark.gpu
 def test_kernel_takes_strided_and_sliced_tensors() -> None:
-    x = _on_gpu((2, 6, 8, 8), torch.float32, layout=torch.contiguous_format)
+    x = draw((2, 6, 8, 8), 3).cuda()
     bias = torch.arange(6.0, device="cuda")
 
     for view, part in ((x[:, ::2], bias[::2]), (x.transpose(2, 3), bias), (x[..., 1:], bias)):
@@ -207,41 +207,19 @@ def test_operator_checks_its_preconditions_itself() -> None:
     x = torch.zeros(2, 3, 4, 4, device="cuda")
     operator = torch.ops.editvec.bias_act
 
+    noise = torch.zeros(2, 1, 4, 4, device="cuda")
     for arguments in (
-        (x[:, :, ::2], None, 1, 1.0, -1.0),
-        (x, torch.zeros(2, device="cuda"), 1, 1.0, -1.0),
-        (x, torch.zeros(3), 1, 1.0, -1.0),
-        (x, None, 2, 1.0, -1.0),
-        (x, None, 1, math.nan, -1.0),
+        (x[:, :, ::2], None, None, 1, 1.0, -1.0),
+        (x, torch.zeros(2, device="cuda"), None, 1, 1.0, -1.0),
+        (x, torch.zeros(3), None, 1, 1.0, -1.0),
+        (x, None, noise[:, :, :2], 1, 1.0, -1.0),
+        (x, None, noise.cpu(), 1, 1.0, -1.0),
+        (x, None, None, 2, 1.0, -1.0),
+        (x, None, None, 1, math.nan, -1.0),
     ):
         with pytest.raises(ValueError):
             operator(*arguments)
     with pytest.raises(TypeError):
-        operator(x, torch.zeros(3, device="cuda", dtype=torch.float16), 1, 1.0, -1.0)
+        operator(x, torch.zeros(3, device="cuda", dtype=torch.float16), None, 1, 1.0, -1.0)
     with pytest.raises(TypeError):
-        operator(x.int(), None, 1, 1.0, -1.0)
-
-
-# Which implementation ran.
-
-
-def test_records_name_the_reference_where_it_ran() -> None:
-    assert kernel_version(torch.device("cpu")) == "reference"
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_records_name_the_reference_where_no_kernel_could_be_loaded(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    assert kernel_version(torch.device("cuda")) == "reference"
-
-
-@pytest.mark.gpu
-def test_records_name_the_compiled_kernels_where_they_ran() -> None:
-    major, minor = torch.cuda.get_device_capability()
-
-    name = kernel_version(torch.device("cuda"))
-
-    assert re.fullmatch(r"editvec-sm[\d-]+-[0-9a-f]{16}", name)
-    assert f"{major}{minor}" in name
-    assert len(name) <= 64
+        operator(x.int(), None, None, 1, 1.0, -1.0)

@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from cuda_ext.errors import BuildLockError, CudaExtError, ExtensionBuildError
+from cuda_ext.dispatch import OPERATIONS
+from cuda_ext.errors import BuildLockError, CudaExtError, ExtensionBuildError, OperandError
 from cuda_ext.loader import (
     SOURCE_FOLDER,
     build_library,
     default_cache_folder,
     device_architectures,
+    find_library,
     load_extension,
 )
+from tests.kernel_emulation import operator_schemas
 
 CUDA_MAJOR = (torch.version.cuda or "0").split(".")[0]
 
@@ -64,6 +67,23 @@ def test_second_build_finds_the_first(compiler: Path, tmp_path: Path) -> None:
     assert first == second != other
     assert first.read_text() == "library\n"
     assert _calls(tmp_path) == 2
+
+
+@needs_cuda_torch
+def test_library_for_several_architectures_serves_each(compiler: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    library = build_library(architectures=["80", "90"], cache_folder=cache)
+
+    assert build_library(architectures=["90"], cache_folder=cache) == library
+    assert find_library(architectures=["80"], cache_folder=cache) == library
+    assert find_library(architectures=["90", "100"], cache_folder=cache) is None
+    assert _calls(tmp_path) == 1
+
+
+@pytest.mark.parametrize("name", ["sm_90", "9", "9.0", "90/../x", "090"])
+def test_architecture_is_a_number(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OperandError, match="architectures must be written like 80 or 90a, got"):
+        build_library(architectures=["80", name], cache_folder=tmp_path)
 
 
 @needs_cuda_torch
@@ -164,13 +184,15 @@ def test_cache_folder_follows_the_desktop_convention(
 
 @needs_nvcc
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["80", "90"])
-def test_kernel_compiles_without_a_warning(architecture: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", sorted(SOURCE_FOLDER.glob("*.cu")), ids=lambda path: path.stem)
+def test_kernel_compiles_without_torch_and_without_a_warning(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "kernel.o"
     result = subprocess.run(
         [
             *("nvcc", "-std=c++20", "-Xcompiler", "-Wall,-Wextra", "-Werror", "all-warnings"),
-            f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
-            *("-c", str(SOURCE_FOLDER / "bias_act.cu"), "-o", str(tmp_path / "bias_act.o")),
+            *("--threads", "0"),
+            *(f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in ("80", "90")),
+            *("-c", str(source), "-o", str(output)),
         ],
         capture_output=True,
         text=True,
@@ -178,7 +200,20 @@ def test_kernel_compiles_without_a_warning(architecture: str, tmp_path: Path) ->
     )
 
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "bias_act.o").stat().st_size > 0
+    code = output.read_bytes()
+    assert b"sm_80" in code
+    assert b"sm_90" in code
+
+
+@pytest.mark.parametrize("source", sorted(SOURCE_FOLDER.iterdir()), ids=lambda path: path.name)
+def test_kernels_know_no_torch_and_bindings_no_kernel_syntax(source: Path) -> None:
+    text = source.read_text()
+
+    is_binding = source.suffix == ".cpp" or source.name == "checks.h"
+    assert is_binding == ("<torch/" in text or "<ATen/" in text)
+    if is_binding:
+        assert "<<<" not in text
+        assert "__global__" not in text
 
 
 @needs_nvcc
@@ -189,19 +224,25 @@ def test_library_compiles_and_registers_its_operators(tmp_path: Path) -> None:
     program = (
         "import sys, torch\n"
         "torch.ops.load_library(sys.argv[1])\n"
-        "print(torch.ops.editvec.bias_act.default._schema)\n"
-        "print(torch.ops.editvec.bias_act_grad.default._schema)\n"
+        "for name in sys.argv[2:]:\n"
+        "    print(getattr(torch.ops.editvec, name).default._schema)\n"
         "try:\n"
-        "    torch.ops.editvec.bias_act(torch.zeros(1, 2), None, 1, 1.0, -1.0)\n"
+        "    torch.ops.editvec.bias_act(torch.zeros(1, 2), None, None, 1, 1.0, -1.0)\n"
         "except NotImplementedError:\n"
         "    print('refuses the CPU')\n"
     )
+    schemas = operator_schemas()
 
     # In a process of its own: a library stays loaded for as long as its process lives.
+    names = [schema.partition("(")[0] for schema in schemas]
     result = subprocess.run(
-        [sys.executable, "-c", program, str(library)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(library), *names],
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
-    assert "editvec::bias_act(Tensor x, Tensor? bias" in result.stdout
-    assert "editvec::bias_act_grad(Tensor grad, Tensor x" in result.stdout
-    assert "refuses the CPU" in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "refuses the CPU"
+    assert lines[:-1] == [f"editvec::{schema}" for schema in schemas]
+    assert set(OPERATIONS) <= set(names)
