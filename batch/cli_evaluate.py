@@ -13,6 +13,7 @@ from batch.cli_output import JSON, note
 from registry.cli_completion import complete_address
 
 if TYPE_CHECKING:
+    from batch.evaluation.calibration import Calibration
     from batch.evaluation.evaluate import Evaluation
     from batch.evaluation.settings import EvaluateSettings
     from batch.evaluation.table import Measure
@@ -45,6 +46,31 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="vector, refine:STEPS, optimize:STEPS.",
 )
 @click.option("--scale", type=float, help="[default: the vector's default scale]")
+@click.option(
+    "--scales",
+    metavar="FIRST:LAST:COUNT",
+    help="Measure the usable range over these scales, in mode vector, and store it.",
+)
+@click.option(
+    "--min-leakage-psnr",
+    type=click.FloatRange(0),
+    default=25.0,
+    show_default=True,
+    metavar="DB",
+    help="No scale is usable with less outside the ROI, in the median.",
+)
+@click.option(
+    "--max-leakage",
+    type=click.FloatRange(0),
+    metavar="D",
+    help="Nor one with a greater perceptual distance there, in the mean.",
+)
+@click.option(
+    "--max-reconstruction",
+    type=click.FloatRange(0),
+    metavar="D",
+    help="Images beyond this perceptual distance do not count for the range.",
+)
 @click.option(
     "--embed",
     default="encoder",
@@ -110,6 +136,7 @@ def settings_of(options: dict[str, Any]) -> EvaluateSettings:
     """The settings that the options make."""
     from batch.errors import SettingsError
     from batch.evaluation.settings import SAMPLES, EvaluateSettings
+    from batch.scale_parsing import parse_scales
 
     given = [name for name in ("probe", "samples", "renders") if options[name]]
     if len(given) > 1:
@@ -122,6 +149,10 @@ def settings_of(options: dict[str, Any]) -> EvaluateSettings:
         embed=options["embed"],
         modes=tuple(one.strip() for one in options["modes"].split(",")),
         scale=options["scale"],
+        scales=parse_scales(options["scales"]) if options["scales"] else (),
+        min_leakage_psnr=options["min_leakage_psnr"],
+        max_leakage=options["max_leakage"],
+        max_reconstruction=options["max_reconstruction"],
         operation=options["operation"],
         attribute=options["attribute"],
         inception=options["inception"],
@@ -141,11 +172,30 @@ def evaluation_text(found: Evaluation) -> str:
         f"{found.vector.address} at scale {found.measured.scale:g}, {found.settings.probe_set()}"
     )
     lines = [title, format_table(headers, rows)]
+    if found.calibration is not None:
+        lines += _curve_lines(found.calibration)
     if found.table.missing:
         lines.append("not measured:")
         lines += [f"  {one.name}: {one.reason}" for one in found.table.missing]
     lines += [f"left out {name}: {reason}" for name, reason in found.measured.skipped.items()]
     return "\n".join(lines)
+
+
+def _curve_lines(found: Calibration) -> list[str]:
+    """The curves as a table, and the usable range."""
+    from registry.tables import format_table
+
+    def cell(value: float | None, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    rows = [
+        [f"{one.scale:g}", cell(one.success, 3), cell(one.leakage, 5), cell(one.leakage_psnr, 1)]
+        for one in found.points
+    ]
+    lines = [format_table(["scale", found.success_name, "leakage", "leakage dB"], rows)]
+    if found.usable is not None:
+        lines.append(f"usable from {found.usable[0]:g} to {found.usable[1]:g}, n={found.images}")
+    return lines
 
 
 def _value(one: Measure) -> str:

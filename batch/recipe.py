@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import math
 import re
 from collections.abc import Sequence
@@ -17,24 +16,21 @@ from batch.scales import (
     AskedScale,
     Choice,
     Scale,
-    Share,
     Uniform,
-    UsableRange,
     draw,
-    scale_ends,
     scale_from_json,
     scale_to_json,
 )
 from batch.settings import Mode
+from batch.usable_range import ScaleRange, forced_range, pinned_scale
 from registry.entities import require_active
 from registry.errors import CompatibilityError, RetiredVectorError
 from registry.spaces import APPLICABLE_SPACES, rows_between
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel, EditingVector
+    from registry.entities import ClassModel
     from registry.store import Library
 
-_LOG = logging.getLogger(__name__)
 MAX_RECIPES = 256
 MAX_NAME_LENGTH = 100
 SOURCE_RECIPE = "source"
@@ -67,6 +63,7 @@ class PinnedVector:
         dilation: buffer around its ROI in pixels; None = by the resolution.
         brush_digest: digest of the painted region that it may touch too; None = no brush.
         rows: first of the rows of `ws` that it adds to, and the one after the last; None = all.
+        forced_range: its usable range, where scales beyond it are forced.
     """
 
     address: str
@@ -76,6 +73,7 @@ class PinnedVector:
     dilation: int | None = None
     brush_digest: str | None = None
     rows: tuple[int, int] | None = None
+    forced_range: ScaleRange | None = None
 
     @property
     def term(self) -> str:
@@ -104,6 +102,8 @@ class Edit:
             values["brush_digest"] = self.vector.brush_digest
         if self.vector.rows is not None:
             values["rows"] = list(self.vector.rows)
+        if self.vector.forced_range is not None:
+            values["forced_range"] = list(self.vector.forced_range)
         return values
 
     @classmethod
@@ -117,6 +117,7 @@ class Edit:
             dilation=values["dilation"],
             brush_digest=values.get("brush_digest"),
             rows=(rows[0], rows[1]) if (rows := values.get("rows")) else None,
+            forced_range=ScaleRange(*ends) if (ends := values.get("forced_range")) else None,
         )
         return cls(vector=vector, scale=scale_from_json(values["scale"]))
 
@@ -126,6 +127,12 @@ class FixedEdit(NamedTuple):
 
     vector: PinnedVector
     scale: float
+
+    @property
+    def is_forced(self) -> bool:
+        """True if the scale is beyond the vector's usable range, by `--force-scale`."""
+        usable = self.vector.forced_range
+        return usable is not None and not usable.holds(self.scale)
 
     def to_json(self) -> dict[str, Any]:
         """What manifests say of it."""
@@ -278,8 +285,8 @@ def pin_vector(
         raise RecipeError(
             f"edit: {vector.address} lives in {vector.latent_space}; a run applies W and W+"
         )
-    scales = tuple(_pinned_scale(vector, scale) for scale in argument.scales)
-    _check_scales(vector, scales, force=force_scale)
+    scales = tuple(pinned_scale(vector, scale) for scale in argument.scales)
+    forced = forced_range(vector, scales, force=force_scale)
     attribute = f"{vector.name}@{vector.version}" if "@" in address else vector.name
     pinned = PinnedVector(
         address=vector.address,
@@ -289,6 +296,7 @@ def pin_vector(
         dilation=vector.dilation,
         brush_digest=vector.brush_digest,
         rows=rows,
+        forced_range=forced,
     )
     return PinnedArgument(pinned, scales)
 
@@ -308,31 +316,6 @@ def _split_rows(text: str, class_model: ClassModel) -> tuple[str, tuple[int, int
 
 def _rows_text(rows: tuple[int, int] | None) -> str:
     return "" if rows is None else f"[{rows[0]}:{rows[1]}]"
-
-
-def _pinned_scale(vector: EditingVector, scale: AskedScale) -> Scale:
-    """What a scale means for this vector."""
-    if isinstance(scale, Share):
-        return Choice((vector.default_scale, 0.0), (scale.share, 1.0 - scale.share))
-    if not isinstance(scale, UsableRange):
-        return scale
-    if vector.scale_min is None or vector.scale_max is None:
-        raise RecipeError(
-            f"edit: the usable range of {vector.address} was not measured; give uniform(LOW,HIGH)"
-        )
-    return Uniform(vector.scale_min, vector.scale_max)
-
-
-def _check_scales(vector: EditingVector, scales: Sequence[Scale], *, force: bool) -> None:
-    """Refuses scales outside the usable range; those that are forced are logged."""
-    low, high = vector.scale_min, vector.scale_max
-    for scale in (end for one in scales for end in sorted(set(scale_ends(one)))):
-        if not ((low is not None and scale < low) or (high is not None and scale > high)):
-            continue
-        reason = f"edit: {vector.address} is usable from {low} to {high}, got {scale:g}"
-        if not force:
-            raise RecipeError(f"{reason} (--force-scale takes it anyway)")
-        _LOG.warning("%s, taken by --force-scale", reason)
 
 
 def expand(arguments: Sequence[PinnedArgument]) -> list[Recipe]:

@@ -164,6 +164,8 @@ def details_text(details: Mapping[str, Any]) -> str:
         'stable: 1 -> 2'
         >>> details_text({"added": ["face"], "removed": ["draft"]})
         '+face -draft'
+        >>> details_text({"scale_range": {"from": [None, None], "to": [-0.5, 1.5]}})
+        'none -> -0.5 to 1.5'
     """
     if "alias" in details:
         places = (details.get("from"), details.get("to"))
@@ -173,8 +175,16 @@ def details_text(details: Mapping[str, Any]) -> str:
         return ", ".join(f"{one['name']} {one['value']:.4g}" for one in details["metrics"])
     if "digest" in details:
         return str(details["digest"])[:12]
+    if "scale_range" in details:
+        before, after = (details["scale_range"][which] for which in ("from", "to"))
+        return f"{_ends_text(before)} -> {_ends_text(after)}"
     signs = {"+": details.get("added", ()), "-": details.get("removed", ())}
     return " ".join(f"{sign}{tag}" for sign, tags in signs.items() for tag in tags)
+
+
+def _ends_text(ends: Sequence[float | None]) -> str:
+    low, high = ("open" if end is None else f"{end:g}" for end in ends)
+    return "none" if low == high == "open" else f"{low} to {high}"
 
 
 def _rows_text(row_mask: Sequence[bool]) -> str:

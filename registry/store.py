@@ -41,6 +41,7 @@ from registry.references import storing
 from registry.schema import ensure_current
 from registry.store_groups import ClassGroups
 from registry.store_marks import VectorMarks
+from registry.store_ranges import ScaleRanges
 from registry.store_search import VectorSearch
 
 # A listing must start as fast as its database allows: what loads numpy or pictures is imported
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from registry.composition import PlannedComposition
 
 
-class Library(VectorMarks, VectorSearch, ClassGroups):
+class Library(VectorMarks, ScaleRanges, VectorSearch, ClassGroups):
     """A library of class models and editing vectors.
 
     Attributes:

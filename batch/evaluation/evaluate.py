@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
+from batch.evaluation.calibration import Calibration, calibrate
 from batch.evaluation.measure import Measured, OnProgress, measure
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Table, tabulate
@@ -26,12 +27,14 @@ class Evaluation(NamedTuple):
         settings: how it was evaluated.
         measured: image by image.
         table: of all images.
+        calibration: over scales, where they were asked for.
     """
 
     vector: EditingVector
     settings: EvaluateSettings
     measured: Measured
     table: Table
+    calibration: Calibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the images' own rows with them."""
@@ -42,6 +45,7 @@ class Evaluation(NamedTuple):
             "settings": self.settings.to_json(),
             "measures": [one.to_json() for one in self.table.measures],
             "missing": [one._asdict() for one in self.table.missing],
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
             "skipped": self.measured.skipped,
             "items": {
                 str(one.mode): dict(zip(self.measured.names, one.rows, strict=True))
@@ -71,21 +75,29 @@ def evaluate_vector(
         SettingsError, PlanError, RegistryError, EngineError: as `measure` does.
     """
     measured = measure(library, editor, vector, settings, on_progress=on_progress)
-    return Evaluation(vector, settings, measured, tabulate(measured, settings))
+    found = Evaluation(vector, settings, measured, tabulate(measured, settings))
+    if not settings.scales:
+        return found
+    calibration = calibrate(measured, settings, default_scale=vector.default_scale)
+    if calibration.monotonicity is not None:
+        found.table.measures.append(calibration.monotonicity)
+    if calibration.usable is None:
+        found.table.lack("usable range", calibration.reason)
+    return found._replace(calibration=calibration)
 
 
 def store_evaluation(library: Library, editor: Editor, found: Evaluation) -> Evaluation:
-    """Stores what was measured, in one transaction; older values stay in the record.
+    """Stores what was measured; older values stay in the record, and a former range in the history.
 
     Raises:
         RegistryError: the library cannot keep it.
     """
     key = evaluation_key(editor, found.vector, found.settings)
-    vector = library.add_metrics(
-        found.vector.address,
-        metrics_of(found, key=key),
-        reason=f"evaluated on {found.settings.probe_set()}",
-    )
+    reason = f"evaluated on {found.settings.probe_set()}"
+    # the metrics last: they say that the evaluation is whole
+    if found.calibration is not None and found.calibration.usable is not None:
+        library.set_scale_range(found.vector.address, *found.calibration.usable, reason=reason)
+    vector = library.add_metrics(found.vector.address, metrics_of(found, key=key), reason=reason)
     return found._replace(vector=vector)
 
 

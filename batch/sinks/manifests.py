@@ -10,6 +10,7 @@ from typing import Any
 
 from batch.entities import ItemRow, RunCounts, RunRecord
 from batch.plan import RunPlan
+from batch.recipe import FixedEdit
 from batch.runs import Runs
 from batch.sinks.files import FileWriter
 from registry.entities import ClassModel
@@ -73,7 +74,7 @@ def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
         **mask_of(row),
         "source": source,
         "recipe": recipe.name,
-        "vectors": [edit.to_json() for edit in edits],
+        "vectors": [_edit_row(edit) for edit in edits],
         "attributes": plan.attributes_of(row.recipe_position, position),
         "metrics": {k: v for k, v in (row.metrics or {}).items() if k != "source_size"},
         "verdict": "accepted",
@@ -83,6 +84,14 @@ def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
     if row.input.seed is None:
         return values
     return values | {"seed": row.input.seed, "sample": row.input.position}
+
+
+def _edit_row(edit: FixedEdit) -> dict[str, Any]:
+    """An edit; with its vector's usable range where a scale beyond that was forced."""
+    usable = edit.vector.forced_range
+    if usable is None or not edit.is_forced:
+        return edit.to_json()
+    return edit.to_json() | {"forced": True, "usable_range": list(usable)}
 
 
 def mask_of(row: ItemRow) -> dict[str, Any]:

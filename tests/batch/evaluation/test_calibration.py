@@ -1,0 +1,148 @@
+"""Curves over scales and the usable range that follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from avatars import default
+from batch.evaluation.calibration import Calibration, calibrate
+from batch.evaluation.evaluate import evaluate_vector, store_evaluation
+from batch.evaluation.measure import Measured, ModeResult
+from batch.evaluation.settings import AskedMode, EvaluateSettings
+from batch.evaluation.targets import Attribute
+from batch.settings import Mode
+from engine.editor import Editor
+from registry.config import RegistryConfig
+from registry.store import Library
+
+SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+
+def measured(
+    success: Callable[[float], float],
+    psnr: Callable[[float], float],
+    *,
+    reconstruction: tuple[float, ...] = (0.1,) * 8,
+) -> Measured:
+    """Images that all do the same, with reconstructions of their own."""
+
+    def row(scale: float, image: int) -> dict[str, Any]:
+        ratio = psnr(scale)
+        leak = {"psnr": None if math.isinf(ratio) else ratio, "perceptual/x": 10 ** (-ratio / 20)}
+        # images differ by an offset, not in how they answer
+        return {"attribute": success(scale) + image, "leakage": leak}
+
+    rows = [{"reconstruction": {"psnr": 30.0, "perceptual/x": one}} for one in reconstruction]
+    return Measured(
+        names=[str(image) for image in range(len(reconstruction))],
+        scale=1.0,
+        modes=[ModeResult(mode=AskedMode(Mode.VECTOR, 0), rows=rows)],
+        unedited={},
+        sweep=[[row(scale, image) for image in range(len(reconstruction))] for scale in SCALES],
+        attribute=Attribute("smiling", 0, 1),
+        target=None,
+        no_target="",
+        skipped={},
+        sets=cast(Any, None),
+    )
+
+
+def found(
+    success: Callable[[float], float],
+    psnr: Callable[[float], float],
+    *,
+    default_scale: float = 1.0,
+    **settings: Any,
+) -> Calibration:
+    chosen = EvaluateSettings(scales=SCALES, **settings)
+    return calibrate(measured(success, psnr), chosen, default_scale=default_scale)
+
+
+def leaking(per_scale: float) -> Callable[[float], float]:
+    return lambda scale: math.inf if scale == 0 else 45 - per_scale * abs(scale)
+
+
+def test_the_range_ends_where_success_no_longer_rises() -> None:
+    calibration = found(lambda scale: min(scale, 1.0), leaking(1))
+
+    assert calibration.usable == (-2, 1)
+    assert calibration.monotonicity is not None
+    assert 0.9 < calibration.monotonicity.value < 1
+    assert calibration.points[2].leakage_psnr == math.inf
+
+
+def test_the_range_ends_where_too_much_leaks() -> None:
+    assert found(lambda scale: scale, leaking(8)).usable == (-2, 2)
+    assert found(lambda scale: scale, leaking(12)).usable == (-1, 1)
+    bounded = found(lambda scale: scale, leaking(8), max_leakage=10 ** (-36 / 20))
+    assert bounded.usable == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("success", "leak", "default_scale", "reason"),
+    [
+        (lambda scale: -scale, 1, 1.0, "does not rise"),
+        (lambda scale: scale, 30, 1.0, "at scale 1 leakage of 15.0 dB is under 25"),
+        (lambda scale: scale, 1, 3.0, "do not hold the default scale 3"),
+        (lambda scale: abs(scale), 1, -0.5, "does not rise from -1"),
+    ],
+)
+def test_without_a_range_the_reason_is_told(
+    success: Callable[[float], float], leak: float, default_scale: float, reason: str
+) -> None:
+    calibration = found(success, leaking(leak), default_scale=default_scale)
+
+    assert calibration.usable is None
+    assert reason in calibration.reason
+
+
+def test_images_that_are_reconstructed_badly_do_not_count() -> None:
+    some = measured(lambda scale: scale, leaking(1), reconstruction=(0.1, 0.9, 0.2, 0.8))
+    settings = EvaluateSettings(scales=SCALES, max_reconstruction=0.5)
+
+    calibration = calibrate(some, settings, default_scale=1.0)
+    none = calibrate(
+        some, EvaluateSettings(scales=SCALES, max_reconstruction=0.0), default_scale=1.0
+    )
+
+    assert (calibration.images, calibration.left_out) == (2, 2)
+    # of images 0 and 2, whose offsets are 0 and 2
+    assert calibration.points[2].success == 1
+    assert none.usable is None
+    assert "--max-reconstruction" in none.reason
+
+
+def test_success_without_a_target_has_no_range() -> None:
+    some = measured(lambda scale: scale, leaking(1))
+    some.attribute = "nobody said"
+
+    calibration = calibrate(some, EvaluateSettings(scales=SCALES), default_scale=1.0)
+
+    assert calibration.usable is None
+    assert calibration.monotonicity is None
+    assert "--attribute, --operation or --renders" in calibration.reason
+
+
+@pytest.mark.slow
+def test_the_smile_of_the_shipped_class_gets_the_range_that_it_rises_in(
+    empty_home: Any, tmp_path: Any
+) -> None:
+    import shutil
+
+    shutil.copytree(empty_home, tmp_path / "home")
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        default.install(library)
+        vector = library.get_vector("avatars/smile")
+        editor = Editor.open(default.BUNDLE_FOLDER)
+        settings = EvaluateSettings(samples=8, scales=(-1.0, 0.0, 0.5, 1.0, 3.0))
+
+        evaluation = evaluate_vector(library, editor, vector, settings)
+        stored = store_evaluation(library, editor, evaluation).vector
+
+        assert (stored.scale_min, stored.scale_max) == (-1, 1)
+        assert {one.name for one in stored.latest_metrics} >= {"monotonicity", "success_attribute"}
+        assert library.history("avatars/smile")[-2].action == "calibrate"
