@@ -57,6 +57,7 @@ def gather_bilinear(
     """Values of the up-sampled maps at a list of pixels: [P, C]; float32 of 16-bit rows.
 
     Example:
+        >>> import torch.nn.functional as F
         >>> maps = torch.rand(1, 3, 4, 4)
         >>> pixels = torch.tensor([[0, 5, 2]])
         >>> row = gather_bilinear(pixel_rows(maps), pixels, source=(4, 4), target=(8, 8))

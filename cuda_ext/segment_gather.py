@@ -91,9 +91,10 @@ def segment_gather_reference(
 ) -> Tensor:
     """The definition of `segment_gather` in PyTorch operations, on any device."""
     _check_operands(maps, pixels, layers, size=size, addend=addend)
+    count = max(len(tensor) for tensor in maps)
     total: Tensor | None = None
     for tensor in maps:
-        own = pixels * pixels.new_tensor([0, 1, 1]) if len(tensor) == 1 else pixels
+        own = pixels * pixels.new_tensor([0, 1, 1]) if len(tensor) < count else pixels
         source = (tensor.shape[2], tensor.shape[3])
         values = gather_bilinear(pixel_rows(tensor), own, source=source, target=size)
         total = values if total is None else total + values

@@ -18,7 +18,6 @@ from engine.layers import (
     Skip,
     SynthesisLayer,
     ToRGB,
-    filter_kernel,
     upsample,
 )
 from engine.shapes import block_resolutions, check_ws
@@ -159,14 +158,11 @@ class SynthesisBlock(nn.Module):
 class Synthesis(nn.Module):
     """W+ -> images."""
 
-    kernel: Tensor
-
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
         for resolution in block_resolutions(config.resolution):
             setattr(self, f"b{resolution}", SynthesisBlock(config, resolution))
-        self.register_buffer("kernel", filter_kernel(4.0), persistent=False)
 
     def forward(
         self,
@@ -222,7 +218,7 @@ class Synthesis(nn.Module):
             if self.config.architecture != "skip" and size != self.config.resolution:
                 continue
             colours = block.torgb(x, ws[:, 2 * index + 1])
-            images = colours if images is None else upsample(images, self.kernel) + colours
+            images = colours if images is None else upsample(images) + colours
         assert images is not None
         return SynthesisOutput(images, features)
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ext.bias_act import bias_act
+from cuda_ext.upfirdn2d import upfirdn2d
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -64,17 +65,14 @@ def filter_kernel(gain: float = 1.0) -> Tensor:
     return kernel * (gain / kernel.sum())
 
 
-def blur(x: Tensor, kernel: Tensor) -> Tensor:
+def blur(x: Tensor) -> Tensor:
     """Filter the [N, C, 2H+1, 2W+1] output of a stride-2 transposed convolution to 2H x 2W."""
-    channels = x.shape[1]
-    return F.conv2d(x, kernel.to(x.dtype).expand(channels, 1, 4, 4), padding=1, groups=channels)
+    return upfirdn2d(x, padding=(1, 1), gain=4.0)
 
 
-def upsample(x: Tensor, kernel: Tensor) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     """Double the size of images or maps [N, C, H, W]."""
-    channels = x.shape[1]
-    weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
-    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+    return upfirdn2d(x, up=2, padding=(2, 1), gain=4.0)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -90,7 +88,6 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
 class SynthesisLayer(nn.Module):
     """Modulated 3x3 convolution, optionally up-sampling by 2, with noise, bias and leaky ReLU."""
 
-    kernel: Tensor
     noise_const: Tensor
 
     def __init__(
@@ -112,7 +109,6 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
-        self.register_buffer("kernel", filter_kernel(4.0), persistent=False)
 
     def forward(
         self,
@@ -126,14 +122,14 @@ class SynthesisLayer(nn.Module):
         styles = self.affine(w)
         x = x * styles[:, :, None, None]
         if self.up:
-            x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), self.kernel)
+            x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
         else:
             x = F.conv2d(x, self.weight, padding=1)
         x = x * demodulation(self.weight, styles)[:, :, None, None]
         noise = self._noise(x, noise_mode, generator)
-        if noise is not None:
-            x = x + noise
-        return bias_act(x, self.bias.to(x.dtype), act="lrelu", clamp=self.clamp)
+        if noise is not None and noise.dtype != x.dtype:  # autocast
+            x, noise = x + noise, None
+        return bias_act(x, self.bias.to(x.dtype), noise=noise, act="lrelu", clamp=self.clamp)
 
     def _noise(
         self, x: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None
@@ -173,14 +169,11 @@ class ToRGB(nn.Module):
 class Skip(nn.Module):
     """Plain 1x1 convolution and doubling of the size: the way around a block."""
 
-    kernel: Tensor
-
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.weight_gain = 1 / math.sqrt(in_channels)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-        self.register_buffer("kernel", filter_kernel(4.0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [N, C_in, h, h] to [N, C_out, 2h, 2h]."""
-        return upsample(F.conv2d(x, self.weight * self.weight_gain), self.kernel)
+        return upsample(F.conv2d(x, self.weight * self.weight_gain))

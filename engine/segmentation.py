@@ -20,11 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cuda_ext.bilinear import gather_bilinear, pixel_rows
+from cuda_ext.segment_gather import PixelLayers, segment_gather
 from engine.config import SegmentationConfig
 from engine.errors import SettingsError, ShapeError
 from engine.feature_groups import FeatureGroup, check_features, group_features
 from engine.folding import FoldedLayers, fold_constant, fold_members
-from engine.resampling import BandSum, check_pixels, gather_bilinear, pixel_rows
+from engine.resampling import BandSum, check_pixels
 
 # Size of the first hidden maps of a piece of the work: a band of rows of some members. On a CPU a
 # piece should stay near the caches, elsewhere it should be worth a launch.
@@ -139,20 +141,24 @@ class SegmentationBranch(nn.Module):
         groups = self._groups(features)
         size = groups[-1].size
         check_pixels(pixels, extent=(features[0].shape[0], *size))
-        sources = [self._pixel_source(group, count=len(pixels)) for group in groups]
+        pixels = pixels.long()
+        # A map with fewer pixels than are asked for is projected, of others the pixels are.
+        maps: list[Tensor] = []
+        sources: list[_PixelSource] = []
+        for group in groups:
+            if group.coarsest or _num_pixels(group) <= len(pixels):
+                maps.append(self._project_whole(group))
+            else:
+                sources.append(_PixelSource.of(group, self.weight1))
+        layers = PixelLayers(self.weight2, self.bias2, self.merged_weight, self.merged_bias)
 
         def piece(part: Tensor) -> Tensor:
-            total: Tensor | None = None
+            addend: Tensor | None = None
             for source in sources:
                 rows = gather_bilinear(source.rows, part, source=source.size, target=size)
-                if source.weight is not None:
-                    rows = rows @ source.weight.t()
-                total = rows if total is None else total + rows
-            assert total is not None
-            every = slice(0, self.config.members)
-            hidden2 = self._hidden2(total.t()[None, :, None], every)
-            logits = self._mean_part(hidden2, every)[0, :, 0] + self.merged_bias
-            return logits.t()
+                rows = rows @ source.weight.t()
+                addend = rows if addend is None else addend + rows
+            return segment_gather(maps, part, layers, size=size, addend=addend)
 
         parts = torch.split(pixels, self._pixels_per_piece(self.config.members))
         run = self._runner(piece, num_pixels=len(pixels))
@@ -254,17 +260,10 @@ class SegmentationBranch(nn.Module):
 
         return partial(checkpoint, piece, use_reentrant=False, preserve_rng_state=False)
 
-    def _pixel_source(self, group: FeatureGroup, *, count: int) -> "_PixelSource":
-        """What to gather pixels from: projected rows, or raw ones where pixels are fewer."""
-        height, width = group.size
-        images = len(group.maps[0]) if group.maps else 1
-        if group.coarsest or images * height * width <= count:
-            projected = self._project(group, slice(0, self.config.members))
-            if len(projected) != group.num_images:
-                projected = projected.expand(group.num_images, -1, -1, -1)
-            return _PixelSource(pixel_rows(projected), group.size, None)
-        rows = pixel_rows(torch.cat(group.maps, dim=1))
-        return _PixelSource(rows, group.size, self.weight1[:, group.columns])
+    def _project_whole(self, group: FeatureGroup) -> Tensor:
+        """Layer 1 on native maps, [N or 1, E*H1, h, w]; a pixel's channels lie side by side."""
+        projected = self._project(group, slice(0, self.config.members))
+        return projected.contiguous(memory_format=torch.channels_last)
 
     def _groups(self, features: Sequence[Tensor]) -> list[FeatureGroup]:
         """Check the features and collect the maps of each size, coarse to fine."""
@@ -332,11 +331,22 @@ def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
 
 
 class _PixelSource(NamedTuple):
-    """One row per native pixel, to gather from."""
+    """Maps of one size, to gather pixels from before layer 1."""
 
-    rows: Tensor  # [N*h*w, E*H1], or [N*h*w, C] when `weight` is still to be applied
+    rows: Tensor  # [N*h*w, C]: one for each native pixel
     size: tuple[int, int]  # (h, w)
-    weight: Tensor | None  # [E*H1, C]
+    weight: Tensor  # [E*H1, C]
+
+    @classmethod
+    def of(cls, group: FeatureGroup, weight1: Tensor) -> Self:
+        rows = pixel_rows(torch.cat(group.maps, dim=1))
+        return cls(rows, group.size, weight1[:, group.columns])
+
+
+def _num_pixels(group: FeatureGroup) -> int:
+    """Native pixels of all images of the group."""
+    height, width = group.size
+    return (len(group.maps[0]) if group.maps else 1) * height * width
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

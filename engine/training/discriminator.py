@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ext.bias_act import bias_act
+from cuda_ext.upfirdn2d import upfirdn2d
 from engine.config import GeneratorConfig, JsonConfig, check_positive
-from engine.layers import FullyConnected, filter_kernel
+from engine.layers import FullyConnected
 from engine.shapes import channels_at, check_resolution
 
 
@@ -62,8 +63,6 @@ class DiscriminatorConfig(JsonConfig):
 class EqualizedConv(nn.Module):
     """y = clamp(gain act(x * (W / sqrt(fan_in)) + b)), optionally at half the size."""
 
-    kernel: Tensor
-
     def __init__(
         self,
         in_channels: int,  # Channels of the input.
@@ -84,7 +83,6 @@ class EqualizedConv(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * size**2)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.register_buffer("kernel", filter_kernel(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C_in, H, W] to [N, C_out, H or H / 2, W or W / 2]."""
@@ -93,22 +91,16 @@ class EqualizedConv(nn.Module):
         if not self.down:
             x = F.conv2d(x, weight, padding=size // 2)
         elif size == 1:
-            x = F.conv2d(downsample(x, self.kernel), weight)
+            x = F.conv2d(downsample(x), weight)
         else:
-            x = F.conv2d(_low_pass(x, self.kernel, padding=2), weight, stride=2)
+            x = F.conv2d(upfirdn2d(x, padding=(2, 2)), weight, stride=2)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return bias_act(x, bias, act=self.activation, gain=self.gain, clamp=self.clamp)
 
 
-def downsample(x: Tensor, kernel: Tensor) -> Tensor:
-    """Halve the size of [N, C, H, W] with a [4, 4] filter."""
-    return _low_pass(x, kernel, padding=1, stride=2)
-
-
-def _low_pass(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1) -> Tensor:
-    channels = x.shape[1]
-    weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
-    return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
+def downsample(x: Tensor) -> Tensor:
+    """Halve the size of [N, C, H, W] with the low-pass filter."""
+    return upfirdn2d(x, down=2, padding=(1, 1))
 
 
 def minibatch_deviation(x: Tensor, *, group_size: int) -> Tensor:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import engine.resampling
-from engine.resampling import BandSum, gather_bilinear, pixel_rows
+from cuda_ext.bilinear import gather_bilinear, pixel_rows
+from engine.resampling import BandSum
 
 SHAPES = [
     ((4, 4), (64, 64)),
