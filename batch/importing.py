@@ -6,7 +6,7 @@ as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from avatars.default import BUNDLE_FOLDER, is_shipped
 from batch.class_scheme import Rectangle, scheme_rectangle, scheme_values
 from batch.errors import SettingsError
+from batch.training import store_networks
 from engine.bundle import NetworkState, read_networks, write_bundle
 from engine.description import CLASS_NAME, Label
 from engine.foreign.checkpoint import read_generator
@@ -182,16 +183,18 @@ def import_members(
 ) -> ClassModel:
     """Give a class the segmentation branch that DatasetGAN's or EditGAN's classifiers make.
 
-    The generator stays what it is, so that no vector is orphaned.
+    The generator stays what it is, so that no vector is orphaned, and so do networks that were
+    trained meanwhile: see `store_networks`.
 
     Args:
         library: Where the class is.
         sources: One file for each member, or a folder of them.
-        class_address: The class, of whose generator's features the classifiers are.
+        class_address: The class, of whose generator's features the classifiers are; its latest
+            version that has the same generator gets a successor.
         scheme: Label scheme; None keeps the class's.
 
     Returns:
-        The new version of the class.
+        The new version of the class, or the latest one if it has these very members and labels.
 
     Raises:
         EngineError: A file is refused, or the members do not fit generator or labels.
@@ -200,34 +203,29 @@ def import_members(
     files = member_files(sources)
     members = read_members(files)
     model = library.get_class(class_address)
-    bundle, networks = read_networks(library.materialise_bundle(model))
-    parts: Mapping[str, Any] = {
-        "labels": bundle.labels,
-        "groups": bundle.groups,
-        "mask_spellings": bundle.mask_spellings,
-    }
-    if scheme is not None:
-        parts = scheme_values(scheme)
-    if len(parts["labels"]) != members.num_labels:
+    model = library.get_class_of_generator(model.name, model.generator_digest)
+    count = len((scheme or model).labels)
+    if count != members.num_labels:
         raise SettingsError(
             f"scheme: expected one of {members.num_labels} labels, as the members have them, "
-            f"got {len(parts['labels'])}; --scheme names another one"
+            f"got {count}; --scheme names another one"
         )
-    segmentation = NetworkState(members.config_for(bundle.generator_config), members.state)
-    built: Mapping[str, Any] = {
-        **bundle.built,
-        "segmentation": {
-            "by": "editvec model import-members",
-            "files": {path.name: digest_of_file(path) for path in files},
-        },
+    bundle, _ = read_networks(library.materialise_bundle(model))
+    made = {
+        "by": "editvec model import-members",
+        "files": {path.name: digest_of_file(path) for path in files},
     }
-    values = {
-        "class_name": bundle.class_name,
-        "description": bundle.description,
-        "license": bundle.license,
-        **parts,
-        "valid_rectangle": scheme_rectangle(scheme, bundle.resolution) or bundle.valid_rectangle,
-        "networks": {**networks, "segmentation": segmentation},
-        "built": built,
-    }
-    return store_import(library, ReadyBundle(values, "DatasetGAN members", ()))
+    with temporary_folder(library.config.bundle_folder) as folder:
+        return store_networks(
+            library,
+            folder,
+            model,
+            networks={
+                "segmentation": NetworkState(
+                    members.config_for(bundle.generator_config), members.state
+                )
+            },
+            built={"segmentation": made},
+            scheme=scheme,
+            valid_rectangle=scheme_rectangle(scheme, bundle.resolution),
+        )
