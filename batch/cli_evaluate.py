@@ -96,6 +96,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="FILE",
     help="Weights of Inception v3, for FID and KID as published. [default: torch hub's cache]",
 )
+@click.option(
+    "--html",
+    "page",
+    type=FILE,
+    metavar="FILE",
+    help="Write a page: measures, curves, and the best and worst images.",
+)
 @CLASS
 @DEVICE
 @JSON
@@ -106,6 +113,7 @@ def evaluate(
     *,
     address: str,
     class_name: str | None,
+    page: Path | None,
     device: str | None,
     as_json: bool,
     **options: Any,
@@ -120,7 +128,9 @@ def evaluate(
     editvec evaluate avatars/smile --samples 64 --modes vector,refine:10
     """
     from batch.evaluation.evaluate import evaluate_vector, store_evaluation
+    from batch.evaluation.page import page_of
     from batch.workbench import Workbench
+    from registry.blobs import write_atomically
     from registry.config import RegistryConfig
 
     settings = settings_of(options)
@@ -129,6 +139,9 @@ def evaluate(
         editor = bench.editor_of(vector)
         found = evaluate_vector(bench.library, editor, vector, settings, on_progress=_progress)
         found = store_evaluation(bench.library, editor, found)
+        if page is not None:
+            write_atomically(page, page_of(found, editor.bundle.labels).encode())
+            note(f"page {page}")
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else evaluation_text(found))
 
 
