@@ -125,7 +125,7 @@ def test_kernel_equals_reference_to_the_second_derivative(
 
 @pytest.mark.gpu
 def test_kernel_takes_strided_and_sliced_tensors() -> None:
-    x = draw((2, 6, 8, 8), 3).cuda()
+    x = draw((2, 6, 8, 8), 3).cuda().double()
 
     for view in (x[:, ::2], x.transpose(2, 3), x[..., 1:], x[:, :, ::2]):
         torch.testing.assert_close(upfirdn2d_cuda(view), upfirdn2d_reference(view))
