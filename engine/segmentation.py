@@ -14,7 +14,7 @@ Here the same numbers come without the [N, D, H, W] tensor:
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,10 @@ from engine.resampling import BandSum, check_pixels
 # piece should stay near the caches, elsewhere it should be worth a launch.
 CPU_PIECE_BYTES = 4 * 2**20
 PIECE_BYTES = 256 * 2**20
+
+# Size of the first hidden layer of pixels of a list that are gathered at once. The gradient of each
+# part is as large as the maps that it was gathered from: a part should not be much smaller.
+PART_BYTES = 64 * 2**20
 
 # A gradient needs the hidden maps again: up to this size they are kept, beyond it they are computed
 # a second time, some members at a time.
@@ -143,26 +147,32 @@ class SegmentationBranch(nn.Module):
         check_pixels(pixels, extent=(features[0].shape[0], *size))
         pixels = pixels.long()
         # A map with fewer pixels than are asked for is projected, of others the pixels are.
-        maps: list[Tensor] = []
-        sources: list[_PixelSource] = []
-        for group in groups:
-            if group.coarsest or _num_pixels(group) <= len(pixels):
-                maps.append(self._project_whole(group))
-            else:
-                sources.append(_PixelSource.of(group, self.weight1))
-        layers = PixelLayers(self.weight2, self.bias2, self.merged_weight, self.merged_bias)
+        coarse = [g for g in groups if g.coarsest or _num_pixels(g) <= len(pixels)]
+        fine = groups[len(coarse) :]
+        rows = [_pixel_rows(maps, pixels, size=size) for group in fine for maps in group.maps]
+        fine_rows = torch.cat(rows, dim=1) if rows else None  # [P, C]
 
-        def piece(part: Tensor) -> Tensor:
-            addend: Tensor | None = None
-            for source in sources:
-                rows = gather_bilinear(source.rows, part, source=source.size, target=size)
-                rows = rows @ source.weight.t()
-                addend = rows if addend is None else addend + rows
-            return segment_gather(maps, part, layers, size=size, addend=addend)
+        def piece(members: slice) -> Tensor:
+            maps = [self._project_for_pixels(group, members) for group in coarse]
+            addend = None
+            if fine_rows is not None:
+                weight = self.weight1[self._hidden1_channels(members), fine[0].columns.start :]
+                addend = fine_rows @ weight.t()
+            layers = self._pixel_layers(members)
+            step = self._pixels_per_part(members)
+            parts = [
+                segment_gather(
+                    maps, pixels[part], layers, size=size,
+                    addend=None if addend is None else addend[part],
+                )
+                for part in _slices(len(pixels), step)
+            ]  # fmt: skip
+            return torch.cat(parts)
 
-        parts = torch.split(pixels, self._pixels_per_piece(self.config.members))
+        members = self._members_per_piece(len(pixels))
         run = self._runner(piece, num_pixels=len(pixels))
-        return torch.cat([run(part) for part in parts])
+        logits = _total(run(some) for some in _slices(self.config.members, members))
+        return logits + self.merged_bias[:, 0]
 
     # The two hidden layers, of the members of a slice.
 
@@ -184,6 +194,11 @@ class SegmentationBranch(nn.Module):
         projected = total.view(*total.shape[:2], -1, group.size[1])
         return projected.add_(base) if group.coarsest else projected
 
+    def _project_for_pixels(self, group: FeatureGroup, members: slice) -> Tensor:
+        """Layer 1 on native maps, [N, E*H1, h, w]; a pixel's channels lie side by side."""
+        projected = self._project(group, members).expand(group.num_images, -1, -1, -1)
+        return projected.contiguous(memory_format=torch.channels_last)
+
     def _hidden2(self, hidden1: Tensor, members: slice) -> Tensor:
         """Layer 2 of each member: [N, E*H1, rows, W] -> [N, E, H2, rows, W]."""
         count, _, height, width = hidden1.shape
@@ -200,11 +215,19 @@ class SegmentationBranch(nn.Module):
 
     def _mean_part(self, hidden2: Tensor, members: slice) -> Tensor:
         """What members add to the mean logits, in one product: [N, K, rows, W]."""
-        width = self.config.hidden[1]
         stacked = hidden2.flatten(1, 2)
-        weight = self.merged_weight[:, members.start * width : members.stop * width]
-        logits = weight @ stacked.flatten(2)
+        logits = self._merged(members) @ stacked.flatten(2)
         return logits.view(len(hidden2), self.config.num_labels, *hidden2.shape[3:])
+
+    def _merged(self, members: slice) -> Tensor:
+        width = self.config.hidden[1]
+        return self.merged_weight[:, members.start * width : members.stop * width]
+
+    def _pixel_layers(self, members: slice) -> PixelLayers:
+        """The layers behind the first one, without the last bias, which all members share."""
+        no_bias = torch.zeros_like(self.merged_bias)
+        weight2, bias2 = self.weight2[members], self.bias2[members]
+        return PixelLayers(weight2, bias2, self._merged(members), no_bias)
 
     def _each_logits(self, hidden2: Tensor, members: slice) -> Tensor:
         """The members' own logits: [N, E, K, rows, W]."""
@@ -224,7 +247,7 @@ class SegmentationBranch(nn.Module):
         height, width = groups[-1].size
         bands = BandSum([group.size for group in groups[:-1]], groups[-1].size, like=features[-1])
         pixels = height * width
-        members = min(max(self._pixels_per_piece(1) // pixels, 1), self.config.members)
+        members = self._members_per_piece(pixels)
         rows = max(self._pixels_per_piece(members) // width, 1)
         images = max(self._pixels_per_piece(self.config.members) // pixels, 1)
 
@@ -246,11 +269,21 @@ class SegmentationBranch(nn.Module):
             )
         return torch.cat(batches)
 
+    def _members_per_piece(self, num_pixels: int) -> int:
+        """Members whose first hidden layer of some pixels fits a piece, one at least."""
+        fitting = self._pixels_per_piece(1) // max(num_pixels, 1)
+        return min(max(fitting, 1), self.config.members)
+
     def _pixels_per_piece(self, members: int) -> int:
         """Pixels whose first hidden layer of some members fits a piece."""
         budget = CPU_PIECE_BYTES if self.weight1.device.type == "cpu" else PIECE_BYTES
         width = members * self.config.hidden[0]
         return max(1, budget // (width * self.weight1.element_size()))
+
+    def _pixels_per_part(self, members: slice) -> int:
+        """Pixels that are gathered at once."""
+        width = len(range(self.config.members)[members]) * self.config.hidden[0]
+        return max(1, PART_BYTES // (width * self.weight1.element_size()))
 
     def _runner(self, piece: Callable[..., Tensor], *, num_pixels: int) -> Callable[..., Tensor]:
         """`piece`, made to compute its hidden maps again where keeping them takes too much."""
@@ -259,11 +292,6 @@ class SegmentationBranch(nn.Module):
             return piece
 
         return partial(checkpoint, piece, use_reentrant=False, preserve_rng_state=False)
-
-    def _project_whole(self, group: FeatureGroup) -> Tensor:
-        """Layer 1 on native maps, [N or 1, E*H1, h, w]; a pixel's channels lie side by side."""
-        projected = self._project(group, slice(0, self.config.members))
-        return projected.contiguous(memory_format=torch.channels_last)
 
     def _groups(self, features: Sequence[Tensor]) -> list[FeatureGroup]:
         """Check the features and collect the maps of each size, coarse to fine."""
@@ -330,17 +358,10 @@ def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
 # Pieces of the work.
 
 
-class _PixelSource(NamedTuple):
-    """Maps of one size, to gather pixels from before layer 1."""
-
-    rows: Tensor  # [N*h*w, C]: one for each native pixel
-    size: tuple[int, int]  # (h, w)
-    weight: Tensor  # [E*H1, C]
-
-    @classmethod
-    def of(cls, group: FeatureGroup, weight1: Tensor) -> Self:
-        rows = pixel_rows(torch.cat(group.maps, dim=1))
-        return cls(rows, group.size, weight1[:, group.columns])
+def _pixel_rows(maps: Tensor, pixels: Tensor, *, size: tuple[int, int]) -> Tensor:
+    """Values of maps [N, C, h, w], up-sampled to `size`, at pixels: [P, C]."""
+    source = (maps.shape[2], maps.shape[3])
+    return gather_bilinear(pixel_rows(maps), pixels, source=source, target=size)
 
 
 def _num_pixels(group: FeatureGroup) -> int:
@@ -350,8 +371,8 @@ def _num_pixels(group: FeatureGroup) -> int:
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:
-    """Cut `count` things into slices of at most `step`."""
-    for start in range(0, count, step):
+    """Cut `count` things into slices of at most `step`; none are one empty slice."""
+    for start in range(0, max(count, 1), step):
         yield slice(start, min(start + step, count))
 
 

@@ -195,6 +195,7 @@ def test_folded_form_equals_the_naive_one(
     sizes: tuple[tuple[int, int], ...],
 ) -> None:
     monkeypatch.setattr(engine.segmentation, "CPU_PIECE_BYTES", budget)
+    monkeypatch.setattr(engine.segmentation, "PART_BYTES", budget)
     state = random_state(SMALL_CONFIG)
     features = random_features(3, sizes=sizes)
     features[0] = features[0][:1].expand(3, -1, -1, -1)
@@ -223,6 +224,7 @@ def test_gradients_equal_those_of_the_naive_form(
     monkeypatch: pytest.MonkeyPatch, budget: int, kept: int, path: str
 ) -> None:
     monkeypatch.setattr(engine.segmentation, "CPU_PIECE_BYTES", budget)
+    monkeypatch.setattr(engine.segmentation, "PART_BYTES", budget)
     monkeypatch.setattr(engine.segmentation, "KEPT_BYTES", kept)
     state = random_state(SMALL_CONFIG)
     branch = SegmentationBranch.from_members(state, SMALL_CONFIG)
@@ -268,6 +270,17 @@ def test_float32_stays_within_a_rounding_of_float64() -> None:
 
     assert seg_logits.dtype == torch.float32
     torch.testing.assert_close(seg_logits.double(), exact, atol=2e-5, rtol=1e-5)
+
+
+def test_one_pixel_of_a_later_image_reads_the_shared_constant() -> None:
+    sizes = ((4, 4), (8, 8), (8, 8), (16, 16), (32, 32))
+    state, features = random_state(SMALL_CONFIG), random_features(3, sizes=sizes)
+    branch = SegmentationBranch.from_members(state, SMALL_CONFIG, features[0][0])
+    pixel = torch.tensor([[2, 5, 30]])
+
+    logits = branch.logits_at(features, pixel)
+
+    torch.testing.assert_close(logits[0], branch(features)[2, :, 5, 30], atol=1e-9, rtol=0)
 
 
 def test_no_pixels_give_no_logits() -> None:
