@@ -1,4 +1,4 @@
-"""Embeddings of annotated images, kept one by one in the training's folder; who does not belong."""
+"""Embeddings of annotated images, kept one by one in the training's folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from batch.embeddings import networks_digest
 from batch.pairs import Pairs
+from batch.reconstruction import Errors
 from batch.settings import Embedding
 from engine.editor import Editor
 from engine.images import to_images
@@ -22,11 +23,6 @@ from engine.training.checkpoints import Checkpoint, load_checkpoint, save_checkp
 from registry.release import engine_version
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
-
-# Beyond both, an image is not what its generator makes.
-_DEVIATIONS = 4.0
-_LEAST_DB = 3.0
-_LEAST_RATIO = 2.0
 
 _PIXELS_AT_A_TIME = 1 << 18
 _MOST_AT_A_TIME = 16
@@ -46,6 +42,11 @@ class Embedded(NamedTuple):
     psnr: npt.NDArray[np.float64]
     perceptual: npt.NDArray[np.float64] | None
     perceptual_name: str | None
+
+    @property
+    def errors(self) -> Errors:
+        """Of the reconstructions."""
+        return Errors(self.psnr, self.perceptual)
 
 
 def embed_pairs(
@@ -89,26 +90,6 @@ def embed_pairs(
         if on_embed is not None:
             on_embed(len(pairs.names) - len(missing) + start + len(rows), len(pairs.names))
     return _collected(editor, pairs, known)
-
-
-def unlike_others(embedded: Embedded) -> list[int]:
-    """Rows of the images whose reconstruction is far worse than that of the others.
-
-    Farther from the median than four deviations (median absolute deviation, scaled to the normal
-    distribution's) and than 3 dB, or twice the median of the perceptual distance.
-    """
-    far = _is_far(-embedded.psnr, least=_LEAST_DB)
-    if embedded.perceptual is not None:
-        median = float(np.median(embedded.perceptual))
-        far |= _is_far(embedded.perceptual, least=(_LEAST_RATIO - 1) * median)
-    return [int(row) for row in np.flatnonzero(far)]
-
-
-def _is_far(errors: npt.NDArray[np.float64], *, least: float) -> npt.NDArray[np.bool_]:
-    above = errors - np.median(errors)
-    deviation = 1.4826 * float(np.median(np.abs(above)))
-    far: npt.NDArray[np.bool_] = (above > least) & (above > _DEVIATIONS * deviation)
-    return far
 
 
 def _embed(

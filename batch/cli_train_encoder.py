@@ -183,6 +183,7 @@ def train_encoder(
     editvec train encoder --class car PHOTOS
     """  # noqa: D301 (click reads the backspace)
     from batch.encoder_school import Watcher
+    from batch.reconstruction import embedding_table
     from batch.train_encoder import train_encoder as train
     from batch.workbench import default_device
 
@@ -211,7 +212,7 @@ def train_encoder(
         click.echo(f"  {name:12} {text}")
     if trained.comparison:
         click.echo()
-        click.echo(comparison_text(trained))
+        click.echo(embedding_table(trained.comparison, trained.perceptual_name))
 
 
 class _Phases(contextlib.ExitStack):
@@ -275,23 +276,6 @@ def _rows(trained: TrainedEncoder) -> dict[str, str]:
                 f"{found[f'{name}_perceptual']:.4g}, n={found[f'{name}_count']}, held out"
             )
     return {**rows, "folder": str(trained.folder)}
-
-
-def comparison_text(trained: TrainedEncoder) -> str:
-    """The ways to embed, as a table."""
-    from registry.tables import format_table
-
-    headers = ["embedded by", "PSNR dB", trained.perceptual_name, "seconds an image"]
-    rows = [
-        (
-            row.way,
-            f"{row.psnr:.2f}",
-            "" if row.perceptual is None else f"{row.perceptual:.4f}",
-            f"{row.seconds:.3f}",
-        )
-        for row in trained.comparison
-    ]
-    return format_table(headers, rows)
 
 
 def _as_json(trained: TrainedEncoder) -> dict[str, Any]:

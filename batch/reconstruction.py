@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from engine.losses import PRESETS, LossWeights, Networks
 from engine.perceptual import PerceptualDistance
 
 BATCH = 16
-LONG = 4  # times as many steps for inversion that is to go far
+LONGER = (1, 2, 4)  # times as many steps for inversion alone
 
 
 class Errors(NamedTuple):
@@ -35,8 +35,13 @@ class Errors(NamedTuple):
 
     @property
     def badness(self) -> npt.NDArray[np.float64]:
-        """One number above 0 for each, higher for worse; without a perceptual one from PSNR."""
-        return 10 ** (-self.psnr / 20) if self.perceptual is None else self.perceptual
+        """One number for each, higher for worse: perceptual distance times RMS error.
+
+        Without a perceptual network it is the mean squared error.
+        """
+        rms = 10 ** (-self.psnr / 20)
+        found: npt.NDArray[np.float64] = rms * (rms if self.perceptual is None else self.perceptual)
+        return found
 
 
 class Embedded(NamedTuple):
@@ -103,16 +108,13 @@ def compare_embeddings(
         networks: Frozen; without an encoder only inversion is compared.
         images: [N, 3, H, W] in [-1, 1].
         w_avg: [w_dim].
-        num_steps: Of inversion.
+        num_steps: Of inversion after the encoder; inversion alone makes also 2 and 4 times as many.
     """
     weights = PRESETS["embed"]
     if networks.perceptual is None:
         weights = LossWeights(mse_weight=weights.mse_weight)
     bare = networks._replace(encoder=None)
-    ways = [
-        (f"w_avg + {num_steps} steps", bare, num_steps),
-        (f"w_avg + {LONG * num_steps} steps", bare, LONG * num_steps),
-    ]
+    ways = [(f"w_avg + {times * num_steps} steps", bare, times * num_steps) for times in LONGER]
     if networks.encoder is not None:
         ways = [
             ("encoder", networks, 0),
@@ -138,6 +140,23 @@ def compare_embeddings(
             )
         )
     return rows
+
+
+def embedding_table(rows: Sequence[Embedded], perceptual_name: str) -> str:
+    """The ways to embed, one in a row."""
+    from registry.tables import format_table
+
+    headers = ["embedded by", "PSNR dB", perceptual_name, "seconds an image"]
+    cells = [
+        (
+            row.way,
+            f"{row.psnr:.2f}",
+            "" if row.perceptual is None else f"{row.perceptual:.4f}",
+            f"{row.seconds:.3f}",
+        )
+        for row in rows
+    ]
+    return format_table(headers, cells)
 
 
 def reconstructed_beside(generator: Generator, encoder: Encoder, images: Tensor) -> Pixels:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batch.annotated_embeddings import Embedded, embed_pairs, unlike_others
+from batch.annotated_embeddings import Embedded, embed_pairs
 from batch.class_scheme import Rectangle, scheme_rectangle
 from batch.embedded_features import features_of
 from batch.errors import PlanError, SettingsError
@@ -20,6 +20,7 @@ from batch.segmentation_quality import SegmentationQuality, judge
 from batch.segmentation_sheet import draw_predictions
 from batch.settings import Embedding
 from batch.training import store_networks, training_folder
+from batch.unlike import find_unlike
 from engine.bundle import NetworkState
 from engine.config import GeneratorConfig, SegmentationConfig
 from engine.description import Bundle
@@ -154,7 +155,7 @@ def train_segmentation(
         editor = Editor.open(bundle_folder, device)
         embedded = embed_pairs(editor, pairs, request.embed, folder, on_embed=on_embed)
     _tell(pairs, scheme, note)
-    unlike = unlike_others(embedded)
+    unlike = find_unlike(embedded.errors)
     rows = _kept(pairs, embedded, unlike, request, note)
     ready = _Ready(
         pairs=chosen_pairs(pairs, rows),

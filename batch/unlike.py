@@ -1,22 +1,35 @@
-"""Photographs that do not look like the class: an encoder that knows the class cannot rebuild them.
+"""Images that do not look like the class: its generator cannot make them.
 
-The encoder that has seen nothing but the generator's samples measures them. Whatever is far worse
-than the others is left out; and if all of them are hardly better than the average image, nothing
-of the class is in them.
+One rule for photographs and for annotated images. Each has an error of its reconstruction:
+perceptual distance times root mean squared error (without a perceptual network, mean squared
+error), so that an image stands out by what both say and not by either alone. It does not look like
+the class when the logarithm of its error is farther above the median than three deviations (median
+absolute deviation, scaled to that of a normal distribution), because such errors spread by factors,
+and when it is at the same time
+
+- worse than every sample of the generator, and than twice the median, where samples were measured
+  in the same way: `train encoder` has them;
+- worse than ten times the median, where they were not: `train segmentation`, whose images are
+  embedded by inversion, which says nothing of samples.
+
+If all photographs are hardly better than the average image, nothing of the class is in them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from batch.errors import SettingsError
 from batch.reconstruction import Errors
 
-DEVIATIONS = 4.0  # robust ones, of the logarithm, from the median
-LEAST_DEVIATION = 0.1
+DEVIATIONS = 3.0
+LEAST_RATIO = 10.0  # to the median
+LEAST_RATIO_BESIDE_SAMPLES = 2.0
 LEAST_KNOWN = 0.1  # share of the samples' error that an encoder must explain to judge by
 LEAST_EXPLAINED = 0.25  # of what it explains of samples
 _MAD_TO_DEVIATION = 1.4826
@@ -34,18 +47,23 @@ class Unlike(NamedTuple):
         return {"path": self.name, "psnr": self.psnr, "perceptual": self.perceptual}
 
 
-def find_unlike(photographs: Errors, samples: Errors) -> list[int]:
-    """Positions of the photographs that are far worse than most, and than samples.
+def find_unlike(images: Errors, samples: Errors | None = None) -> list[int]:
+    """Positions of the images that do not look like the class.
 
     Args:
-        photographs: Errors of the encoder on photographs.
-        samples: The same on samples of the generator that it has not seen.
+        images: Errors of their reconstructions.
+        samples: The same of samples of the generator that no training has seen; None where they
+            were not measured.
     """
-    badness = np.log(np.maximum(photographs.badness, 1e-9))
-    median = np.median(badness)
+    badness = _logarithm(images)
+    median = float(np.median(badness))
     deviation = _MAD_TO_DEVIATION * float(np.median(np.abs(badness - median)))
-    bound = median + DEVIATIONS * max(deviation, LEAST_DEVIATION)
-    bound = max(bound, float(np.log(np.maximum(samples.badness.max(), 1e-9))))
+    bound = median + DEVIATIONS * deviation
+    if samples is None:
+        bound = max(bound, median + math.log(LEAST_RATIO))
+    else:
+        least = median + math.log(LEAST_RATIO_BESIDE_SAMPLES)
+        bound = max(bound, least, float(_logarithm(samples).max()))
     return [int(place) for place in np.flatnonzero(badness > bound)]
 
 
@@ -89,3 +107,8 @@ def described(names: Sequence[str], errors: Errors, places: Sequence[int]) -> li
         )
         for place in order
     ]
+
+
+def _logarithm(errors: Errors) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = np.log(np.maximum(errors.badness, 1e-12))
+    return found

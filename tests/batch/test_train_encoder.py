@@ -227,8 +227,9 @@ def test_command_prints_table_and_json(
     result = json.loads(capsys.readouterr().out)
 
     assert out.startswith("tiny@2\n")
-    assert [line.split("  ")[0] for line in out.splitlines()[-4:]] == [
-        *("encoder", "encoder + 2 steps", "w_avg + 2 steps", "w_avg + 8 steps")
+    assert [line.split("  ")[0] for line in out.splitlines()[-5:]] == [
+        *("encoder", "encoder + 2 steps"),
+        *("w_avg + 2 steps", "w_avg + 4 steps", "w_avg + 8 steps"),
     ]
     assert "14 photographs" in err
     assert "encoder of tiny, on samples: step 40/40" in err

@@ -17,7 +17,6 @@ from PIL import Image
 
 import batch.embedded_features
 import engine.training.segmentation
-from batch.annotated_embeddings import Embedded, unlike_others
 from batch.errors import PlanError, SettingsError
 from batch.settings import Embedding
 from batch.train_segmentation import TrainedSegmentation, train_segmentation
@@ -274,19 +273,6 @@ def test_image_of_something_else_is_told_and_left_out(
         (mixed / f"images/{row}.png").unlink()
     with pytest.raises(PlanError, match=r"at least 4 images of the class, 3 of 4 look like it"):
         trained(home, mixed)
-
-
-def test_only_errors_far_from_the_others_stand_out() -> None:
-    ws = torch.zeros(6, 2, 2)
-
-    def rows(psnr: list[float], perceptual: list[float] | None = None) -> list[int]:
-        distances = None if perceptual is None else np.array(perceptual)
-        return unlike_others(Embedded(ws, np.array(psnr), distances, None))
-
-    assert rows([30, 29, 31, 27.5, 30, 33]) == []
-    assert rows([30.0, 30.0, 30.0, 30.0, 30.0, 28.0]) == []
-    assert rows([30, 29, 31, 28, 30, 17]) == [5]
-    assert rows([30] * 6, [0.1, 0.11, 0.09, 0.1, 0.12, 0.5]) == [5]
 
 
 def test_the_same_picture_twice_and_parts_that_nobody_shows_are_told(
