@@ -44,11 +44,13 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--count", type=int)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     with Library.open(RegistryConfig.from_environment(options.home)) as library:
         model = library.get_class(default.CLASS_NAME)
-        editor = Editor.open(library.materialise_bundle(model))
-        delta = torch.from_numpy(library.delta(library.get_vector(f"{model.name}/{VECTOR}")))
+        editor = Editor.open(library.materialise_bundle(model), options.device)
+        stored = library.delta(library.get_vector(f"{model.name}/{VECTOR}"))
+        delta = torch.from_numpy(stored).to(editor.device)
     options.out.mkdir()
     started = time.perf_counter()
     if options.photos is not None:
@@ -60,7 +62,7 @@ def main() -> None:
     for names, ws in batches:
         for number, variant in enumerate(variants):
             made = editor.synthesize_with_mask(ws + variant)
-            masks = made.mask.byte().numpy()
+            masks = made.mask.byte().cpu().numpy()
             for name, pixels, mask in zip(names, to_pixels(made.images), masks, strict=True):
                 path = options.out / f"{name}.{number}.png"
                 Image.fromarray(pixels).save(path, compress_level=_PNG_LEVEL)
@@ -76,7 +78,8 @@ def _embedded(editor: Editor, photos: Path, size: int) -> Iterator[_Batch]:
         chosen = paths[start : start + size]
         resolution = editor.bundle.resolution
         pixels = [fit_pixels(read_image(path), resolution, fit="crop") for path in chosen]
-        ws = editor.embed(to_images(pixels), EmbedSettings(num_steps=0)).ws
+        images = to_images(pixels).to(editor.device)
+        ws = editor.embed(images, EmbedSettings(num_steps=0)).ws
         yield _Batch([path.stem for path in chosen], ws)
 
 

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--chunks", type=int, default=1000, help="of a run that is only claimed")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="items of runs")
     parser.add_argument("--no-celery", action="store_true", help="start no workers")
+    parser.add_argument("--device", default="cpu", help="of rates; workers stay on the CPU")
     parser.add_argument("--postgresql", metavar="URL")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="for libraries and images")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -54,6 +55,7 @@ def measure(options: argparse.Namespace, parts: Iterable[str]) -> dict[str, Any]
                     count=options.count,
                     repeats=options.repeats,
                     with_celery=not options.no_celery,
+                    device=options.device,
                 )
             elif part == "claims":
                 _tell("claims")

@@ -40,13 +40,15 @@ class Way(NamedTuple):
         name: for people.
         home: of its library.
         broker: None = in process.
-        workers: how many; 0 = in process.
+        workers: how many, on the CPU; 0 = in process.
+        device: in process: where the networks are.
     """
 
     name: str
     home: Path
     broker: str | None = None
     workers: int = 0
+    device: str = "cpu"
 
 
 class Timed(NamedTuple):
@@ -58,10 +60,13 @@ class Timed(NamedTuple):
 
 
 @contextmanager
-def ways(root: Path, *, with_celery: bool) -> Iterator[list[Way]]:
+def ways(root: Path, *, with_celery: bool, device: str = "cpu") -> Iterator[list[Way]]:
     """A library for each way, with its workers started and warm."""
     with ExitStack() as stack:
-        found = [Way(BARE_LOOP, root / "bare"), Way("in process", root / "local")]
+        found = [
+            Way(BARE_LOOP, root / "bare", device=device),
+            Way("in process", root / "local", device=device),
+        ]
         if with_celery:
             server = stack.enter_context(redis_server(root / "redis"))
             found += [
@@ -78,7 +83,9 @@ def ways(root: Path, *, with_celery: bool) -> Iterator[list[Way]]:
         yield found
 
 
-def measure_rates(root: Path, *, count: int, repeats: int, with_celery: bool) -> dict[str, Any]:
+def measure_rates(
+    root: Path, *, count: int, repeats: int, with_celery: bool, device: str = "cpu"
+) -> dict[str, Any]:
     """Both modes, every way, in turns.
 
     Args:
@@ -86,10 +93,11 @@ def measure_rates(root: Path, *, count: int, repeats: int, with_celery: bool) ->
         count: inputs of a run.
         repeats: how often each way is timed.
         with_celery: also with workers.
+        device: of the ways without workers.
     """
     root.mkdir()
     result: dict[str, Any] = {}
-    with ways(root, with_celery=with_celery) as found:
+    with ways(root, with_celery=with_celery, device=device) as found:
         for mode in ("photographs", "generated"):
             timed: dict[str, list[Timed]] = {way.name: [] for way in found}
             for repetition in range(repeats):
@@ -137,8 +145,9 @@ def _photos(folder: Path, count: int, *, seed: int) -> Path:
 def _time(way: Way, out: Path, photos: Path | None, count: int) -> Timed:
     """One turn of one way."""
     if way.name == BARE_LOOP:
-        inputs = ("--count", count) if photos is None else ("--photos", photos)
+        inputs: tuple[object, ...] = ("--count", count) if photos is None else ("--photos", photos)
         began = time.perf_counter()
+        inputs += ("--device", way.device)
         made = module("benchmarks.batch_bare_loop", way.home, out, *inputs)
         other_seconds = time.perf_counter() - began - made["seconds"]
         return Timed(made["images"] / made["seconds"], other_seconds, 0.0)
@@ -155,8 +164,7 @@ def _time(way: Way, out: Path, photos: Path | None, count: int) -> Timed:
         words: tuple[object, ...] = ("generate", out, "--count", count, *edit)
     else:
         words = ("run", photos, out, *edit, "--embed", "encoder")
-    if way.workers:
-        words += ("--workers", "celery")
+    words += ("--workers", "celery") if way.workers else ("--device", way.device)
     launched = datetime.now(UTC)
     ended = command(way.home, "batch", *words, broker=way.broker)
     gone = datetime.now(UTC)

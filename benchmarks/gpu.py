@@ -109,7 +109,7 @@ def run_engine(*, is_quick: bool, failures: list[str]) -> dict[str, Any]:
 
 def run_batch(*, is_quick: bool, failures: list[str]) -> dict[str, Any]:
     """Images per second of a run, by the kernels that are chosen now."""
-    words = ["benchmarks/batch.py", "--only", "rates", "--no-celery"]
+    words = ["benchmarks/batch.py", "--only", "rates", "--no-celery", "--device", "cuda"]
     return _run_with_json([*words, *(["--quick"] if is_quick else [])], failures, {})
 
 

@@ -43,7 +43,7 @@ def chosen_kernels() -> frozenset[str]:
         OperandError: The variable names an unknown operation.
     """
     value = os.environ.get(VARIABLE)
-    return DEFAULT_KERNELS if value is None else parse_choice(value)
+    return parse_choice(value) if value else DEFAULT_KERNELS
 
 
 @functools.cache

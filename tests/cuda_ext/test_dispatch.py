@@ -36,7 +36,7 @@ def unasked() -> Iterator[None]:
     [
         ("all", set(OPERATIONS)),
         ("none", set()),
-        ("", set()),
+        ("", DEFAULT_KERNELS),
         ("upfirdn2d", {"upfirdn2d"}),
         (" bias_act , segment_gather,", {"bias_act", "segment_gather"}),
     ],
