@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli_options import CLASS, DEVICE
-from batch.cli_output import JSON, note
+from batch.cli_execution import check_execution, execute
+from batch.cli_options import CLASS, DEVICE, WORKERS
+from batch.cli_output import JSON, note, open_library, tell_opened
 from registry.cli_completion import complete_address
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("address", shell_complete=complete_address)
+@click.argument("address", required=False, shell_complete=complete_address)
 @click.option("--probe", type=FOLDER, metavar="DIR", help="Edit the images of a folder.")
 @click.option(
     "--samples",
@@ -103,19 +104,26 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="FILE",
     help="Write a page: measures, curves, and the best and worst images.",
 )
+@click.option("--all", "is_all", is_flag=True, help="Evaluate every vector of the class.")
 @CLASS
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=FOLDER,
+    help="Of --all, or with --workers celery: where the report and the vectors' pages go. "
+    "[default: a folder in the home folder]",
+)
 @DEVICE
+@WORKERS
 @JSON
-@click.pass_obj
+@click.pass_context
 def evaluate(
-    obj: dict[str, Any],
+    ctx: click.Context,
     /,
     *,
-    address: str,
-    class_name: str | None,
+    address: str | None,
+    is_all: bool,
     page: Path | None,
-    device: str | None,
-    as_json: bool,
     **options: Any,
 ) -> None:
     r"""Measure the vector at ADDRESS on images, and store the metrics with it.
@@ -124,25 +132,76 @@ def evaluate(
     an attribute classifier, or the renderer's masks. What cannot be measured is named, with the
     way to get it.
 
+    With --all, or with --workers celery, it is a run like those of `editvec batch`: the same
+    command continues it, and what was measured in the same way is not measured again.
+
     \b
     editvec evaluate avatars/smile --samples 64 --modes vector,refine:10
+    editvec evaluate avatars/smile --scales -2:2:9 --html smile.html
+    editvec evaluate --all --class avatars --workers celery
     """
+    if (address is None) != is_all:
+        raise click.UsageError("give either ADDRESS or --all")
+    check_execution(options)
+    settings = settings_of(options)
+    if is_all or options["workers"] != "local":
+        if page is not None:
+            raise click.UsageError("--html is of one vector here; a run writes its pages into OUT")
+        _evaluate_in_run(ctx, address, settings, options)
+        return
+    assert address is not None
+    found = _evaluate_here(ctx, address, settings, page, options)
+    shown = json.dumps(found.to_json(), indent=2) if options["as_json"] else evaluation_text(found)
+    click.echo(shown)
+
+
+def _evaluate_here(
+    ctx: click.Context,
+    address: str,
+    settings: EvaluateSettings,
+    page: Path | None,
+    options: dict[str, Any],
+) -> Evaluation:
+    """Measure one vector in this process, store it, and write its page."""
     from batch.evaluation.evaluate import evaluate_vector, store_evaluation
     from batch.evaluation.page import page_of
     from batch.workbench import Workbench
     from registry.blobs import write_atomically
     from registry.config import RegistryConfig
 
-    settings = settings_of(options)
-    with Workbench.open(RegistryConfig.from_environment(obj["home"]), device=device) as bench:
-        vector = bench.library.get_vector(address, class_name=class_name)
+    config = RegistryConfig.from_environment(ctx.obj["home"])
+    with Workbench.open(config, device=options["device"]) as bench:
+        vector = bench.library.get_vector(address, class_name=options["class_name"])
         editor = bench.editor_of(vector)
         found = evaluate_vector(bench.library, editor, vector, settings, on_progress=_progress)
         found = store_evaluation(bench.library, editor, found)
         if page is not None:
             write_atomically(page, page_of(found, editor.bundle.labels).encode())
             note(f"page {page}")
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else evaluation_text(found))
+    return found
+
+
+def _evaluate_in_run(
+    ctx: click.Context,
+    address: str | None,
+    settings: EvaluateSettings,
+    options: dict[str, Any],
+) -> None:
+    """Measure one vector or all of a class as a run."""
+    from batch.evaluation.planning import EvaluateRequest, open_evaluate_run
+    from batch.settings import MINI_BATCH
+
+    request = EvaluateRequest(
+        class_name=options["class_name"],
+        address=address,
+        settings=settings,
+        output_folder=options["out"],
+    )
+    config, library = open_library(ctx)
+    with library:
+        opened = open_evaluate_run(library, request)
+        tell_opened(opened)
+        execute(ctx, config, library, opened.run, options | {"batch_size": MINI_BATCH})
 
 
 def settings_of(options: dict[str, Any]) -> EvaluateSettings:

@@ -7,37 +7,50 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from batch.entities import RunRecord
+    from batch.entities import ItemRow, RunRecord
     from registry.store import Library
 
-_SHOWN = ("success_iou", "leakage_psnr", "reconstruction_psnr")
-_LISTED = "learn"
+_SHOWN = {
+    "learn": ("success_iou", "leakage_psnr", "reconstruction_psnr"),
+    "evaluate": ("success_attribute", "success_iou", "leakage_psnr", "identity_similarity"),
+}
 
 
 def echo_results(library: Library, record: RunRecord) -> None:
-    """Prints a table of the learned vectors, and why jobs failed."""
-    if record.kind != _LISTED:
+    """Prints a table of the vectors, and why jobs failed."""
+    if record.kind not in _SHOWN:
         return
     from batch.runs import Runs
     from registry.tables import format_table
 
+    shown = _SHOWN[record.kind]
     rows, failures = [], []
     for item in Runs(library.engine).items(record.id, states=["done", "failed", "quarantined"]):
         if item.state == "done":
             values = item.metrics or {}
-            measured = [f"{values[name]:.4g}" if name in values else "" for name in _SHOWN]
-            rows.append([(item.result or {}).get("vector", ""), *measured, item.input.source])
+            measured = [f"{values[name]:.4g}" if name in values else "" for name in shown]
+            rows.append([(item.result or {}).get("vector", ""), *measured, _last_cell(item)])
         else:
             failures.append(f"{item.state} {item.input.output_name}: {item.reason}")
     if rows:
-        click.echo(format_table(["vector", *_SHOWN, "picture"], rows))
+        click.echo(
+            format_table(["vector", *shown, "picture" if record.kind == "learn" else "range"], rows)
+        )
     for line in failures:
         click.echo(line, err=True)
 
 
+def _last_cell(item: ItemRow) -> str:
+    """The picture that was learned from, or the usable range."""
+    ends = (item.result or {}).get("scale_range")
+    if ends is None:
+        return item.input.source
+    return "" if None in ends else f"{ends[0]:g} to {ends[1]:g}"
+
+
 def results_json(library: Library, record: RunRecord) -> dict[str, Any]:
-    """The learned vectors and the failures, for `--json`."""
-    if record.kind != _LISTED:
+    """The vectors and the failures, for `--json`."""
+    if record.kind not in _SHOWN:
         return {}
     from batch.runs import Runs
     from batch.work_report import failure_row, result_row

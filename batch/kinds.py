@@ -7,6 +7,7 @@ from typing import Any
 
 from batch.embed_work import EmbedWork
 from batch.entities import RunRecord
+from batch.evaluation.work import EvaluateWork
 from batch.learn_work import LearnWork
 from batch.pipeline import ChunkProcessor
 from batch.work import Work, WorkProcessor
@@ -18,6 +19,7 @@ Processor = ChunkProcessor | WorkProcessor
 _WORK: dict[str, Callable[[Library, Editor, RunRecord], Work]] = {
     "learn": LearnWork,
     "embed": EmbedWork,
+    "evaluate": EvaluateWork,
 }
 
 

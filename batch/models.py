@@ -28,7 +28,7 @@ from sqlalchemy.schema import conv
 from batch.settings import Priority
 from registry.database import Base, UtcDateTime
 
-RUN_KINDS = ("batch", "generate", "learn", "embed")
+RUN_KINDS = ("batch", "generate", "learn", "embed", "evaluate")
 RUN_STATES = ("planned", "running", "paused", "completed", "completed_with_failures", "cancelled")
 CHUNK_STATES = ("pending", "leased", "done", "split", "quarantined", "cancelled")
 ITEM_STATES = ("done", "rejected", "failed", "quarantined", "cancelled")

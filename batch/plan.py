@@ -73,7 +73,7 @@ class RunPlan:
     """All that decides the outputs of a run, except the inputs themselves.
 
     Attributes:
-        kind: "batch", "generate", "learn" or "embed".
+        kind: "batch", "generate", "learn", "embed" or "evaluate".
         class_address: class model with its version.
         generator_digest: what vectors and embeddings bind to.
         bundle_digest: of the whole bundle.

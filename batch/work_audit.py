@@ -14,6 +14,7 @@ from batch.findings import Audit
 from batch.ledger import Entry, Ledger
 from batch.runs import Runs
 from batch.work_report import RESULTS
+from registry.entities import EditingVector
 from registry.errors import BlobError, CodecError, VectorNotFoundError
 from registry.store import Library
 
@@ -33,7 +34,7 @@ def audit_work(library: Library, run: RunRecord) -> Audit:
     if run.is_finished and counts.finished != counts.total:
         found.problems.append(f"{counts.finished} items are decided, planned were {counts.total}")
     done = runs.items(run.id, states=["done"])
-    if run.kind == "learn":
+    if run.kind in ("learn", "evaluate"):
         found.add("not in the library", _vectors(library, done))
     else:
         found.add("not in the library", _embeddings(library, run, done))
@@ -57,6 +58,14 @@ def _vectors(library: Library, items: Iterable[ItemRow]) -> Iterator[str]:
         else:
             if vector.delta_digest != result.get("delta_digest"):
                 yield f"{address} (it has another delta)"
+            elif lost := _lost_metrics(vector, item):
+                yield f"{address} (without {', '.join(lost)})"
+
+
+def _lost_metrics(vector: EditingVector, item: ItemRow) -> list[str]:
+    """The metrics that the item names and the vector does not have."""
+    held = {(one.name, one.value) for one in vector.metrics}
+    return [name for name, value in (item.metrics or {}).items() if (name, value) not in held]
 
 
 def _embeddings(library: Library, run: RunRecord, items: Iterable[ItemRow]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from registry.entities import ClassModel
 from registry.operation_parsing import pasted_files
 from registry.store import Library
 
-LEARN, EMBED = "learn", "embed"
+LEARN, EMBED, EVALUATE = "learn", "embed", "evaluate"
 RUNS_FOLDER = "runs"
 
 
@@ -79,11 +79,11 @@ def open_learn_run(
     )
     digest = _digest([one.job for one in inputs], map(_marks_of, jobs.requests))
     asked = build_request(class_name, [], jobs.folder, settings) | {"jobs": digest}
-    target = _target(library, LEARN, [model.address, asked], output_folder)
+    target = target_of_work(library, LEARN, [model.address, asked], output_folder)
     known = known_run(library, target, asked)
     if known is not None:
         return OpenedRun(known, False, jobs.notes)
-    plan = _plan(LEARN, model, jobs.folder, target, asked, settings)
+    plan = plan_of_work(LEARN, model, jobs.folder, target, asked, settings)
     return OpenedRun(create_run(library, plan, inputs), True, jobs.notes)
 
 
@@ -110,22 +110,23 @@ def open_embed_run(library: Library, request: EmbedRequest) -> OpenedRun:
     asked = build_request(request.class_name, [], source, settings)
     found = ((one.source, one.size, one.mtime_ns) for one in inputs)
     named_after = [model.address, asked, _digest(found)]
-    target = _target(library, EMBED, named_after, request.output_folder)
+    target = target_of_work(library, EMBED, named_after, request.output_folder)
     known = known_run(library, target, asked)
     if known is not None:
         return OpenedRun(known, False, changes_since(known))
-    plan = _plan(EMBED, model, source, target, asked, settings)
+    plan = plan_of_work(EMBED, model, source, target, asked, settings)
     return OpenedRun(create_run(library, plan, inputs), True, notes)
 
 
-def _plan(
+def plan_of_work(
     kind: str,
     model: ClassModel,
-    source: Path,
+    source: Path | None,
     target: Path,
     asked: dict[str, Any],
     settings: RunSettings,
 ) -> RunPlan:
+    """The plan of a run that writes no images."""
     return RunPlan(
         kind=kind,
         class_address=model.address,
@@ -143,7 +144,8 @@ def _home(library: Library) -> Path:
     return Path(os.path.realpath(library.config.home / RUNS_FOLDER))
 
 
-def _target(library: Library, kind: str, named_after: object, given: Path | None) -> Path:
+def target_of_work(library: Library, kind: str, named_after: object, given: Path | None) -> Path:
+    """The output folder: the given one, or one in the home folder that is named after the work."""
     if given is not None:
         return resolve_folders(None, given)[1]
     return _home(library) / f"{kind}-{_digest([named_after])[:16]}"

@@ -169,7 +169,7 @@ def _table(run: RunRecord, shown: list[ItemRow], tally: RunTally) -> str:
         cells = [f"<b>{text(made)}</b>", text(item.input.source)]
         cells += [number_text(values[name]) if name in values else "–" for name in names]
         rows.append(cells)
-    head = ["vector" if run.kind == "learn" else "image", "source", *map(text, names)]
+    head = ["image" if run.kind == "embed" else "vector", "source", *map(text, names)]
     note = f"{len(shown):,} of {tally.state('done'):,}" if len(shown) < tally.state("done") else ""
     body = table(head, rows, numbers=range(2, len(head)))
     return card("results", "Added to the library", body, note=note)

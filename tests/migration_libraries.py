@@ -254,15 +254,7 @@ def _to_fourth(third: Content) -> Content:
 
 def _from_fourth(fourth: Content) -> Content:
     """The older release knows runs that write images only."""
-    content = copy.deepcopy(fourth)
-    unknown = [run["id"] for run in content["runs"] if run["kind"] in _NEW_KINDS]
-    for table, owner in (
-        ("runs", "id"),
-        ("run_inputs", "run_id"),
-        ("chunks", "run_id"),
-        ("run_items", "run_id"),
-    ):
-        content[table] = [row for row in content[table] if row[owner] not in unknown]
+    content = _without_runs(fourth, _NEW_KINDS)
     for planned in content["run_inputs"]:
         del planned["job"]
     for item in content["run_items"]:
@@ -270,26 +262,43 @@ def _from_fourth(fourth: Content) -> Content:
     return content
 
 
+def _without_runs(whole: Content, kinds: tuple[str, ...]) -> Content:
+    """The same without the runs of some kinds, and all that belongs to them."""
+    content = copy.deepcopy(whole)
+    unknown = [run["id"] for run in content["runs"] if run["kind"] in kinds]
+    for table, owner in (
+        ("runs", "id"),
+        ("run_inputs", "run_id"),
+        ("chunks", "run_id"),
+        ("run_items", "run_id"),
+    ):
+        content[table] = [row for row in content[table] if row[owner] not in unknown]
+    return content
+
+
 def _fourth_library() -> Content:
     content = _to_fourth(_third_library())
     for number, kind in enumerate(_NEW_KINDS):
-        run_id = "de"[number] * 32
-        learned, planned, chunk, item = (
-            copy.deepcopy(content[name][0])
-            for name in ("runs", "run_inputs", "chunks", "run_items")
-        )
-        learned.update(id=run_id, kind=kind, output_digest=digest(f"{kind} folder"))
-        planned.update(run_id=run_id, job={"address": "avatars/smile", "parts": ["Mund é"]})
-        chunk.update(id=20 + number, run_id=run_id)
-        item.update(run_id=run_id, result={"vector": "avatars/smile@1"})
-        for name, row in (
-            ("runs", learned),
-            ("run_inputs", planned),
-            ("chunks", chunk),
-            ("run_items", item),
-        ):
-            content[name].append(row)
+        _add_work(content, kind, run_id="de"[number] * 32, chunk_id=20 + number)
     return content
+
+
+def _add_work(content: Content, kind: str, *, run_id: str, chunk_id: int) -> None:
+    """Adds a run of another kind, like the first run but for what such runs have."""
+    learned, planned, chunk, item = (
+        copy.deepcopy(content[name][0]) for name in ("runs", "run_inputs", "chunks", "run_items")
+    )
+    learned.update(id=run_id, kind=kind, output_digest=digest(f"{kind} folder"))
+    planned.update(run_id=run_id, job={"address": "avatars/smile", "parts": ["Mund é"]})
+    chunk.update(id=chunk_id, run_id=run_id)
+    item.update(run_id=run_id, result={"vector": "avatars/smile@1"})
+    for name, row in (
+        ("runs", learned),
+        ("run_inputs", planned),
+        ("chunks", chunk),
+        ("run_items", item),
+    ):
+        content[name].append(row)
 
 
 # --- 0005 ---
@@ -341,6 +350,20 @@ def _sixth_library() -> Content:
     return content
 
 
+# --- 0007 ---
+
+
+def _from_seventh(seventh: Content) -> Content:
+    """The older release knows no runs that evaluate."""
+    return _without_runs(seventh, ("evaluate",))
+
+
+def _seventh_library() -> Content:
+    content = copy.deepcopy(_sixth_library())
+    _add_work(content, "evaluate", run_id="f" * 32, chunk_id=30)
+    return content
+
+
 REVISIONS = {
     "0001": Revision(library=FIRST, upgraded=_nothing, downgraded=_nothing),
     "0002": Revision(library=_second_library(), upgraded=_to_second, downgraded=_from_second),
@@ -348,4 +371,5 @@ REVISIONS = {
     "0004": Revision(library=_fourth_library(), upgraded=_to_fourth, downgraded=_from_fourth),
     "0005": Revision(library=_fifth_library(), upgraded=_to_fifth, downgraded=_from_fifth),
     "0006": Revision(library=_sixth_library(), upgraded=_to_sixth, downgraded=_from_sixth),
+    "0007": Revision(library=_seventh_library(), upgraded=copy.deepcopy, downgraded=_from_seventh),
 }

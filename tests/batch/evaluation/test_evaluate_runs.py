@@ -1,0 +1,120 @@
+"""Runs that evaluate: every vector of a class, here or on workers, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.audit import audit
+from batch.entities import RunRecord
+from batch.evaluation.evaluate import EVALUATION_KEY
+from batch.evaluation.planning import EvaluateRequest, open_evaluate_run
+from batch.evaluation.settings import EvaluateSettings
+from batch.kinds import open_processor
+from batch.local import run_locally
+from batch.runs import Runs
+from engine.editor import Editor
+from registry.config import RegistryConfig
+from registry.store import Library
+from tests.worker_processes import start, worker
+
+Editvec = Callable[..., int]
+MakePictures = Callable[..., Path]
+
+
+def latest(library: Library) -> RunRecord:
+    return Runs(library.engine).latest(limit=1)[0]
+
+
+def measured(library: Library, name: str) -> int:
+    """How often a vector was evaluated."""
+    metrics = library.get_vector(name, class_name="tiny").metrics
+    return sum(one.name == "leakage_psnr" and EVALUATION_KEY in one.settings for one in metrics)
+
+
+def test_all_vectors_of_a_class_are_evaluated_once(
+    run_editvec: Editvec, library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ("evaluate", "--all", "--class", "tiny", "--samples", 2, "--out", out)
+
+    assert run_editvec(*words, "--device", "cpu") == 0
+    assert "tiny/frown@1" in capsys.readouterr().out
+    assert run_editvec(*words, "--device", "cpu", "--json") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert {row["vector"] for row in told["vectors"]} == {"tiny/smile@1", "tiny/frown@1"}
+    assert [measured(library, name) for name in ("smile", "frown")] == [1, 1]
+    assert audit(library, latest(library)).problems == []
+    assert len(list((out / "pages").glob("*.html"))) == 2
+    assert "leakage_psnr" in (out / "report.html").read_text()
+
+
+def test_what_was_stored_before_a_process_died_is_found_again(
+    library: Library, tmp_path: Path
+) -> None:
+    settings = EvaluateSettings(samples=2)
+    request = EvaluateRequest(
+        class_name="tiny", address="smile", settings=settings, output_folder=tmp_path / "out"
+    )
+    run = open_evaluate_run(library, request).run
+    editor = Editor.open(library.materialise_bundle(library.get_class("tiny")))
+    with open_processor(library, editor, run) as processor:
+        inputs = Runs(library.engine).inputs(run.id, 0, 1)
+        first = processor.work.do(inputs, lambda: None)  # type: ignore[union-attr]
+
+    run_locally(library, run, device="cpu")
+
+    item = next(iter(Runs(library.engine).items(run.id, states=["done"])))
+    assert item.content_key == first.items[0].content_key
+    assert measured(library, "smile") == 1
+
+
+def test_a_vector_that_cannot_be_measured_fails_alone(
+    run_editvec: Editvec, library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("evaluate", "--all", "--class", "tiny", "--samples", 2, "--modes", "optimize:1")
+
+    assert run_editvec(*words, "--out", tmp_path / "out", "--device", "cpu") == 3
+
+    assert capsys.readouterr().err.count("optimize needs a wanted mask") == 2
+    assert Runs(library.engine).counts(latest(library).id).failed == 2
+
+
+def test_workers_evaluate_as_this_process_does(
+    home: Path, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    source = make_pictures(3)
+    words = ("evaluate", "--all", "--class", "tiny", "--probe", source)
+
+    with worker(home):
+        process = start(home, *words, "--workers", "celery", "--json")
+        output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors + (home / "worker.log").read_text()
+
+    theirs = {row["vector"]: row["metrics"] for row in json.loads(output)["vectors"]}
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        assert audit(library, latest(library)).problems == []
+        ours = _here(library, source)
+    assert theirs.keys() == ours.keys()
+    for address, metrics in ours.items():
+        assert theirs[address].keys() == metrics.keys()
+        for name in metrics.keys() - {"seconds_per_image"}:
+            assert theirs[address][name] == pytest.approx(metrics[name], rel=1e-4), name
+
+
+def _here(library: Library, source: Path) -> dict[str, Any]:
+    """What this process finds."""
+    from batch.evaluation.evaluate import evaluate_vector
+
+    editor = Editor.open(library.materialise_bundle(library.get_class("tiny")))
+    found = {}
+    for name in ("smile", "frown"):
+        vector = library.get_vector(name)
+        one = evaluate_vector(library, editor, vector, EvaluateSettings(probe=source))
+        found[vector.address] = {each.name: each.value for each in one.table.measures}
+    return found
