@@ -114,7 +114,7 @@ def tabulate(measured: Measured, settings: EvaluateSettings) -> Table:
                 unit="s",
                 direction=Direction.LOWER,
                 backbone=str(measured.sets.device),
-                against="the edit with its mask, composited; without embedding and gates",
+                against="the edit, its mask, compositing",
             )
         )
     _add_reconstruction(table, measured.modes[0].rows, settings)
