@@ -11,6 +11,7 @@ import json
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,19 +23,22 @@ from PIL import Image
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from avatars import default, parameters, starter
-from avatars.render import render
-from batch.local import run_locally
-from batch.models import Chunk, Run
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
-from batch.settings import MINI_BATCH, RunSettings
-from engine.editor import Editor
-from engine.images import fit_pixels, read_image, to_images, to_pixels
-from engine.inversion import EmbedSettings
-from registry.config import RegistryConfig
-from registry.models import EmbeddingRow
-from registry.store import Library
+# a script's folder comes first on the path, where `benchmarks/batch.py` would hide a package
+sys.path[0] = str(Path(__file__).parents[1])
+
+from avatars import default, parameters, starter  # noqa: E402 (needs the path)
+from avatars.render import render  # noqa: E402
+from batch.local import run_locally  # noqa: E402
+from batch.models import Chunk, Run  # noqa: E402
+from batch.planning import RunRequest, open_run  # noqa: E402
+from batch.recipe import parse_edit  # noqa: E402
+from batch.settings import MINI_BATCH, RunSettings  # noqa: E402
+from engine.editor import Editor  # noqa: E402
+from engine.images import fit_pixels, read_image, to_images, to_pixels  # noqa: E402
+from engine.inversion import EmbedSettings  # noqa: E402
+from registry.config import RegistryConfig  # noqa: E402
+from registry.models import EmbeddingRow  # noqa: E402
+from registry.store import Library  # noqa: E402
 
 VECTOR = "smile"
 
