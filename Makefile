@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo avatars check test test-full clean
+.PHONY: help setup demo avatars check test test-full bench clean
 
 help:
 	@echo "make setup      create .venv with pinned dependencies (every other target does this first)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test       the everyday tests"
 	@echo "make test-full  the slow tests"
 	@echo "make check      format, lint, types, import rules"
+	@echo "make bench      is the engine as much faster than the plain method as it was? (some minutes)"
 	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
 	@echo "make clean      remove caches, packages and ./demo (.venv and the work of make avatars stay)"
 
@@ -58,6 +59,10 @@ test: $(STAMP)
 
 test-full: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or gpu"
+
+# Ratios within one run, compared with stored ones; never seconds.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/engine.py --guard benchmarks/engine_ratios.json
 
 clean:
 	rm -rf demo build/lib build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

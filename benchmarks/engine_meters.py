@@ -25,9 +25,13 @@ class Duration(NamedTuple):
     seconds: float
     processor_seconds: float
 
+    def busy_on(self, device: str) -> float:
+        """Seconds that count against a ceiling: of one core on a CPU, else by the clock."""
+        return self.processor_seconds if device == "cpu" else self.seconds
+
 
 class Ceilings(NamedTuple):
-    """The best rates that this device showed.
+    """The best rates that this device showed, per `Duration.busy_on` it.
 
     Attributes:
         flop_per_second: Of one large float32 product of matrices.
@@ -56,8 +60,8 @@ def measure_ceilings(device: str, *, is_quick: bool = False) -> Ceilings:
     a = torch.randn(size, size, device=device)
     source = torch.ones(count, device=device)
     target = torch.empty_like(source)
-    product = min(time_call(lambda: a @ a, device).seconds for _ in range(5))
-    copy = min(time_call(lambda: target.copy_(source), device).seconds for _ in range(5))
+    product = min(time_call(lambda: a @ a, device).busy_on(device) for _ in range(5))
+    copy = min(time_call(lambda: target.copy_(source), device).busy_on(device) for _ in range(5))
     return Ceilings(2 * size**3 / product, 2 * source.nbytes / copy)
 
 
