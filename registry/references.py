@@ -125,9 +125,10 @@ def require_store(engine: Engine, blobs: BlobStore) -> None:
         return
     with reading(engine) as session:
         is_new = session.scalar(select(ClassRow.id).limit(1)) is None
-    if not is_new:
+    if is_new:
+        blobs.create()
+    elif blobs.absence() is not None:  # else another made it meanwhile, with the first class
         raise vanished(blobs.url, absence)
-    blobs.create()
 
 
 def make_store(config: RegistryConfig) -> str | None:

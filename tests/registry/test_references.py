@@ -296,3 +296,20 @@ def test_gc_of_a_library_without_a_class_deletes_nothing(
         gc(empty_library, grace=_ZERO)
 
     assert empty_library.blobs.has(digest)
+
+
+def test_store_that_another_makes_at_the_same_moment_has_not_vanished(
+    config: RegistryConfig, empty_library: Library, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = empty_library.blobs.absence()
+
+    def absence() -> str | None:
+        monkeypatch.undo()
+        with Library.open(config) as other:
+            other.add_bundle(bundle)
+        return before
+
+    monkeypatch.setattr(empty_library.blobs, "absence", absence)
+
+    assert empty_library.add_bundle(bundle).version == 1
+    assert len(empty_library.classes()) == 1
