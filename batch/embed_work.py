@@ -9,10 +9,11 @@ from batch.entities import RunRecord
 from batch.isolation import isolated
 from batch.leases import ItemResult
 from batch.loaded import require_generator
+from batch.mini_batches import Latents
 from batch.plan import PlannedInput
 from batch.reading import Decoded, decode
 from batch.settings import MINI_BATCH
-from batch.variants import Latents, VariantMaker
+from batch.variants import VariantMaker
 from batch.work import Worked
 from engine.editor import Editor
 from registry.entities import Embedding

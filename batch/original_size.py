@@ -20,7 +20,7 @@ from engine.views import add_change, put_labels
 from registry.entities import Label
 
 if TYPE_CHECKING:
-    from batch.variants import Variant
+    from batch.mini_batches import Variant
 
 # Of what waits to be written: a change takes four times as much as a picture of its size.
 _WAITING_BYTES = 64 << 20

@@ -39,6 +39,7 @@ from batch.heartbeat import Heartbeat
 from batch.isolation import isolated
 from batch.leases import ItemResult, Lease, Leases
 from batch.materials import load_brushes, load_deltas
+from batch.mini_batches import Prepared, Variant
 from batch.original_size import Picture, Pictures, source_size
 from batch.pace import Pace, may_be_cut
 from batch.placing import Placement
@@ -50,7 +51,7 @@ from batch.runs import Runs
 from batch.settings import HEARTBEAT_SECONDS, MINI_BATCH
 from batch.sinks.factory import open_sink
 from batch.sinks.sink import NewOutput, Sink
-from batch.variants import Prepared, Variant, VariantMaker
+from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.errors import ImageError
 from registry.entities import Embedding

@@ -24,10 +24,11 @@ from batch.evaluation.settings import AskedMode, EvaluateSettings
 from batch.evaluation.targets import Attribute, attribute_of, mask_target_of
 from batch.materials import load_brushes, load_deltas
 from batch.measuring import number, success_rows, uncertainty_rows
+from batch.mini_batches import Edited, Prepared
 from batch.plan import RunPlan
 from batch.recipe import EditArgument, expand, pin_vector
 from batch.settings import Mode, RunSettings
-from batch.variants import Edited, Prepared, VariantMaker
+from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.identity import identity_similarity
 from engine.images import to_pixels

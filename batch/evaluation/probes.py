@@ -16,10 +16,11 @@ from batch.embeddings import EmbeddingCache, networks_digest
 from batch.errors import SettingsError
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.targets import MaskTarget
+from batch.mini_batches import Prepared
 from batch.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
 from batch.reading import Decoded, decode
 from batch.settings import MINI_BATCH
-from batch.variants import Prepared, VariantMaker
+from batch.variants import VariantMaker
 from engine.editor import Editor
 from registry.entities import ClassModel, EditingVector
 from registry.store import Library

@@ -10,10 +10,11 @@ import torch
 from batch.audit import audit
 from batch.errors import DeviceLostError
 from batch.local import run_locally
+from batch.mini_batches import Prepared, Variant
 from batch.models import Chunk
 from batch.planning import open_run
 from batch.runs import Runs
-from batch.variants import Prepared, Variant, VariantMaker
+from batch.variants import VariantMaker
 from registry.database import reading
 from registry.store import Library
 from tests.folder_runs import do, request, rows

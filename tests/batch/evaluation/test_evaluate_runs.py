@@ -85,6 +85,7 @@ def test_a_vector_that_cannot_be_measured_fails_alone(
     assert Runs(library.engine).counts(latest(library).id).failed == 2
 
 
+@pytest.mark.slow
 def test_workers_evaluate_as_this_process_does(
     home: Path, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
