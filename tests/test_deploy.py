@@ -118,6 +118,7 @@ def test_every_block_is_of_a_language_and_service_that_is_run() -> None:
 
 
 @pytest.mark.services
+@pytest.mark.slow
 def test_what_the_page_shows_is_what_happens(folder: Path, replaced: dict[str, str]) -> None:
     require_true({"servers"}, folder, replaced)
 

@@ -32,6 +32,7 @@ def require_whole(home: Path, *, kinds: list[str]) -> None:
             assert audit(library, run).problems == []
 
 
+@pytest.mark.slow
 def test_workers_learn_and_embed(
     home: Path, make_pictures: MakePictures, tmp_path: Path, tiny_bundle: Path
 ) -> None:

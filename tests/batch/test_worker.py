@@ -130,6 +130,7 @@ def test_a_worker_without_what_it_needs_says_so(
 
 
 @pytest.mark.services
+@pytest.mark.slow
 def test_a_detached_run_over_rabbitmq_is_done_and_closed_by_the_worker_alone(
     home: Path, make_pictures: MakePictures, tmp_path: Path, rabbitmq_url: str
 ) -> None:

@@ -57,6 +57,7 @@ def test_every_block_is_of_a_language_that_is_run() -> None:
     assert {block.needs for block in blocks} == {"", *SERVICES}
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_is_what_happens(shell: Shell) -> None:
     require_none(failures(_blocks("", {}), shell, {}))
 
