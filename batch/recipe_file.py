@@ -12,7 +12,6 @@ recipes:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from batch.errors import RecipeError
 from batch.recipe import EditArgument
 from batch.scale_parsing import parse_asked_scales
 from batch.settings import MAX_STEPS, Mode
+from registry.yaml_reading import NodeReader
 
 MAX_FILE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}\Z")
@@ -85,11 +85,11 @@ def read_recipes(path: Path) -> list[RecipeArgument]:
     return _Reader(path).recipes(root)
 
 
-class _Reader:
+class _Reader(NodeReader):
     """Turns nodes into recipes; every refusal names file and line."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        super().__init__(f"recipes {path}", RecipeError)
 
     def recipes(self, root: yaml.Node) -> list[RecipeArgument]:
         """The recipes of a document."""
@@ -149,27 +149,3 @@ class _Reader:
             message = f"refine_steps: expected a whole number from 1 to {MAX_STEPS}, got {value!r}"
             raise self._refuse(node, message)
         return int(value)
-
-    def _fields(
-        self, node: yaml.Node, allowed: tuple[str, ...] | None
-    ) -> Iterator[tuple[str, yaml.Node]]:
-        """The keys and values of a mapping, no key twice and none that means nothing."""
-        if not isinstance(node, yaml.MappingNode):
-            raise self._refuse(node, "expected `name: value` pairs")
-        seen = set()
-        for key, value in node.value:
-            name = self._text(key, of="key")
-            if name in seen:
-                raise self._refuse(key, f"{name!r} is given twice")
-            if allowed is not None and name not in allowed:
-                raise self._refuse(key, f"expected one of {', '.join(allowed)}, got {name!r}")
-            seen.add(name)
-            yield name, value
-
-    def _text(self, node: yaml.Node, *, of: str) -> str:
-        if not isinstance(node, yaml.ScalarNode) or not str(node.value).strip():
-            raise self._refuse(node, f"{of}: expected one value")
-        return str(node.value).strip()
-
-    def _refuse(self, node: yaml.Node, problem: str) -> RecipeError:
-        return RecipeError(f"recipes {self._path}, line {node.start_mark.line + 1}: {problem}")

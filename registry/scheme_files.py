@@ -34,6 +34,7 @@ from registry.schemes import (
     expand_parts,
     plain_name,
 )
+from registry.yaml_reading import NodeReader
 
 MAX_FILE_BYTES = 1 << 20
 MAX_PARTS = 256
@@ -126,11 +127,11 @@ def _parse(text: str, *, of: str) -> yaml.Node | None:
         raise SchemeError(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
 
 
-class _Reader:
+class _Reader(NodeReader):
     """Turns nodes into a scheme; every refusal names file and line."""
 
     def __init__(self, of: str) -> None:
-        self._of = of
+        super().__init__(of, SchemeError)
         self._labels: list[Label] = []
         self._spellings: dict[str, Spelling] = {}
         self._names: dict[str, yaml.Node] = {}
@@ -354,30 +355,6 @@ class _Reader:
             pass
         for key, value in node.value:
             yield key, str(key.value).strip(), value
-
-    def _fields(
-        self, node: yaml.Node, allowed: tuple[str, ...] | None
-    ) -> Iterator[tuple[str, yaml.Node]]:
-        """The keys and values of a mapping, no key twice and none that means nothing."""
-        if not isinstance(node, yaml.MappingNode):
-            raise self._refuse(node, "expected `name: value` pairs")
-        seen = set()
-        for key, value in node.value:
-            name = self._text(key, of="key")
-            if name in seen:
-                raise self._refuse(key, f"{name!r} is given twice")
-            if allowed is not None and name not in allowed:
-                raise self._refuse(key, f"expected one of {', '.join(allowed)}, got {name!r}")
-            seen.add(name)
-            yield name, value
-
-    def _text(self, node: yaml.Node, *, of: str) -> str:
-        if not isinstance(node, yaml.ScalarNode) or not str(node.value).strip():
-            raise self._refuse(node, f"{of}: expected one value")
-        return str(node.value).strip()
-
-    def _refuse(self, node: yaml.Node, problem: str) -> SchemeError:
-        return SchemeError(f"{self._of}, line {node.start_mark.line + 1}: {problem}")
 
 
 def _maps_values(node: yaml.Node) -> bool:
