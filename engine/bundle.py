@@ -244,8 +244,18 @@ def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> LoadedBu
     )
     for name, entry in bundle.networks.items():
         module = _build_network(name, entry.config, states[name], states["generator"])
-        modules[name] = module.to(device).eval().requires_grad_(False)
+        modules[name] = _laid_out(module.to(device).eval().requires_grad_(False), device)
     return LoadedBundle(bundle, **modules)
+
+
+def _laid_out(module: nn.Module, device: torch.device | str) -> nn.Module:
+    """The network in the layout that its device convolves faster; maps follow the weights.
+
+    On a CPU that is channels_last. On other devices nothing has been measured.
+    """
+    if torch.device(device).type != "cpu":
+        return module
+    return module.to(memory_format=torch.channels_last)
 
 
 def _read_verified(folder: Path) -> tuple[Bundle, dict[str, dict[str, Tensor]]]:

@@ -3,7 +3,7 @@
 It puts networks and functions together and computes nothing itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,9 @@ from engine.devices import require_device
 from engine.editing import EditResult, EditSettings
 from engine.encoder import Encoder
 from engine.errors import CompatibilityError, SettingsError
-from engine.generator import Generator
+from engine.generator import Generator, cut_for_synthesis
 from engine.inversion import EmbedSettings
+from engine.labels import likeliest_labels
 from engine.losses import Networks
 from engine.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
 from engine.roi import default_dilation, roi_from_masks
@@ -174,6 +175,7 @@ class Editor:
         settings: EmbedSettings | None = None,
         *,
         on_step: OnStep | None = None,
+        see: Callable[[Tensor], Tensor] | None = None,
     ) -> EmbedResult:
         """Embed images [N, 3, H, W] in [-1, 1]; see `inversion.invert`."""
         result = inversion.invert(
@@ -182,6 +184,7 @@ class Editor:
             w_avg=self.generator.w_avg,
             settings=settings or EmbedSettings(),
             on_step=on_step,
+            see=see,
         )
         name = None if self.perceptual is None else self.perceptual.name
         return EmbedResult(result.ws, result.perceptual, result.psnr, name, result.num_steps)
@@ -197,8 +200,8 @@ class Editor:
     @torch.inference_mode()
     def synthesize(self, ws: Tensor) -> Tensor:
         """Images [N, 3, H, W] of ws, without a mask."""
-        images: Tensor = self.generator.synthesis(ws)
-        return images
+        synthesis = self.generator.synthesis
+        return torch.cat([synthesis(part) for part in cut_for_synthesis(synthesis, ws)])
 
     @torch.inference_mode()
     def synthesize_with_mask(self, ws: Tensor, *, with_uncertainty: bool = False) -> Segmented:
@@ -207,11 +210,16 @@ class Editor:
         Raises:
             SettingsError: The bundle has no segmentation branch.
         """
-        segmentation = self._segmentation()
-        images, features = self.generator.synthesis.with_features(ws)
-        mask = segmentation(features).argmax(dim=1)
-        uncertainty = segmentation.uncertainty(features) if with_uncertainty else None
-        return Segmented(images, mask, uncertainty)
+        segmentation, synthesis = self._segmentation(), self.generator.synthesis
+        images, masks, uncertainties = [], [], []
+        for part in cut_for_synthesis(synthesis, ws):
+            made = synthesis.with_features(part)
+            images.append(made.images)
+            masks.append(likeliest_labels(segmentation(made.features)))
+            if with_uncertainty:
+                uncertainties.append(segmentation.uncertainty(made.features))
+        uncertainty = torch.cat(uncertainties) if with_uncertainty else None
+        return Segmented(torch.cat(images), torch.cat(masks), uncertainty)
 
     def roi(
         self,

@@ -11,6 +11,7 @@
     ├── NonFiniteError           NaN or infinity in a latent, loss or image
     ├── ForeignFileError         a file of another program that cannot be imported
     ├── CheckpointError          a training's state that is damaged, in use or of other settings
+    ├── MissingPackageError      an optional package that is not installed
     └── OutOfMemoryError         a step that does not fit the device's memory
 
 Each class also inherits the builtin error that it specialises. The single argument is one
@@ -60,6 +61,10 @@ class ForeignFileError(EngineError, ValueError):
 
 class CheckpointError(EngineError, ValueError):
     """The state of a training is damaged, in use, or was begun with other settings."""
+
+
+class MissingPackageError(EngineError, ImportError):
+    """An optional package is not installed; the message says how to get it."""
 
 
 class OutOfMemoryError(EngineError, MemoryError):

@@ -24,6 +24,10 @@ from engine.shapes import block_resolutions, check_ws
 
 NOISE_MODES = ("const", "random", "none")
 
+# Size of a layer's map of as many images as a CPU synthesises at a time. Larger ones leave the
+# caches, and the memory of each is given back to the system and asked for again.
+CPU_MAP_BYTES = 6 * 2**20
+
 
 class SynthesisOutput(NamedTuple):
     """Images and the activations that they were made from.
@@ -221,6 +225,19 @@ class Synthesis(nn.Module):
             images = colours if images is None else upsample(images) + colours
         assert images is not None
         return SynthesisOutput(images, features)
+
+
+def cut_for_synthesis(synthesis: Synthesis, ws: Tensor) -> list[Tensor]:
+    """Cut ws [N, num_ws, w_dim] into parts that are synthesised faster one after the other.
+
+    The parts are of about equal length, at least one; they depend on the device and on sizes only.
+    """
+    if ws.device.type != "cpu" or not len(ws):
+        return [ws]
+    config = synthesis.config
+    largest = max(size**2 * config.channels(size) for size in block_resolutions(config.resolution))
+    together = max(CPU_MAP_BYTES // (largest * ws.element_size()), 1)
+    return list(ws.tensor_split(math.ceil(len(ws) / together)))
 
 
 class Generator(nn.Module):

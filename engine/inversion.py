@@ -1,5 +1,6 @@
 """Embedding: images -> ws, by the encoder and, where more is wanted, by inversion."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from engine.descent import OnStep, descend, ramped_rate
 from engine.encoder import encode
 from engine.errors import SettingsError
+from engine.generator import cut_for_synthesis
 from engine.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
 from engine.metrics import psnr
 from engine.shapes import check_finite, check_images, check_ws
@@ -73,6 +75,7 @@ def invert(
     w_avg: Tensor,
     settings: EmbedSettings,
     on_step: OnStep | None = None,
+    see: Callable[[Tensor], Tensor] | None = None,
 ) -> InversionResult:
     """Embed N images: the encoder's answer, then `settings.num_steps` of inversion.
 
@@ -85,6 +88,8 @@ def invert(
         w_avg: [w_dim].
         settings: Steps, space, target and weights.
         on_step: Called with every iterate's losses.
+        see: Makes the pictures of the found ws, whose error is measured, for whoever has a use for
+            them; None is synthesis.
 
     Raises:
         SettingsError: Neither an encoder nor a step, or a weight without its network.
@@ -113,7 +118,7 @@ def invert(
         )
         ws, taken = result.best, result.steps_taken
     ws = ws.expand(-1, config.num_ws, -1).contiguous()
-    return InversionResult(ws, *reconstruction_error(networks, images, ws), taken)
+    return InversionResult(ws, *reconstruction_error(networks, images, ws, see=see), taken)
 
 
 def initial_ws(networks: Networks, images: Tensor, *, w_avg: Tensor) -> Tensor:
@@ -129,14 +134,28 @@ def initial_ws(networks: Networks, images: Tensor, *, w_avg: Tensor) -> Tensor:
 
 @torch.no_grad()
 def reconstruction_error(
-    networks: Networks, images: Tensor, ws: Tensor
+    networks: Networks,
+    images: Tensor,
+    ws: Tensor,
+    *,
+    see: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor | None, Tensor]:
-    """Perceptual distance [N] (None without a network) and PSNR [N] in dB of G(ws)."""
-    reconstructed = networks.synthesis(ws).clamp(-1, 1)
-    perceptual: Tensor | None = None
-    if networks.perceptual is not None:
-        perceptual = networks.perceptual((reconstructed + 1) / 2, (images + 1) / 2)
-    return perceptual, psnr(reconstructed, images)
+    """Perceptual distance [N] (None without a network) and PSNR [N] in dB of G(ws).
+
+    `see` makes the pictures, see `invert`.
+    """
+    perceptual, decibels = [], []
+    seen = None if see is None else see(ws)
+    first = 0
+    for part in cut_for_synthesis(networks.synthesis, ws):
+        own = slice(first, first + len(part))
+        first = own.stop
+        targets = images[own]
+        reconstructed = (networks.synthesis(part) if seen is None else seen[own]).clamp(-1, 1)
+        decibels.append(psnr(reconstructed, targets))
+        if networks.perceptual is not None:
+            perceptual.append(networks.perceptual((reconstructed + 1) / 2, (targets + 1) / 2))
+    return torch.cat(perceptual) if perceptual else None, torch.cat(decibels)
 
 
 class _Reached:

@@ -20,7 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ext.bias_act import bias_act
+from cuda_ext.dispatch import takes_kernel
 from cuda_ext.upfirdn2d import upfirdn2d
+from engine.frozen_layer import FrozenTensors, frozen_layer
+from engine.layouts import is_channels_last, pixel_matrix
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -79,10 +82,9 @@ def upsample(x: Tensor) -> Tensor:
 # Modulated convolutions.
 
 
-def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """d = rsqrt(s^2 (sum_k W^2)^T + 1e-8): [N, C_out]."""
-    squared = weight.square().sum(dim=(2, 3))  # [C_out, C_in]
-    return (styles.square() @ squared.t() + 1e-8).rsqrt()
+def demodulation(squared_weight: Tensor, styles: Tensor) -> Tensor:
+    """d = rsqrt(s^2 (sum_k W^2)^T + 1e-8), of sum_k W^2 [C_out, C_in]: [N, C_out]."""
+    return (styles.square() @ squared_weight.t() + 1e-8).rsqrt()
 
 
 class SynthesisLayer(nn.Module):
@@ -109,6 +111,7 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self._squared: tuple[object, Tensor] | None = None
 
     def forward(
         self,
@@ -120,16 +123,44 @@ class SynthesisLayer(nn.Module):
     ) -> Tensor:
         """Map x [N, C_in, h, h] under w [N, w_dim] to [N, C_out, resolution, resolution]."""
         styles = self.affine(w)
+        demodulations = demodulation(self._squared_weight(), styles)
+        if self._is_frozen(x):
+            noise = self._noise(x, noise_mode, generator)
+            layer = FrozenTensors(self.weight, self.bias, noise, self.up, self.clamp)
+            return frozen_layer(x, styles, demodulations, layer)
         x = x * styles[:, :, None, None]
         if self.up:
             x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        x = x * demodulation(self.weight, styles)[:, :, None, None]
+        x = x * demodulations[:, :, None, None]
         noise = self._noise(x, noise_mode, generator)
         if noise is not None and noise.dtype != x.dtype:  # autocast
             x, noise = x + noise, None
         return bias_act(x, self.bias.to(x.dtype), noise=noise, act="lrelu", clamp=self.clamp)
+
+    def _is_frozen(self, x: Tensor) -> bool:
+        """Whether nothing but latents is derived, and no kernel has been chosen for it."""
+        if x.dtype not in (torch.float32, torch.float64) or takes_kernel("bias_act", x):
+            return False
+        if torch.is_autocast_enabled(x.device.type):
+            return False
+        return not (torch.is_grad_enabled() and any(one.requires_grad for one in self._own()))
+
+    def _own(self) -> tuple[Tensor, ...]:
+        return self.weight, self.bias, self.noise_strength
+
+    def _squared_weight(self) -> Tensor:
+        """sum_k W^2, kept as long as a frozen weight stays as it is: [C_out, C_in]."""
+        weight = self.weight
+        # in training, fused optimisers change weights without a new version
+        if self.training or weight.requires_grad or weight.is_inference():
+            return weight.square().sum(dim=(2, 3))
+        key = (weight.data_ptr(), weight._version, weight.dtype)
+        if self._squared is None or self._squared[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._squared = key, weight.square().sum(dim=(2, 3))
+        return self._squared[1]
 
     def _noise(
         self, x: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None
@@ -158,7 +189,14 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map x [N, C_in, h, h] under w [N, w_dim] to colours [N, 3, h, h]."""
         styles = self.affine(w) * self.weight_gain
-        x = F.conv2d(x * styles[:, :, None, None], self.weight)
+        # a few rows of weights cost less than another map
+        weight = self.weight[:, :, 0, 0] * styles[:, None]  # [N, 3, C_in]
+        size = x.shape[2:]
+        if is_channels_last(x):  # so that the gradient is, too
+            colours = torch.bmm(pixel_matrix(x), weight.transpose(1, 2))
+            x = colours.view(len(x), *size, 3).permute(0, 3, 1, 2)
+        else:
+            x = torch.bmm(weight, x.flatten(2)).view(len(x), 3, *size)
         return bias_act(x, self.bias.to(x.dtype), act="linear", clamp=self.clamp)
 
 

@@ -18,6 +18,7 @@ from engine.errors import SettingsError
 from engine.generator import Synthesis
 from engine.identity import identity_similarity
 from engine.perceptual import PerceptualDistance
+from engine.pixel_plan import PixelPlan
 from engine.segmentation import SegmentationBranch
 
 
@@ -203,6 +204,7 @@ class Objective:
         self.keep = (~roi).to(images.dtype)
         self.kept01 = (images + 1) / 2 * self.keep
         self.roi_pixels = roi[:, 0].nonzero()  # [P, 3]: sample, y, x
+        self.roi_plan: PixelPlan | None = None
         self.roi_labels = self.roi_pixels.new_zeros(0)
         if target_mask is not None:
             self.roi_labels = target_mask[roi[:, 0]].long()
@@ -224,6 +226,7 @@ class Objective:
         position, pixel = chosen.nonzero().unbind(dim=1)
         selected.roi_pixels = self.roi_pixels[pixel].clone()
         selected.roi_pixels[:, 0] = position
+        selected.roi_plan = None
         selected.roi_labels = self.roi_labels[pixel] if len(self.roi_labels) else self.roi_labels
         selected.target_features = [feature[index] for feature in self.target_features]
         embeddings = self.target_embeddings
@@ -238,13 +241,15 @@ class Objective:
         images, features = networks.synthesis.with_features(ws)
         images01 = (images + 1) / 2
         zero = images.new_zeros(len(images))
-        mse = masked_mse(images01, self.kept01, self.keep, divisor=weights.mse_divisor)
         perceptual = cross_entropy = identity = encoder = zero
-        if weights.perceptual_weight and networks.perceptual is not None:
-            kept = networks.perceptual.features(images01 * self.keep)
-            perceptual = networks.perceptual.distance(kept, self.target_features)
+        # a gradient goes the other way: the trunk's maps are gone before those of the segmentation
+        # are made
         if weights.cross_entropy_weight and len(self.roi_pixels):
             cross_entropy = self._cross_entropy(features)
+        mse = masked_mse(images01, self.kept01, self.keep, divisor=weights.mse_divisor)
+        if weights.perceptual_weight and networks.perceptual is not None:
+            kept = images01 * self.keep
+            perceptual = networks.perceptual.distance_to(kept, self.target_features)
         if self.target_embeddings is not None and networks.identity is not None:
             identity = 1 - identity_similarity(networks.identity(images), self.target_embeddings)
         if weights.encoder_weight and networks.encoder is not None:
@@ -262,7 +267,9 @@ class Objective:
     def _cross_entropy(self, features: Sequence[Tensor]) -> Tensor:
         """Cross-entropy [N] of the ROI's pixels, the only ones that are segmented."""
         assert self.networks.segmentation is not None
-        logits = self.networks.segmentation.logits_at(features, self.roi_pixels)
+        if self.roi_plan is None:
+            self.roi_plan = self.networks.segmentation.plan_pixels(features, self.roi_pixels)
+        logits = self.networks.segmentation.logits_at(features, self.roi_plan)
         return roi_cross_entropy(logits, self.roi_labels, self.roi_pixels[:, 0], len(self.keep))
 
 

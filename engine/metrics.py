@@ -202,6 +202,38 @@ def label_ious(mask: Tensor, target: Tensor, *, num_labels: int) -> Tensor:
     return (shared.double() / either).float()
 
 
+def image_label_ious(mask: Tensor, target: Tensor, *, num_labels: int) -> Tensor:
+    """Intersection over union of each label in each image.
+
+    Args:
+        mask: Labels that were found, integers [N, H, W].
+        target: Labels that are right, integers [N, H, W].
+        num_labels: Labels of the scheme.
+
+    Returns:
+        [N, K] in [0, 1]; NaN for a label that occurs in neither mask of the image.
+
+    Raises:
+        ShapeError: The masks differ in shape or hold labels outside the scheme.
+
+    Example:
+        >>> mask = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 0, 0]]])
+        >>> target = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 0]]])
+        >>> image_label_ious(mask, target, num_labels=2)[:, 0]
+        tensor([0.5000, 1.0000])
+    """
+    size = _check_masks(mask, target)
+    for name, labels in (("mask", mask), ("target", target)):
+        check_mask(labels, size=size, num_labels=num_labels, name=name)
+    found, wanted = mask.flatten(1), target.flatten(1)
+    columns = []
+    for label in range(num_labels):  # one at a time: of many parts, all would be too much memory
+        is_found, is_wanted = found == label, wanted == label
+        shared = (is_found & is_wanted).sum(dim=1).double()
+        columns.append(shared / (is_found | is_wanted).sum(dim=1))
+    return torch.stack(columns, dim=1).float()
+
+
 def mean_iou(mask: Tensor, target: Tensor, *, num_labels: int) -> float:
     """Mean of `label_ious` over the labels that occur, in [0, 1].
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from engine.config import PerceptualConfig
 from engine.errors import SettingsError, ShapeError, WeightsUnavailableError
+from engine.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
 from engine.shapes import check_images
 
 PublishedTrunk = Literal["vgg", "alex", "squeeze"]
@@ -30,7 +31,6 @@ _PUBLISHED: Mapping[str, str] = {
 # Of the pictures that the published trunks were trained on, in [-1, 1].
 _CHANNEL_MEANS = (-0.030, -0.088, -0.188)
 _CHANNEL_DEVIATIONS = (0.458, 0.448, 0.450)
-_SMALLEST_LENGTH = 1e-10
 
 
 class Scaling(nn.Module):
@@ -103,16 +103,42 @@ class PerceptualDistance(nn.Module):
         Raises:
             ShapeError: The features belong to other sizes or another trunk.
         """
+        self._check_shapes(features_a, features_b)
+        total = features_a[0].new_zeros(len(features_a[0]))  # [N]
+        for head, a, b in zip(self.heads, features_a, features_b, strict=True):
+            total = total + head((a - b) ** 2).mean([2, 3])[:, 0]
+        return total
+
+    def distance_to(self, images: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Distance of images to what `features` gave of others; a gradient takes less memory.
+
+        Args:
+            images: [N, 3, H, W] in [0, 1].
+            features: Of the targets; they are not derived.
+
+        Returns:
+            [N], as `distance(self.features(images), features)`; first derivatives only.
+
+        Raises:
+            ShapeError: The features belong to other sizes or another trunk.
+        """
+        if any(parameter.requires_grad for parameter in self.parameters()) or self.training:
+            return self.distance(self.features(images), features)
+        check_images(images)
+        activations = self.trunk(self.scaling(2 * images - 1))
+        self._check_shapes(activations, features)
+        total = images.new_zeros(len(images))  # [N]
+        for head, activation, target in zip(self.heads, activations, features, strict=True):
+            total = total + layer_distance(activation, target, _head_weight(head))
+        return total
+
+    def _check_shapes(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> None:
         shapes = [list(feature.shape) for feature in features_a]
         if len(shapes) != len(self.heads) or shapes != [list(f.shape) for f in features_b]:
             raise ShapeError(
                 f"features_a, features_b: expected {len(self.heads)} pairs of equal shapes, "
                 f"got {shapes} and {[list(f.shape) for f in features_b]}"
             )
-        total = features_a[0].new_zeros(len(features_a[0]))  # [N]
-        for head, a, b in zip(self.heads, features_a, features_b, strict=True):
-            total = total + head((a - b) ** 2).mean([2, 3])[:, 0]
-        return total
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance between two batches of images in [0, 1], [N]."""
@@ -121,8 +147,13 @@ class PerceptualDistance(nn.Module):
 
 def _unit_length(activation: Tensor) -> Tensor:
     """Scales [N, C, h, w] to unit length over the channels."""
-    length = activation.square().sum(dim=1, keepdim=True).sqrt()
-    return activation / (length + _SMALLEST_LENGTH)
+    return activation / (length(activation) + SMALLEST_LENGTH)
+
+
+def _head_weight(head: nn.Module) -> Tensor:
+    """The weights of a head's channels, [C]."""
+    (layer,) = (module for module in head.modules() if isinstance(module, nn.Conv2d))
+    return layer.weight[0, :, 0, 0]
 
 
 # ----------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cuda_ext.bilinear import AxisTaps, axis_taps
+from cuda_ext.bilinear import axis_taps
 from engine.errors import ShapeError
 
-# Columns of the target that one product widens maps to: a wider block multiplies more zeros, a
-# narrower one is a less efficient product.
-BLOCK_WIDTH = 64
+# Columns of a block, see `block_width`.
+MIN_BLOCK_WIDTH = 16
+MAX_BLOCK_WIDTH = 64
 
 
 def check_pixels(pixels: Tensor, *, extent: tuple[int, int, int]) -> None:
@@ -38,8 +38,9 @@ def check_pixels(pixels: Tensor, *, extent: tuple[int, int, int]) -> None:
 class BandSum:
     """Sums maps of several native sizes, up-sampled to one target size, band by band.
 
-    A band is first interpolated down the columns, at the native widths, where it is narrow. Then
-    one product of matrices widens the maps of all sizes at once and sums them; it is cut into
+    A pixel's channels lie side by side, so that both directions are products of matrices without
+    any gathering: a band is first interpolated down the columns, at the native widths, where it is
+    narrow; then one product widens the maps of all sizes at once and sums them. It is cut into
     blocks of columns, because a block is made from few columns of the sources.
 
     Args:
@@ -52,38 +53,55 @@ class BandSum:
         self, sources: Sequence[tuple[int, int]], target: tuple[int, int], *, like: Tensor
     ) -> None:
         self.sources = list(sources)
-        rows, columns = (torch.arange(length, device=like.device) for length in target)
-        self._down = [
-            axis_taps(rows, source=height, target=target[0], dtype=like.dtype)
-            for height, _ in sources
-        ]
-        whole = [_interpolation_matrix(columns, width, like=like) for _, width in sources]
+        self.target = target
+        self._down = [_interpolation_matrix(height, target[0], like=like) for height, _ in sources]
+        across = [_interpolation_matrix(width, target[1], like=like) for _, width in sources]
+        width = block_width(target[1])
         self._blocks = [
-            _block(whole, start, min(start + BLOCK_WIDTH, target[1]), target[1])
-            for start in range(0, target[1], BLOCK_WIDTH)
+            _block(across, start, min(start + width, target[1]), target[1])
+            for start in range(0, target[1], width)
         ]
 
     def add_(self, total: Tensor, maps: Sequence[Tensor], rows: slice) -> None:
         """Add rows of the up-sampled maps, in place.
 
         Args:
-            total: [N, C, rows, W], contiguous.
-            maps: [N or 1, C, h, w] of each size.
+            total: [N, rows, W, C], contiguous.
+            maps: [N or 1, h, w, C] of each size, contiguous.
             rows: Of the target, with a start and a stop.
         """
         if not maps:
             return
-        count, channels, height, width = total.shape
-        bands = [
-            _interpolate_down(one, taps, rows).expand(count, -1, -1, -1)
-            for one, taps in zip(maps, self._down, strict=True)
-        ]
-        lines = total.view(count, channels * height, width)
+        lines = total.flatten(0, 1)
         for block in self._blocks:
-            parts = [band[..., part] for band, part in zip(bands, block.parts, strict=True)]
-            stacked = torch.cat(parts, dim=3).flatten(1, 2)
-            matrix = block.matrix.expand(count, -1, -1)
-            lines[..., block.columns].baddbmm_(stacked, matrix)
+            narrow = self._narrow(maps, block, rows).expand(len(total), -1, -1)
+            stacked = narrow.reshape(len(lines), block.matrix.shape[1], total.shape[3])
+            matrix = block.matrix.expand(len(lines), -1, -1)
+            lines[:, block.columns].baddbmm_(matrix, stacked)
+
+    def _narrow(self, maps: Sequence[Tensor], block: "_Block", rows: slice) -> Tensor:
+        """What a block of a band is made from, [N or 1, rows, columns of all sources * C]."""
+        count = max(len(one) for one in maps)
+        products = []
+        for one, down, part in zip(maps, self._down, block.parts, strict=True):
+            span = _source_range(rows.start, rows.stop, source=one.shape[1], target=self.target[0])
+            matrix = down[rows, span].expand(count, -1, -1)
+            products.append((matrix, one[:, span, part].flatten(2).expand(count, -1, -1)))
+        if torch.is_grad_enabled():
+            return torch.cat([torch.bmm(*product) for product in products], dim=2)
+        widths = [native.shape[2] for _, native in products]
+        narrow = maps[0].new_empty(count, rows.stop - rows.start, sum(widths))
+        for product, place in zip(products, torch.split(narrow, widths, dim=2), strict=True):
+            torch.bmm(*product, out=place)
+        return narrow
+
+
+def block_width(width: int) -> int:
+    """Columns of a target that one product widens maps to.
+
+    A wider block multiplies more zeros, a narrower one is a less efficient product.
+    """
+    return min(max(width // 4, MIN_BLOCK_WIDTH), MAX_BLOCK_WIDTH)
 
 
 class _Block(NamedTuple):
@@ -91,13 +109,14 @@ class _Block(NamedTuple):
 
     columns: slice
     parts: list[slice]  # the columns of each source that it is made from
-    matrix: Tensor  # [sum of their lengths, columns]
+    matrix: Tensor  # [columns, sum of their lengths]
 
 
-def _block(whole: Sequence[Tensor], start: int, stop: int, width: int) -> _Block:
-    parts = [_source_range(start, stop, source=len(one), target=width) for one in whole]
-    rows = [one[part, start:stop] for one, part in zip(whole, parts, strict=True)]
-    return _Block(slice(start, stop), parts, torch.cat(rows) if rows else torch.empty(0))
+def _block(across: Sequence[Tensor], start: int, stop: int, width: int) -> _Block:
+    parts = [_source_range(start, stop, source=one.shape[1], target=width) for one in across]
+    columns = [one[start:stop, part] for one, part in zip(across, parts, strict=True)]
+    matrix = torch.cat(columns, dim=1) if columns else torch.empty(0)
+    return _Block(slice(start, stop), parts, matrix)
 
 
 def _source_range(start: int, stop: int, *, source: int, target: int) -> slice:
@@ -108,17 +127,11 @@ def _source_range(start: int, stop: int, *, source: int, target: int) -> slice:
     return slice(low, high + 1)
 
 
-def _interpolate_down(maps: Tensor, taps: AxisTaps, rows: slice) -> Tensor:
-    """Rows of maps [N, C, h, w], interpolated between theirs: [N, C, rows, w]."""
-    low, high = taps.low[rows], taps.high[rows]
-    weight = taps.weight[rows, None]
-    return torch.lerp(maps.index_select(2, low), maps.index_select(2, high), weight)
-
-
-def _interpolation_matrix(columns: Tensor, source: int, *, like: Tensor) -> Tensor:
-    """The matrix that up-samples rows of `source` pixels to all columns: [source, W]."""
-    taps = axis_taps(columns, source=source, target=len(columns), dtype=like.dtype)
-    matrix = like.new_zeros(source, len(columns))
-    matrix[taps.low, columns] = 1 - taps.weight
-    matrix[taps.high, columns] += taps.weight
+def _interpolation_matrix(source: int, target: int, *, like: Tensor) -> Tensor:
+    """The matrix that up-samples lines of `source` pixels to `target`: [target, source]."""
+    positions = torch.arange(target, device=like.device)
+    taps = axis_taps(positions, source=source, target=target, dtype=like.dtype)
+    matrix = like.new_zeros(target, source)
+    matrix[positions, taps.low] = 1 - taps.weight
+    matrix[positions, taps.high] += taps.weight
     return matrix

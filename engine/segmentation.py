@@ -21,20 +21,28 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cuda_ext.bilinear import gather_bilinear, pixel_rows
+from cuda_ext.dispatch import takes_kernel
 from cuda_ext.segment_gather import PixelLayers, segment_gather
 from engine.config import SegmentationConfig
-from engine.errors import SettingsError, ShapeError
+from engine.errors import ShapeError
 from engine.feature_groups import FeatureGroup, check_features, group_features
 from engine.folding import FoldedLayers, fold_constant, fold_members
+from engine.pixel_logits import PixelClassifiers, pixel_logits
+from engine.pixel_plan import PixelPlan, plan_pixels
 from engine.resampling import BandSum, check_pixels
+from engine.scratch import Scratch
+from engine.uncertainty import divergence, entropy_sums
 
 # Size of the first hidden maps of a piece of the work: a band of rows of some members. On a CPU a
 # piece should stay near the caches, elsewhere it should be worth a launch.
 CPU_PIECE_BYTES = 4 * 2**20
 PIECE_BYTES = 256 * 2**20
 
-# Size of the first hidden layer of pixels of a list that are gathered at once. The gradient of each
-# part is as large as the maps that it was gathered from: a part should not be much smaller.
+# Size of what layer 1 makes of an image's coarse maps: beyond it, some members come after others.
+COARSE_BYTES = 64 * 2**20
+
+# Size of the first hidden layer of one member, of pixels of a list that are computed at once. Parts
+# share native pixels at their edges: they should not be small.
 PART_BYTES = 64 * 2**20
 
 # A gradient needs the hidden maps again: up to this size they are kept, beyond it they are computed
@@ -123,21 +131,16 @@ class SegmentationBranch(nn.Module):
         """Jensen-Shannon divergence of the members, in nats, [N, H, W]; see `forward`."""
 
         def sums(hidden2: Tensor, members: slice) -> Tensor:
-            return _entropy_sums(self._each_logits(hidden2, members).transpose(0, 1))
+            return entropy_sums(self._each_logits(hidden2, members).transpose(0, 1))
 
-        return _divergence(self._map_members(features, sums, _total), self.config.members)
+        return divergence(self._map_members(features, sums, _total), self.config.members)
 
-    def logits_at(self, features: Sequence[Tensor], pixels: Tensor) -> Tensor:
-        """Logits of a list of pixels, without any tensor of the full size.
-
-        Equal to `forward(features)[n, :, y, x]`. The cost follows the number of pixels.
+    def plan_pixels(self, features: Sequence[Tensor], pixels: Tensor) -> PixelPlan:
+        """What `logits_at` finds out about a list of pixels; for many steps on the same one.
 
         Args:
-            features: Feature maps [N, C_i, h_i, w_i], coarse to fine.
+            features: As in `logits_at`; only sizes, dtype and device count.
             pixels: Integers (n, y, x), [P, 3].
-
-        Returns:
-            Logits [P, K].
 
         Raises:
             ShapeError: The features do not fit the branch, or a pixel lies outside.
@@ -145,7 +148,59 @@ class SegmentationBranch(nn.Module):
         groups = self._groups(features)
         size = groups[-1].size
         check_pixels(pixels, extent=(features[0].shape[0], *size))
-        pixels = pixels.long()
+        return plan_pixels(
+            pixels.long(),
+            [group.size for group in groups],
+            num_images=groups[0].num_images,
+            dtype=features[-1].dtype,
+            part_size=self._pixels_per_part(),
+        )
+
+    def logits_at(self, features: Sequence[Tensor], pixels: Tensor | PixelPlan) -> Tensor:
+        """Logits of a list of pixels, without any tensor of the full size.
+
+        Equal to `forward(features)[n, :, y, x]`. The cost follows the number of pixels. On a CPU
+        neighbours in the list should be neighbours in the image, as `nonzero` of a mask lists them.
+
+        Args:
+            features: Feature maps [N, C_i, h_i, w_i], coarse to fine.
+            pixels: Integers (n, y, x), [P, 3], or the plan of them.
+
+        Returns:
+            Logits [P, K]. They have a first derivative with respect to the features.
+
+        Raises:
+            ShapeError: The features do not fit the branch or the plan, or a pixel lies outside.
+        """
+        groups = self._groups(features)
+        plan = pixels if isinstance(pixels, PixelPlan) else self.plan_pixels(features, pixels)
+        sizes = [group.size for group in groups]
+        if (plan.sizes, plan.num_images) != (sizes, groups[0].num_images):
+            raise ShapeError(
+                f"pixels: expected a plan for {groups[0].num_images} images with maps of {sizes}, "
+                f"got one for {plan.num_images} with {plan.sizes}"
+            )
+        if takes_kernel("segment_gather", features[-1]):
+            return self._logits_by_kernel(groups, plan.pixels)
+        count = len(plan.pixels)
+        hidden = self.weight1.shape[0] + self.weight2[:, :, 0].numel()
+        logits = pixel_logits(
+            groups,
+            plan,
+            self._classifiers(),
+            members=self._members_per_piece(min(count, self._pixels_per_part())),
+            is_kept=count * hidden <= KEPT_BYTES,
+        )
+        return logits + self.merged_bias[:, 0]
+
+    def _classifiers(self) -> PixelClassifiers:
+        members, width = self.config.members, self.config.hidden[1]
+        weight3 = self.merged_weight.view(-1, members, width).transpose(0, 1)
+        return PixelClassifiers(self.weight1, self.base, self.weight2, self.bias2, weight3)
+
+    def _logits_by_kernel(self, groups: Sequence[FeatureGroup], pixels: Tensor) -> Tensor:
+        """The same by `cuda_ext.segment_gather`, from whole maps."""
+        size = groups[-1].size
         # A map with fewer pixels than are asked for is projected, of others the pixels are.
         coarse = [g for g in groups if g.coarsest or _num_pixels(g) <= len(pixels)]
         fine = groups[len(coarse) :]
@@ -158,16 +213,9 @@ class SegmentationBranch(nn.Module):
             if fine_rows is not None:
                 weight = self.weight1[self._hidden1_channels(members), fine[0].columns.start :]
                 addend = fine_rows @ weight.t()
-            layers = self._pixel_layers(members)
-            step = self._pixels_per_part(members)
-            parts = [
-                segment_gather(
-                    maps, pixels[part], layers, size=size,
-                    addend=None if addend is None else addend[part],
-                )
-                for part in _slices(len(pixels), step)
-            ]  # fmt: skip
-            return torch.cat(parts)
+            return segment_gather(
+                maps, pixels, self._pixel_layers(members), size=size, addend=addend
+            )
 
         members = self._members_per_piece(len(pixels))
         run = self._runner(piece, num_pixels=len(pixels))
@@ -176,36 +224,51 @@ class SegmentationBranch(nn.Module):
 
     # The two hidden layers, of the members of a slice.
 
-    def _project(self, group: FeatureGroup, members: slice, rows: slice = slice(None)) -> Tensor:
-        """Layer 1 on rows of the native maps of one size: [N or 1, E*H1, rows, w]."""
+    def _project(
+        self,
+        group: FeatureGroup,
+        members: slice,
+        rows: slice = slice(None),
+        *,
+        scratch: Scratch | None = None,
+    ) -> Tensor:
+        """Layer 1 on rows of the native maps of one size: [N or 1, rows, w, E*H1]."""
         channels = self._hidden1_channels(members)
         base = self.base[channels, rows if self.base.shape[1] > 1 else slice(None)]
+        base = base.permute(1, 2, 0)
         if not group.maps:
-            return base[None]
+            return base.contiguous()[None]
         first = group.columns.start
         total: Tensor | None = None
         for maps in group.maps:
             columns = slice(first, first + maps.shape[1])
             first = columns.stop
-            weight = self.weight1[channels, columns].expand(len(maps), -1, -1)
-            native = maps[:, :, rows].flatten(2)
-            total = torch.bmm(weight, native) if total is None else total.baddbmm_(weight, native)
+            weight = self.weight1[channels, columns].t().expand(len(maps), -1, -1)
+            native = maps[:, :, rows].flatten(2).transpose(1, 2)
+            if total is not None:
+                total = total.baddbmm_(native, weight)
+            elif scratch is not None:
+                shape = (*native.shape[:2], weight.shape[2])
+                total = torch.bmm(native, weight, out=scratch.take(group.size, shape))
+            else:
+                total = torch.bmm(native, weight)
         assert total is not None
-        projected = total.view(*total.shape[:2], -1, group.size[1])
+        projected = total.view(len(total), -1, group.size[1], total.shape[2])
         return projected.add_(base) if group.coarsest else projected
 
     def _project_for_pixels(self, group: FeatureGroup, members: slice) -> Tensor:
         """Layer 1 on native maps, [N, E*H1, h, w]; a pixel's channels lie side by side."""
         projected = self._project(group, members).expand(group.num_images, -1, -1, -1)
-        return projected.contiguous(memory_format=torch.channels_last)
+        return projected.contiguous().permute(0, 3, 1, 2)
 
     def _hidden2(self, hidden1: Tensor, members: slice) -> Tensor:
-        """Layer 2 of each member: [N, E*H1, rows, W] -> [N, E, H2, rows, W]."""
-        count, _, height, width = hidden1.shape
-        weight = self.weight2[members]
-        x = hidden1.relu_().reshape(count, len(weight), weight.shape[2], height * width)
-        x = (weight @ x).add_(self.bias2[members]).relu_()
-        return x.view(count, len(weight), weight.shape[1], height, width)
+        """Layer 2 of each member: [N, rows, W, E*H1] -> [N, E, H2, rows, W]."""
+        count, height, width, _ = hidden1.shape
+        weight, bias = self.weight2[members], self.bias2[members]
+        x = hidden1.relu_().view(count, height * width, len(weight), -1).permute(0, 2, 3, 1)
+        found = [torch.bmm(weight, one) for one in x]
+        hidden2 = found[0][None] if count == 1 else torch.stack(found)
+        return hidden2.add_(bias).relu_().view(count, *weight.shape[:2], height, width)
 
     def _hidden1_channels(self, members: slice) -> slice:
         width = self.config.hidden[0]
@@ -247,15 +310,17 @@ class SegmentationBranch(nn.Module):
         height, width = groups[-1].size
         bands = BandSum([group.size for group in groups[:-1]], groups[-1].size, like=features[-1])
         pixels = height * width
-        members = self._members_per_piece(pixels)
+        members = self._members_together(groups[:-1])
         rows = max(self._pixels_per_piece(members) // width, 1)
         images = max(self._pixels_per_piece(self.config.members) // pixels, 1)
 
+        scratch = None if torch.is_grad_enabled() else Scratch(like=features[-1])
+
         def piece(parts: Sequence[FeatureGroup], members: slice) -> Tensor:
-            coarse = [self._project(group, members) for group in parts[:-1]]
+            coarse = [self._project(group, members, scratch=scratch) for group in parts[:-1]]
             found = []
             for band in _slices(height, rows):
-                hidden1 = self._project(parts[-1], members, band)
+                hidden1 = self._project(parts[-1], members, band, scratch=scratch)
                 bands.add_(hidden1, coarse, band)
                 found.append(head(self._hidden2(hidden1, members), members))
             return torch.cat(found, dim=-2)
@@ -269,6 +334,12 @@ class SegmentationBranch(nn.Module):
             )
         return torch.cat(batches)
 
+    def _members_together(self, coarse: Sequence[FeatureGroup]) -> int:
+        """Members whose projected coarse maps of one image are kept, one at least."""
+        pixels = sum(height * width for height, width in (group.size for group in coarse))
+        each = pixels * self.config.hidden[0] * self.weight1.element_size()
+        return min(max(COARSE_BYTES // max(each, 1), 1), self.config.members)
+
     def _members_per_piece(self, num_pixels: int) -> int:
         """Members whose first hidden layer of some pixels fits a piece, one at least."""
         fitting = self._pixels_per_piece(1) // max(num_pixels, 1)
@@ -280,10 +351,9 @@ class SegmentationBranch(nn.Module):
         width = members * self.config.hidden[0]
         return max(1, budget // (width * self.weight1.element_size()))
 
-    def _pixels_per_part(self, members: slice) -> int:
-        """Pixels that are gathered at once."""
-        width = len(range(self.config.members)[members]) * self.config.hidden[0]
-        return max(1, PART_BYTES // (width * self.weight1.element_size()))
+    def _pixels_per_part(self) -> int:
+        """Pixels of a list that are computed at once, of one member at least."""
+        return max(1, PART_BYTES // (self.config.hidden[0] * self.weight1.element_size()))
 
     def _runner(self, piece: Callable[..., Tensor], *, num_pixels: int) -> Callable[..., Tensor]:
         """`piece`, made to compute its hidden maps again where keeping them takes too much."""
@@ -310,50 +380,6 @@ class SegmentationBranch(nn.Module):
             )
 
 
-def jensen_shannon(member_logits: Tensor) -> Tensor:
-    """Disagreement of the members: H(mean of softmax) - mean of H(softmax).
-
-    Args:
-        member_logits: [E, N, K, H, W].
-
-    Returns:
-        [N, H, W] in nats, from 0 (all members agree) to the logarithm of min(E, K).
-
-    Raises:
-        ShapeError: The tensor does not have five dimensions.
-
-    Example:
-        >>> agreeing = torch.randn(1, 2, 5, 4, 4).expand(3, -1, -1, -1, -1)
-        >>> float(jensen_shannon(agreeing).max()) < 1e-5
-        True
-    """
-    if member_logits.ndim != 5:
-        raise ShapeError(
-            f"member_logits: expected [E, N, K, H, W], got {list(member_logits.shape)}"
-        )
-    return _divergence(_entropy_sums(member_logits), len(member_logits))
-
-
-def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
-    """Score of each image: the mean of its most uncertain pixels.
-
-    Args:
-        uncertainty: [N, H, W], for example from `SegmentationBranch.uncertainty`.
-        fraction: Share of the pixels that count, in (0, 1].
-
-    Returns:
-        [N].
-
-    Raises:
-        SettingsError: `fraction` is out of range.
-    """
-    if not 0 < fraction <= 1:
-        raise SettingsError(f"fraction: expected a number in (0, 1], got {fraction}")
-    flat = uncertainty.flatten(1)
-    count = max(1, round(fraction * flat.shape[1]))
-    return flat.topk(count, dim=1).values.mean(dim=1)
-
-
 # ---------------------------------------------------------------------------------------------
 # Pieces of the work.
 
@@ -378,18 +404,3 @@ def _slices(count: int, step: int) -> Iterator[slice]:
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, parts)
-
-
-def _entropy_sums(member_logits: Tensor) -> Tensor:
-    """Of members [E, N, K, H, W]: probabilities and entropy summed over them, [N, K+1, H, W]."""
-    log_probabilities = member_logits.log_softmax(dim=2)
-    probabilities = log_probabilities.exp()
-    entropy = -(probabilities * log_probabilities).sum(dim=(0, 2))
-    return torch.cat([probabilities.sum(dim=0), entropy[:, None]], dim=1)
-
-
-def _divergence(sums: Tensor, members: int) -> Tensor:
-    """Jensen-Shannon divergence [N, H, W] from what `_entropy_sums` gives of all members."""
-    mean, own = sums[:, :-1] / members, sums[:, -1] / members
-    joint = -torch.xlogy(mean, mean).sum(dim=1)
-    return (joint - own).clamp(min=0)

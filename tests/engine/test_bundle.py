@@ -90,6 +90,20 @@ def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
     assert loaded.segmentation is None
 
 
+def test_networks_on_a_cpu_make_the_same_of_maps_in_their_faster_layout(small: Path) -> None:
+    loaded = load_bundle(small)
+    ws, images = torch.randn(2, 6, 8), torch.rand(2, 3, 16, 16) * 2 - 1
+    networks = (loaded.generator.synthesis, loaded.encoder, loaded.classifier, loaded.identity)
+
+    for network, values in zip(networks, (ws, images, images, images), strict=True):
+        assert network is not None
+        found = network(values)
+        weights = [one for one in network.parameters() if one.ndim == 4 and one.shape[2] > 1]
+        assert weights
+        assert all(one.is_contiguous(memory_format=torch.channels_last) for one in weights)
+        torch.testing.assert_close(found, network.to(memory_format=torch.contiguous_format)(values))
+
+
 def test_the_description_says_what_the_class_is(small: Path) -> None:
     bundle = read_bundle(small)
     values = json.loads((small / "bundle.json").read_text())

@@ -100,6 +100,25 @@ def test_fid_and_kid_of_known_gaussians_are_those_of_theory() -> None:
     assert abs(kernel_distance(*small)) < 0.02
 
 
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # theirs
+def test_fid_and_kid_are_those_of_torch_fidelity() -> None:
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    mix = drawn(5, seed=9)
+    x, y = drawn(300, seed=0) @ mix, drawn(300, seed=1, shift=0.3) @ mix
+
+    statistics = [fid_features_to_statistics(one) for one in (x, y)]
+    fid = fid_statistics_to_metric(*statistics, verbose=False)
+    # one subset that is the whole set
+    kid = kid_features_to_metric(
+        x, y, kid_subsets=1, kid_subset_size=300, verbose=False, rng_seed=0
+    )
+
+    assert frechet_distance(x, y) == pytest.approx(fid["frechet_inception_distance"], rel=1e-4)
+    assert kernel_distance(x, y) == pytest.approx(kid[KEY_METRIC_KID_MEAN], rel=1e-4)
+
+
 def test_kid_of_sets_of_different_sizes_takes_all_of_both() -> None:
     x, y = drawn(12, seed=0), drawn(31, seed=1, shift=0.3)
 

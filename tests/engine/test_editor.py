@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import engine.generator
 from engine.editing import EditSettings
 from engine.editor import Editor
 from engine.errors import BundleError, CompatibilityError, SettingsError, ShapeError
@@ -37,6 +38,33 @@ def test_images_come_with_masks_and_with_uncertainty_on_request(editor: Editor) 
     assert torch.equal(plain.mask, full.mask)
     assert full.uncertainty is not None
     assert (full.uncertainty >= 0).all()
+
+
+@pytest.mark.parametrize("together", [2, 5])
+def test_images_are_synthesised_some_at_a_time(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    ws = editor.sample(5, seed=int(torch.randint(1000, ())))
+    images, features = editor.generator.synthesis.with_features(ws)
+    assert editor.segmentation is not None
+    whole = editor.embed(images.clamp(-1, 1), EmbedSettings(num_steps=0))
+    largest = max(maps[0].numel() * maps.element_size() for maps in features)
+    monkeypatch.setattr(engine.generator, "CPU_MAP_BYTES", together * largest)
+    counts = []
+    synthesis = editor.generator.synthesis
+
+    with synthesis.register_forward_pre_hook(lambda _, args: counts.append(len(args[0]))):
+        assert torch.allclose(editor.synthesize(ws), images, atol=1e-5)
+        parts = editor.embed(images.clamp(-1, 1), EmbedSettings(num_steps=0))
+    made = editor.synthesize_with_mask(ws, with_uncertainty=True)
+
+    assert max(counts) <= together
+    assert sum(counts) == 2 * len(ws)
+    torch.testing.assert_close(parts.psnr, whole.psnr)
+    torch.testing.assert_close(parts.perceptual, whole.perceptual, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(made.images, images)
+    assert torch.equal(made.mask, editor.segmentation(features).argmax(dim=1))
+    torch.testing.assert_close(made.uncertainty, editor.segmentation.uncertainty(features))
 
 
 def test_embedding_names_what_it_was_measured_with(editor: Editor) -> None:

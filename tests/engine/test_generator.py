@@ -97,7 +97,8 @@ def test_unfused_convolution_equals_the_fused_one() -> None:
     weight = weight * (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).rsqrt()
     fused = torch.nn.functional.conv2d(x, weight, padding=1)
     modulated = torch.nn.functional.conv2d(x * styles[:, :, None, None], layer.weight, padding=1)
-    unfused = modulated * demodulation(layer.weight, styles)[:, :, None, None]
+    squared = layer.weight.square().sum(dim=(2, 3))
+    unfused = modulated * demodulation(squared, styles)[:, :, None, None]
 
     torch.testing.assert_close(unfused, fused, atol=4e-5, rtol=1e-5)
 

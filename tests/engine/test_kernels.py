@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cuda_ext import bias_act, segment_gather, upfirdn2d
 from cuda_ext.dispatch import chosen_kernels, kernels_are_available
+from engine import layers, segmentation
 from engine.config import GeneratorConfig, SegmentationConfig
 from engine.folding import FoldedLayers
 from engine.generator import Generator
@@ -39,8 +40,8 @@ def _check(device: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     channels = sum(generator.feature_channels)
     shapes = ((48, channels), (48, 1, 1), (3, 8, 16), (3, 8, 1), (3, 5, 8), (3, 5, 1))
-    layers = FoldedLayers(*(draw(shape, 2 + i) / 4 for i, shape in enumerate(shapes)))
-    branch = SegmentationBranch(config, layers).double().to(device)
+    folded = FoldedLayers(*(draw(shape, 2 + i) / 4 for i, shape in enumerate(shapes)))
+    branch = SegmentationBranch(config, folded).double().to(device)
     generator = generator.double().to(device).requires_grad_(False)
     ws = draw((2, generator.num_ws, generator.config.w_dim), 1).double().to(device)
     axes = [torch.arange(count) % size for size in (2, 63, 61)]
@@ -71,7 +72,7 @@ def test_arithmetic_of_the_kernels_changes_nothing_but_the_last_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the rule of dispatch without "on a CUDA device": here the operators take CPU tensors
-    for module in (bias_act, upfirdn2d, segment_gather):
+    for module in (bias_act, upfirdn2d, segment_gather, layers, segmentation):
         monkeypatch.setattr(module, "takes_kernel", lambda name, x: name in chosen_kernels())
 
     with emulated_operators(tmp_path) as emulation:

@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.config import PerceptualConfig
 from engine.errors import SettingsError, ShapeError
 from engine.metrics import (
+    image_label_ious,
     label_ious,
     label_table,
     leakage,
@@ -111,6 +112,19 @@ def test_ious_equal_the_reference() -> None:
     assert mean_iou(mask, target, num_labels=4) == pytest.approx(
         np.mean(_reference_ious(mask, target, 4))
     )
+
+
+def test_ious_of_each_image_are_those_of_the_image_alone() -> None:
+    mask, target = random_mask(0), random_mask(1)
+    mask[0][mask[0] == 3] = 0
+    target[0][target[0] == 3] = 0
+
+    ious = image_label_ious(mask, target, num_labels=4)
+
+    assert math.isnan(ious[0, 3])
+    for image, row in enumerate(ious):
+        alone = label_ious(mask[image : image + 1], target[image : image + 1], num_labels=4)
+        torch.testing.assert_close(row, alone, equal_nan=True)
 
 
 def test_pixels_are_pooled_over_the_set() -> None:

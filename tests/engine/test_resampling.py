@@ -40,6 +40,7 @@ SOURCES = [
 @pytest.mark.parametrize("block_width", [1, 10, 128])
 @pytest.mark.parametrize("rows_per_band", [1, 4, 1000])
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("is_inference", [False, True])
 def test_bands_equal_the_sum_of_whole_maps(
     monkeypatch: pytest.MonkeyPatch,
     sources: list[tuple[int, int]],
@@ -47,19 +48,23 @@ def test_bands_equal_the_sum_of_whole_maps(
     block_width: int,
     rows_per_band: int,
     count: int,
+    is_inference: bool,
 ) -> None:
-    monkeypatch.setattr(engine.resampling, "BLOCK_WIDTH", block_width)
+    monkeypatch.setattr(engine.resampling, "MIN_BLOCK_WIDTH", block_width)
+    monkeypatch.setattr(engine.resampling, "MAX_BLOCK_WIDTH", block_width)
     maps = [random_maps(source)[:count] for source in sources]
     total = random_maps(target)
     expected = total + sum(upsample_whole(one, target) for one in maps)
     bands = BandSum(sources, target, like=total)
+    side_by_side = [one.permute(0, 2, 3, 1).contiguous() for one in maps]
 
     found = []
     for start in range(0, target[0], rows_per_band):
         rows = slice(start, min(start + rows_per_band, target[0]))
-        band = total[:, :, rows].contiguous()
-        bands.add_(band, maps, rows)
-        found.append(band)
+        band = total[:, :, rows].permute(0, 2, 3, 1).contiguous()
+        with torch.inference_mode(is_inference):
+            bands.add_(band, side_by_side, rows)
+        found.append(band.permute(0, 3, 1, 2))
 
     torch.testing.assert_close(torch.cat(found, dim=2), expected, atol=1e-12, rtol=0)
 

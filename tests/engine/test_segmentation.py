@@ -15,7 +15,8 @@ from torch import Tensor
 import engine.segmentation
 from engine.config import SegmentationConfig
 from engine.errors import BundleError, SettingsError, ShapeError
-from engine.segmentation import SegmentationBranch, image_uncertainty, jensen_shannon
+from engine.segmentation import SegmentationBranch
+from engine.uncertainty import image_uncertainty, jensen_shannon
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 REFERENCE_CONFIG = SegmentationConfig(
@@ -115,11 +116,14 @@ def random_features(
     seed: int = 1,
     dtype: torch.dtype = torch.float64,
 ) -> list[Tensor]:
+    """Maps of both layouts."""
     generator = torch.Generator().manual_seed(seed)
-    return [
+    features = [
         torch.randn(count, channels, *size, generator=generator, dtype=dtype)
         for channels, size in zip(config.feature_channels, sizes, strict=True)
     ]
+    features[1::2] = [one.contiguous(memory_format=torch.channels_last) for one in features[1::2]]
+    return features
 
 
 def all_pixels(count: int, size: tuple[int, int]) -> Tensor:
@@ -257,6 +261,32 @@ def test_few_pixels_and_many_pixels_agree(reference: Reference) -> None:
     few = torch.cat([branch.logits_at(features, part) for part in pixels[:60].split(20)])
 
     torch.testing.assert_close(few, branch.logits_at(features, pixels)[:60], atol=1e-5, rtol=0)
+
+
+def test_a_plan_serves_many_features_of_its_sizes_only() -> None:
+    branch = SegmentationBranch.from_members(random_state(SMALL_CONFIG), SMALL_CONFIG)
+    pixels = all_pixels(2, (16, 16))[::3]
+    plan = branch.plan_pixels(random_features(2), pixels)
+
+    for seed in (1, 2):
+        features = random_features(2, seed=seed)
+        found = branch.logits_at(features, plan)
+        torch.testing.assert_close(found, branch.logits_at(features, pixels), atol=0, rtol=0)
+    with pytest.raises(ShapeError, match="expected a plan for 3 images"):
+        branch.logits_at(random_features(3), plan)
+
+
+def test_only_the_pixels_of_the_roi_are_read() -> None:
+    branch = SegmentationBranch.from_members(random_state(SMALL_CONFIG), SMALL_CONFIG)
+    features = random_features(2)
+    pixels = torch.tensor([[1, y, x] for y in range(2, 5) for x in range(3, 6)])
+    expected = branch.logits_at(features, pixels)
+
+    for maps in features:
+        scale = 16 // maps.shape[2]
+        maps[0], maps[1, :, 4 // scale + 2 :] = torch.nan, torch.nan
+
+    torch.testing.assert_close(branch.logits_at(features, pixels), expected, atol=0, rtol=0)
 
 
 def test_float32_stays_within_a_rounding_of_float64() -> None:
