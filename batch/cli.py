@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from batch.cli_discover import discover
+from batch.cli_disentangle import disentangle
 from batch.cli_embed import embed
 from batch.cli_evaluate import evaluate
 from batch.cli_model import import_members, import_model
@@ -169,7 +171,9 @@ train.add_command(train_encoder)
 train.add_command(train_generator)
 train.add_command(train_segmentation)
 
-COMMANDS: list[click.Command] = [batch, learn, evaluate, train, embed, worker, demo, doctor]
+COMMANDS: list[click.Command] = [
+    batch, learn, discover, evaluate, disentangle, train, embed, worker, demo, doctor
+]  # fmt: skip
 ATTACHED: dict[str, list[click.Command]] = {
     "registry": [preview],
     "model": [import_model, import_members, sample_model, compare_models, verify_models],

@@ -34,7 +34,7 @@ from batch.cli_output import open_library, tell_opened
 @EXECUTION
 @click.pass_context
 def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
-    r"""Embed every image under IN ahead of time; the library keeps the embeddings.
+    """Embed every image under IN ahead of time; the library keeps the embeddings.
 
     A later `editvec batch run IN OUT` with the same --embed, --space, --fit and boxes finds them
     and embeds nothing. It is a run like those of `editvec batch`: the same command again continues
@@ -43,7 +43,7 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
     \b
     editvec embed photos --embed steps:200 --workers celery
     editvec batch run photos out --embed steps:200 --edit smile=1
-    """
+    """  # noqa: D301 (click reads the backspace)
     from batch.boxes import read_boxes
     from batch.settings import RunSettings
     from batch.work_planning import EmbedRequest, open_embed_run

@@ -27,6 +27,19 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("address", required=False, shell_complete=complete_address)
 @click.option("--probe", type=FOLDER, metavar="DIR", help="Edit the images of a folder.")
 @click.option(
+    "--masks",
+    type=FOLDER,
+    metavar="DIR",
+    help="The masks that the images of --probe should get, named like the images: the target of "
+    "success, and of mode optimize.",
+)
+@click.option(
+    "--reference",
+    type=FOLDER,
+    metavar="DIR",
+    help="Images that FID and KID compare with. [default: those of --probe, or other samples]",
+)
+@click.option(
     "--samples",
     type=click.IntRange(1),
     help="Edit so many samples of the class. [default: 64, without --probe and --renders]",
@@ -126,7 +139,7 @@ def evaluate(
     page: Path | None,
     **options: Any,
 ) -> None:
-    r"""Measure the vector at ADDRESS on images, and store the metrics with it.
+    """Measure the vector at ADDRESS on images, and store the metrics with it.
 
     Success is measured against what has no part in the edit: an operation on the image's own mask,
     an attribute classifier, or the renderer's masks. What cannot be measured is named, with the
@@ -139,7 +152,7 @@ def evaluate(
     editvec evaluate avatars/smile --samples 64 --modes vector,refine:10
     editvec evaluate avatars/smile --scales -2:2:9 --html smile.html
     editvec evaluate --all --class avatars --workers celery
-    """
+    """  # noqa: D301 (click reads the backspace)
     if (address is None) != is_all:
         raise click.UsageError("give either ADDRESS or --all")
     check_execution(options)
@@ -215,6 +228,8 @@ def settings_of(options: dict[str, Any]) -> EvaluateSettings:
         raise SettingsError(f"{', '.join(given)}: expected one of them")
     return EvaluateSettings(
         probe=options["probe"],
+        masks=options["masks"],
+        reference=options["reference"],
         samples=options["samples"] or SAMPLES,
         renders=options["renders"] or 0,
         seed=options["seed"],

@@ -117,6 +117,7 @@ def _run_to_its_end(
             record,
             device=options["device"] or default_device(),
             mini_batch=options["batch_size"],
+            max_memory=options.get("max_memory"),
             on_progress=line.show,
         )
     from batch.app import create_app

@@ -25,6 +25,19 @@ def options(*group: Callable[[_COMMAND], _COMMAND]) -> Callable[[_COMMAND], _COM
     return decorate
 
 
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Bytes as people write them."""
+    from registry.errors import RecordError
+    from registry.quantities import parse_size
+
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except RecordError as exc:
+        raise click.BadParameter(str(exc), ctx=ctx, param=param) from exc
+
+
 FOLDER = click.Path(path_type=Path)
 CLASS = click.option(
     "--class",
@@ -179,6 +192,11 @@ EXECUTION = options(
     click.option(
         "--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True,
         help="Inputs that are computed at a time, at most.",
+    ),
+    click.option(
+        "--max-memory", callback=_size, metavar="SIZE",
+        help="Of the images that are computed at a time, such as 6GB: as many as fit. "
+        "[default: $EDITVEC_MAX_MEMORY or most of what is free]",
     ),
     WORKERS,
     JSON,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,6 +69,11 @@ def _of_machine() -> Iterator[Lack]:
             "lpips weights",
             f"{', '.join(absent)} not in {folder}: published LPIPS is downloaded when it is first "
             "asked for; until then distances are those of a class's own trunk",
+        )
+    if find_spec("sklearn") is None:
+        yield Lack(
+            "scikit-learn",
+            "not installed: no `editvec discover interfacegan`; pip install 'editvec[discover]'",
         )
 
 

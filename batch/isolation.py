@@ -25,12 +25,20 @@ class Outcome(NamedTuple, Generic[_A, _T]):
 
 
 def isolated(
-    inputs: Sequence[_A], compute: Callable[[Sequence[_A]], _T]
+    inputs: Sequence[_A],
+    compute: Callable[[Sequence[_A]], _T],
+    *,
+    on_out_of_memory: Callable[[int], None] | None = None,
 ) -> Iterator[Outcome[_A, _T]]:
     """Computes the inputs together; what fails together is halved until one input is left.
 
-    Out of memory and an input that the engine refuses look alike from here: both pass when
-    the batch is smaller, or belong to one input.
+    Out of memory and an input that the engine refuses pass alike when the batch is smaller, or
+    belong to one input.
+
+    Args:
+        inputs: of a batch.
+        compute: gives the result of some of them.
+        on_out_of_memory: called with how many inputs did not fit, where they were more than one.
 
     Raises:
         DeviceLostError: the device itself failed, so nothing can be said about any input.
@@ -40,13 +48,15 @@ def isolated(
     except Exception as exc:  # noqa: BLE001 (around one item of a chunk: recorded with its reason)
         _raise_if_device_lost(exc)
         outcome = Outcome(inputs, None, _describe(exc))
+        if on_out_of_memory is not None and len(inputs) > 1 and _is_out_of_memory(exc):
+            on_out_of_memory(len(inputs))
     if outcome.result is not None or len(inputs) == 1:
         yield outcome
         return
     _free_memory()
     middle = len(inputs) // 2
-    yield from isolated(inputs[:middle], compute)
-    yield from isolated(inputs[middle:], compute)
+    for half in (inputs[:middle], inputs[middle:]):
+        yield from isolated(half, compute, on_out_of_memory=on_out_of_memory)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from batch.embed_work import EmbedWork
 from batch.entities import RunRecord
 from batch.evaluation.work import EvaluateWork
 from batch.learn_work import LearnWork
+from batch.memory import images_that_fit
 from batch.pipeline import ChunkProcessor
+from batch.settings import MINI_BATCH
 from batch.work import Work, WorkProcessor
 from engine.editor import Editor
 from registry.store import Library
@@ -23,21 +25,39 @@ _WORK: dict[str, Callable[[Library, Editor, RunRecord], Work]] = {
 }
 
 
-def open_processor(library: Library, editor: Editor, run: RunRecord, **options: Any) -> Processor:
+def open_processor(
+    library: Library,
+    editor: Editor,
+    run: RunRecord,
+    *,
+    mini_batch: int = MINI_BATCH,
+    max_memory: int | None = None,
+    **options: Any,
+) -> Processor:
     """What processes the chunks of a run, by the run's kind.
 
     Args:
         library: where the run is, and what it needs.
         editor: the class of the run, loaded.
         run: the run.
-        options: `mini_batch`, `heartbeat_seconds`, `on_items`, `is_stopping` and `on_cut` of both
-            kinds of processors.
+        mini_batch: the most inputs that are computed at a time; fewer where memory is short.
+        max_memory: bytes for them; None takes EDITVEC_MAX_MEMORY, or most of what is free.
+        options: `heartbeat_seconds`, `on_items`, `is_stopping` and `on_cut` of both kinds of
+            processors.
 
     Raises:
         WorkerError: the loaded class is not the run's.
+        SettingsError: the variable holds no size.
     """
-    if run.writes_images:
+    work = None if run.writes_images else _WORK[run.kind](library, editor, run)
+    options["mini_batch"] = images_that_fit(
+        editor.generator.config,
+        run.plan,
+        device=str(editor.device),
+        most=mini_batch if work is None else min(mini_batch, work.most_at_a_time),
+        max_memory=max_memory,
+    )
+    if work is None:
         return ChunkProcessor(library, editor, run, **options)
-    work = _WORK[run.kind](library, editor, run)
     resolution = editor.bundle.resolution
     return WorkProcessor(library, run, work, resolution=resolution, **options)

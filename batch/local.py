@@ -69,6 +69,7 @@ def run_locally(
     *,
     device: str = "cpu",
     mini_batch: int = MINI_BATCH,
+    max_memory: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunRecord:
     """Works on a run until it is over, beside any others that do; then writes its manifests.
@@ -77,7 +78,8 @@ def run_locally(
         library: where the run is.
         run: a planned, running or paused run.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        mini_batch: inputs that are computed at a time.
+        mini_batch: the most inputs that are computed at a time.
+        max_memory: bytes for them; see `open_processor`.
         on_progress: called as items are decided.
 
     Returns:
@@ -95,7 +97,9 @@ def run_locally(
     if state is None:
         finished = runs.counts(run.id).finished
         meter = Meter(finished=finished, total=run.item_count, on_progress=on_progress)
-        state = _work(library, run, device=device, mini_batch=mini_batch, meter=meter)
+        state = _work(
+            library, run, meter, device=device, mini_batch=mini_batch, max_memory=max_memory
+        )
     try:
         return complete(library, run, state)
     except DiskFullError as exc:
@@ -103,7 +107,15 @@ def run_locally(
         raise
 
 
-def _work(library: Library, run: RunRecord, *, device: str, mini_batch: int, meter: Meter) -> str:
+def _work(
+    library: Library,
+    run: RunRecord,
+    meter: Meter,
+    *,
+    device: str,
+    mini_batch: int,
+    max_memory: int | None,
+) -> str:
     """Processes chunks until none is left, here or elsewhere; returns the final state."""
     from batch.kinds import open_processor
     from engine.editor import Editor
@@ -112,7 +124,7 @@ def _work(library: Library, run: RunRecord, *, device: str, mini_batch: int, met
     model = library.get_class(run.plan.class_address)
     editor = Editor.open(library.materialise_bundle(model), device=device)
     with open_processor(
-        library, editor, run, mini_batch=mini_batch, on_items=meter.add
+        library, editor, run, mini_batch=mini_batch, max_memory=max_memory, on_items=meter.add
     ) as processor:
         while (state := runs.final_state(run.id)) is None:
             lease = leases.claim(run.id, owner, device=device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.editor import Editor
 from engine.metrics import leakage, success
-from engine.segmentation import image_uncertainty
+from engine.uncertainty import image_uncertainty
 
 
 def leakage_rows(

@@ -14,6 +14,20 @@ from torch import Tensor
 from batch.original_size import Change
 
 
+class Seen(NamedTuple):
+    """Pictures of latents.
+
+    Attributes:
+        images: [N, 3, H, W], about [-1, 1].
+        mask: labels [N, H, W]; None of a class that makes no masks.
+        uncertainty: [N, H, W] in nats, where it was asked for.
+    """
+
+    images: Tensor
+    mask: Tensor | None
+    uncertainty: Tensor | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Latents:
     """Embedded inputs: one row for each.
@@ -21,10 +35,12 @@ class Latents:
     Attributes:
         ws: [N, num_ws, w_dim].
         reconstruction: metrics of each reconstruction; empty for sampled inputs.
+        seen: G(ws), where it was made already.
     """
 
     ws: Tensor
     reconstruction: list[dict[str, float | None]]
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,13 @@ computes it cuts off what would take too long. A guess is needed where nothing w
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from batch.plan import RunPlan
 from batch.settings import MAX_CHUNK_SIZE, Mode, Output
+
+_LOG = logging.getLogger(__name__)
 
 CHUNK_SECONDS = 45.0
 LONGEST_CHUNK_SECONDS = 60.0
@@ -108,6 +111,14 @@ class Pace:
     def batch_size(self) -> int:
         """Inputs to compute at a time: as many as take `MINI_BATCH_SECONDS`."""
         return _count(MINI_BATCH_SECONDS, self._seconds, self._most)
+
+    def did_not_fit(self, inputs: int) -> None:
+        """Takes note of a mini-batch that memory had no room for; says so once for each size."""
+        if inputs <= self._most:
+            self._most = max(inputs // 2, 1)
+            _LOG.warning(
+                "out of memory with %d images together: %d from now on", inputs, self._most
+            )
 
     def add(self, inputs: int, seconds: float) -> None:
         """Takes note of a mini-batch."""

@@ -292,7 +292,8 @@ class _ChunkWork:
             return
         known = self.processor.cache.find(good)
         prepare = partial(self._prepare, known=known)
-        for outcome in isolated(good, prepare):
+        did_not_fit = self.processor.pace.did_not_fit
+        for outcome in isolated(good, prepare, on_out_of_memory=did_not_fit):
             if outcome.result is None:
                 self._fail(outcome.inputs, self.plan.recipes, outcome.reason)
                 continue
@@ -329,7 +330,12 @@ class _ChunkWork:
         if not rows:
             return
         maker, recipe = self.processor.maker, self.plan.recipes[number]
-        for outcome in isolated(rows, lambda some: maker.make(prepared.select(some), number)):
+
+        def make(some: Sequence[int]) -> Variant:
+            return maker.make(prepared.select(some), number)
+
+        did_not_fit = self.processor.pace.did_not_fit
+        for outcome in isolated(rows, make, on_out_of_memory=did_not_fit):
             chosen = [inputs[row] for row in outcome.inputs]
             if outcome.result is None:
                 self._fail(chosen, [recipe], outcome.reason)

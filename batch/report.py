@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -11,9 +12,9 @@ from batch.errors import DiskFullError
 from batch.recipe import SOURCE_RECIPE
 from batch.report_page import Page, Shown, VectorFact, render_page
 from batch.report_sections import MAX_REASONS, Reason
-from batch.samples import RecipeSummary, Row, SampleReader, Term, term_address
+from batch.samples import RecipeSummary, Row, Sample, SampleReader, Term, term_address
 from batch.scales import scale_from_json
-from batch.tally import RecipeTally, RunTally, leakage_of
+from batch.tally import Lowest, RunTally, leakage_of, success_of
 from engine.images import Fit
 from registry.blobs import write_atomically
 
@@ -135,22 +136,23 @@ class _Reader:
         made = {}
         for recipe in recipes[: MAX_SAMPLES // MIN_SAMPLES_PER_RECIPE]:
             spread = sorted(map(self._complete, recipe.spread.rows(each)), key=_place)
-            worst, best = self._extremes(recipe) if each >= samples_per_recipe else ([], [])
-            made[recipe.name] = Shown(
-                spread=[self._reader.read(row) for row in spread],
-                worst=[self._reader.read(self._complete(row)) for row in worst],
-                best=[self._reader.read(self._complete(row)) for row in best],
-            )
+            shown = Shown(spread=[self._reader.read(row) for row in spread])
+            if each >= samples_per_recipe and recipe.count > recipe.spread.size:
+                worst, best = self._ends(recipe.worst, recipe.best, leakage_of)
+                missed, met = self._ends(recipe.missed, recipe.met, success_of)
+                shown = replace(shown, worst=worst, best=best, missed=missed, met=met)
+            made[recipe.name] = shown
         return made
 
-    def _extremes(self, recipe: RecipeTally) -> tuple[list[Row], list[Row]]:
-        """Rows with most and with least change outside the ROI; none where all are shown."""
-        worst, best = recipe.worst.rows(), recipe.best.rows()
-        if recipe.count <= recipe.spread.size or not worst:
+    def _ends(
+        self, worst: Lowest, best: Lowest, value_of: Callable[[Row], float | None]
+    ) -> tuple[list[Sample], list[Sample]]:
+        """The images at both ends of a measure; none where all of them are alike."""
+        ends = worst.rows(), best.rows()
+        if not ends[0] or value_of(ends[0][0]) == value_of(ends[1][0]):
             return [], []
-        if leakage_of(worst[0]) == leakage_of(best[0]):
-            return [], []
-        return worst, best
+        first, last = ([self._reader.read(self._complete(row)) for row in rows] for rows in ends)
+        return first, last
 
     def reasons(self, tally: RunTally) -> list[Reason]:
         """Why items gave no image, with inputs of some."""

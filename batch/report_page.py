@@ -56,11 +56,15 @@ class Shown:
         spread: some, evenly spread over the run.
         worst: those that changed most outside the ROI.
         best: those that changed least there.
+        missed: those that stayed furthest from their wanted mask.
+        met: those that came closest to it.
     """
 
     spread: Sequence[Sample] = ()
     worst: Sequence[Sample] = ()
     best: Sequence[Sample] = ()
+    missed: Sequence[Sample] = ()
+    met: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True)
@@ -249,6 +253,8 @@ def _recipe(
         ("", shown.spread),
         ("Most changed outside the region", shown.worst),
         ("Least changed outside the region", shown.best),
+        ("Furthest from the wanted mask", shown.missed),
+        ("Closest to the wanted mask", shown.met),
     ):
         if samples:
             figures = "".join(_figure(sample, with_scales=with_scales) for sample in samples)

@@ -97,11 +97,15 @@ font-variant-numeric:tabular-nums}.numbers b{color:var(--ink);font-weight:500}
 gap:26px 36px;margin:0 0 8px}
 .bar{display:block;min-width:80px;height:8px;border-radius:4px;background:var(--line)}
 .bar i{display:block;height:100%;border-radius:4px;background:var(--fill)}
+.heat{display:inline-block;min-width:44px;padding:1px 6px;border-radius:5px;text-align:right;
+background:color-mix(in srgb,var(--fill) var(--heat),transparent)}
+.inside .heat{outline:2px solid var(--accent);outline-offset:-2px}
 .on{color:var(--accent);font-weight:600}.off{color:var(--muted)}
 .state{font-size:12px;font-weight:600;padding:1px 9px;border-radius:99px;
 background:var(--warn-soft);color:var(--warn)}
 .state.failed,.state.quarantined{background:var(--bad-soft);color:var(--bad)}
 @media(max-width:600px){main{padding:20px 12px 40px}.card{padding:14px}
+.scroll td:nth-child(n+3):not(.num){min-width:8.5em}
 .row{grid-template-columns:repeat(2,1fr)}.what{grid-template-columns:repeat(2,1fr)}
 .grid{grid-template-columns:1fr}.facts th{width:auto}}
 @media print{body{background:#fff}.card,.tile{box-shadow:none}.tile,figure,tr{break-inside:avoid}

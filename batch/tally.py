@@ -56,6 +56,8 @@ class RecipeTally:
         spread: some done items, evenly spread over the run.
         best: done items that changed least outside the ROI.
         worst: done items that changed most outside the ROI.
+        met: done items that came closest to their wanted mask.
+        missed: done items that stayed furthest from it.
     """
 
     name: str
@@ -65,6 +67,8 @@ class RecipeTally:
     metrics: dict[str, Distribution] = field(default_factory=dict)
     best: Lowest = field(default_factory=lambda: Lowest(EXTREMES))
     worst: Lowest = field(default_factory=lambda: Lowest(EXTREMES))
+    met: Lowest = field(default_factory=lambda: Lowest(EXTREMES))
+    missed: Lowest = field(default_factory=lambda: Lowest(EXTREMES))
 
     @property
     def count(self) -> int:
@@ -195,6 +199,10 @@ class RunTally:
         if leaked is not None:
             recipe.worst.add(-leaked, row)
             recipe.best.add(leaked, row)
+        success = success_of(row)
+        if success is not None:
+            recipe.missed.add(success, row)
+            recipe.met.add(-success, row)
         attributes = row.get("attributes")
         if not isinstance(attributes, Mapping):
             return
@@ -217,6 +225,13 @@ class RunTally:
             self._reasons[key] = ReasonTally(*key)
         self._reasons[key].count += 1
         self._reasons[key].examples.add(_rank(row), row)
+
+
+def success_of(row: Row) -> float | None:
+    """The IoU of a row with its wanted mask, 0 to 1; None where it has none."""
+    metrics = row.get("metrics")
+    value = metrics.get("success_iou") if isinstance(metrics, Mapping) else None
+    return dict(numbers({"success_iou": value})).get("success_iou")
 
 
 def leakage_of(row: Row) -> float | None:

@@ -17,7 +17,7 @@ from batch.measuring import (
     success_rows,
     uncertainty_rows,
 )
-from batch.mini_batches import Edited, Latents, Prepared, Variant
+from batch.mini_batches import Edited, Latents, Prepared, Seen, Variant
 from batch.original_size import changes_of
 from batch.plan import RunPlan
 from batch.reading import Decoded
@@ -47,14 +47,6 @@ class _Target(NamedTuple):
     def is_given(self) -> bool:
         """False for a recipe without edits, which touches nothing."""
         return bool(self.roi_labels) or self.brush is not None
-
-
-class _Seen(NamedTuple):
-    """Pictures of latents; masks and uncertainty where they are made."""
-
-    images: Tensor
-    mask: Tensor | None
-    uncertainty: Tensor | None = None
 
 
 class VariantMaker:
@@ -87,8 +79,9 @@ class VariantMaker:
         # what waits to be written holds masks: indices of most classes fit into bytes
         self._mask_type = torch.uint8 if len(editor.bundle.labels) <= 256 else torch.int32
         settings = plan.settings
-        self._needs_before = settings.composite is not Composite.NONE or any(
-            plan.mode_of(recipe) is not Mode.VECTOR for recipe in plan.recipes
+        self._needs_before = plan.kind != "embed" and (
+            settings.composite is not Composite.NONE
+            or any(plan.mode_of(recipe) is not Mode.VECTOR for recipe in plan.recipes)
         )
 
     def images_of(self, inputs: Sequence[Decoded]) -> Tensor:
@@ -117,7 +110,7 @@ class VariantMaker:
         """
         missing = [row for row, one in enumerate(inputs) if one.input.position not in known]
         if len(missing) == len(inputs):
-            return self._embed(images)
+            return self._embed(images, is_seen=self._needs_before)
         shape = (len(inputs), self.editor.bundle.num_ws, self.editor.bundle.w_dim)
         ws = torch.empty(shape, device=self.editor.device)
         reconstruction: list[dict[str, float | None]] = [{} for _ in inputs]
@@ -132,13 +125,19 @@ class VariantMaker:
                 reconstruction[row] = _measured(found)
         return Latents(ws=ws, reconstruction=reconstruction)
 
-    def _embed(self, images: Tensor) -> Latents:
-        """The latents of images, with the measured error of each reconstruction."""
+    def _embed(self, images: Tensor, *, is_seen: bool = False) -> Latents:
+        """The latents of images, with the measured error of each reconstruction, and with it."""
         wanted = self.plan.settings.embedding
         settings = EmbedSettings(
             num_steps=wanted.num_steps, space=wanted.space.value, target=wanted.target_psnr
         )
-        result = self.editor.embed(images, settings)
+        seen: list[Seen] = []
+
+        def see(ws: Tensor) -> Tensor:
+            seen.append(self._see(ws))
+            return seen[0].images
+
+        result = self.editor.embed(images, settings, see=see if is_seen else None)
         measured: list[dict[str, float | None]] = [
             {"psnr": number(value), "num_steps": steps}
             for value, steps in zip(result.psnr.tolist(), result.num_steps.tolist(), strict=True)
@@ -146,7 +145,7 @@ class VariantMaker:
         if result.perceptual is not None and result.perceptual_name is not None:
             for row, value in zip(measured, result.perceptual.tolist(), strict=True):
                 row[result.perceptual_name] = number(value)
-        return Latents(ws=result.ws, reconstruction=measured)
+        return Latents(ws=result.ws, reconstruction=measured, seen=seen[0] if seen else None)
 
     def prepare(
         self, inputs: Sequence[Decoded], images: Tensor | None, latents: Latents
@@ -160,7 +159,7 @@ class VariantMaker:
         """
         before = mask_before = None
         if self._needs_before or images is None:
-            made = self._see(latents.ws)
+            made = latents.seen or self._see(latents.ws)
             before, mask_before = made.images.clamp(-1, 1), made.mask
         masks = [one.wanted_mask for one in inputs if one.wanted_mask is not None]
         wanted = None
@@ -178,11 +177,11 @@ class VariantMaker:
             reconstruction=latents.reconstruction,
         )
 
-    def _see(self, ws: Tensor, *, with_uncertainty: bool = False) -> _Seen:
+    def _see(self, ws: Tensor, *, with_uncertainty: bool = False) -> Seen:
         """Pictures of latents, with masks where the class has a segmentation branch."""
         if self.editor.segmentation is None:
-            return _Seen(self.editor.synthesize(ws), None)
-        return _Seen(*self.editor.synthesize_with_mask(ws, with_uncertainty=with_uncertainty))
+            return Seen(self.editor.synthesize(ws), None)
+        return Seen(*self.editor.synthesize_with_mask(ws, with_uncertainty=with_uncertainty))
 
     def make(self, prepared: Prepared, recipe_position: int) -> Variant:
         """Applies one recipe to a mini-batch."""

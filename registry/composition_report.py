@@ -13,6 +13,7 @@ import numpy as np
 from registry.entities import EditingVector, NewTerm
 from registry.sums import Float64Array
 from registry.tables import range_text
+from registry.together import Together, measured_together
 
 OPPOSING_COSINE = -0.5
 """Terms that oppose each other more than this: of two equally long ones, the sum is shorter than
@@ -24,6 +25,13 @@ one edit at a larger scale rather than two edits."""
 
 TAKEN_SHARE = 0.5
 """A projection that takes more than this of the sum's length: what is left is another edit."""
+
+
+KEPT_SHARE = 0.8
+"""A term that keeps less than this of its success beside another one is disturbed by it."""
+
+MOVED_SHARE = 0.5
+"""1 - IoU of a part: beyond this, less of it stays where it was than is new or gone."""
 
 
 class ScaleFit(StrEnum):
@@ -45,6 +53,7 @@ class TermReport:
         fit: the scale against that range.
         norm: the length of what the term adds, after scale and row mask.
         norm_at_min, norm_at_max: what that length would be at the ends of the range.
+        roi_labels: the parts that it may change.
     """
 
     address: str
@@ -55,6 +64,7 @@ class TermReport:
     norm: float
     norm_at_min: float | None
     norm_at_max: float | None
+    roi_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,8 @@ class PairReport:
         cosine: the angle between what they add; 0 where one adds nothing.
         shared_labels: the parts that both may change, in the order of the first.
         overlap: the Jaccard index of their ROI labels, 0 to 1.
+        first_beside: the first beside the second, where these versions were measured together.
+        second_beside: the second beside the first, likewise.
     """
 
     first: str
@@ -73,6 +85,13 @@ class PairReport:
     cosine: float
     shared_labels: tuple[str, ...]
     overlap: float
+    first_beside: Together | None = None
+    second_beside: Together | None = None
+
+    @property
+    def beside(self) -> Together | None:
+        """One of both, for what they share: overlap and moved parts."""
+        return self.first_beside or self.second_beside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +228,7 @@ def _term_report(summand: Part) -> TermReport:
         norm=norm,
         norm_at_min=norm_at(vector.scale_min),
         norm_at_max=norm_at(vector.scale_max),
+        roi_labels=vector.roi_labels,
     )
 
 
@@ -222,6 +242,8 @@ def _pair_report(one: Part, other: Part) -> PairReport:
         cosine=cosine_between(one.array, other.array),
         shared_labels=shared,
         overlap=len(shared) / either if either else 0.0,
+        first_beside=measured_together(one.vector, other.vector),
+        second_beside=measured_together(other.vector, one.vector),
     )
 
 
@@ -266,6 +288,30 @@ def _pair_conflicts(one: Part, other: Part, pair: PairReport) -> list[str]:
         lines.append(
             f"{pair.first} and {pair.second} oppose each other (cosine {pair.cosine:.2f}) on "
             f"{', '.join(pair.shared_labels)}"
+        )
+    return [*lines, *_measured_conflicts(one, other, pair)]
+
+
+def _measured_conflicts(one: Part, other: Part, pair: PairReport) -> list[str]:
+    """What a measurement of both together speaks against them."""
+    lines = []
+    for name, partner, beside in (
+        (pair.first, pair.second, pair.first_beside),
+        (pair.second, pair.first, pair.second_beside),
+    ):
+        kept = None if beside is None else beside.success or beside.change
+        if beside is not None and kept is not None and kept.value < KEPT_SHARE:
+            lines.append(
+                f"measured together on {kept.count} images: {name} keeps {kept.value:.0%} of its "
+                f"{'success' if kept is beside.success else 'change'} beside {partner}, at scales "
+                f"{beside.scale:g} and {beside.partner_scale:g}"
+            )
+    inside = {*one.vector.roi_labels, *other.vector.roi_labels}
+    moved = {} if pair.beside is None else pair.beside.moved_beyond(inside, MOVED_SHARE)
+    if pair.beside is not None and moved:
+        lines.append(
+            f"measured together on {pair.beside.count} images: {pair.first} and {pair.second} "
+            f"change {', '.join(moved)}, which neither of them may"
         )
     return lines
 

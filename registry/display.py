@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from registry.display_composition import kept_text, moved_text
 from registry.tables import Cell, format_record, format_table
+from registry.together import all_together, is_of_pair
 
 if TYPE_CHECKING:
     from registry.entities import ClassModel, EditingVector, HistoryEntry
     from registry.exchange import ImportedVector
+    from registry.together import Together
 
 
 def classes_text(found: Sequence[ClassModel]) -> str:
@@ -49,6 +52,7 @@ def vector_text(
             f"{metric.measured_at:%Y-%m-%d}",
         )
         for metric in vector.latest_metrics
+        if not is_of_pair(metric)
     ]
     terms = [
         (
@@ -71,11 +75,27 @@ def vector_text(
     if metrics:
         headers = ["metric", "value", "", "n", "backbone", "probe set", "measured"]
         parts.append(format_table(headers, metrics))
+    if beside := all_together(vector):
+        headers = ["beside", "together at", "n", "keeps", "overlap", "both move", "probe set"]
+        parts.append(format_table(headers, [_beside_row(one) for one in beside]))
     if terms:
         parts.append(format_table(["term", "scale", "rows", ""], terms))
     if pairs:
         parts.append(format_table(["image", "mask before", "mask after"], pairs))
     return "\n\n".join(parts)
+
+
+def _beside_row(beside: Together) -> tuple[Cell, ...]:
+    """What was measured of a vector beside another."""
+    return (
+        beside.partner,
+        f"{beside.scale:g}, {beside.partner_scale:g}",
+        beside.count,
+        kept_text(beside),
+        beside.overlap,
+        moved_text(beside),
+        beside.probe_set,
+    )
 
 
 def _vector_record(vector: EditingVector) -> list[tuple[str, Cell]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from registry.tables import Cell, format_table, range_text
 
 if TYPE_CHECKING:
-    from registry.composition_report import CompositionReport
+    from registry.composition_report import CompositionReport, PairReport
+    from registry.together import Together
 
 
 def composition_text(report: CompositionReport) -> str:
@@ -22,6 +23,17 @@ def composition_text(report: CompositionReport) -> str:
     ]
     if shared:
         parts.append(format_table(["terms", "shared parts", "overlap"], shared))
+    if measured := _measured_rows(report):
+        headers = [
+            "terms",
+            "together at",
+            "n",
+            "first keeps",
+            "second keeps",
+            "overlap",
+            "moves elsewhere",
+        ]
+        parts.append(format_table(headers, measured))
     if report.conditions:
         conditions = [(one.address, one.cosine, one.scale, one.norm) for one in report.conditions]
         parts.append(format_table(["without", "cos", "scale", "norm"], conditions))
@@ -30,6 +42,57 @@ def composition_text(report: CompositionReport) -> str:
     lines = [f"sum: norm {report.norm:.4g}{before}, roi {roi}"]
     lines += [f"conflict: {conflict}" for conflict in report.conflicts]
     return "\n\n".join([*parts, "\n".join(lines)])
+
+
+def _measured_rows(report: CompositionReport) -> list[tuple[Cell, ...]]:
+    """One row per pair that was measured together."""
+    return [
+        (
+            f"{place}, {other}",
+            _scales_text(pair),
+            beside.count,
+            kept_text(pair.first_beside),
+            kept_text(pair.second_beside),
+            beside.overlap,
+            moved_text(beside, inside=(*_roi(report, place), *_roi(report, other))),
+        )
+        for (place, other), pair in zip(_places(report), report.pairs, strict=True)
+        if (beside := pair.beside) is not None
+    ]
+
+
+def _roi(report: CompositionReport, place: int) -> tuple[str, ...]:
+    return report.terms[place - 1].roi_labels
+
+
+def _scales_text(pair: PairReport) -> str:
+    """The scales that both had, in the order of the pair."""
+    if pair.first_beside is not None:
+        return f"{pair.first_beside.scale:g}, {pair.first_beside.partner_scale:g}"
+    beside = pair.second_beside
+    return "" if beside is None else f"{beside.partner_scale:g}, {beside.scale:g}"
+
+
+def kept_text(beside: Together | None) -> str:
+    """What a vector keeps beside another: of its success, or else of its change.
+
+    Example:
+        >>> from registry.together import Kept, Together
+        >>> kept_text(Together(partner="avatars/frown@1", scale=1, partner_scale=1, probe_set="",
+        ...                    success=Kept(value=0.625, count=40, against="smiling")))
+        '62 % (smiling)'
+    """
+    kept = None if beside is None else beside.success or beside.change
+    if beside is None or kept is None:
+        return ""
+    of = f"({kept.against})" if kept is beside.success and kept.against else ""
+    return f"{100 * kept.value:.0f} % {of or 'of its change'}"
+
+
+def moved_text(beside: Together, *, inside: Collection[str] = ()) -> str:
+    """The three parts that move most, each with 1 - IoU; those inside do not count."""
+    moved = list(beside.moved_beyond(inside).items())[:3]
+    return ", ".join(f"{part} {value:.2f}" for part, value in moved)
 
 
 def _places(report: CompositionReport) -> Iterator[tuple[int, int]]:

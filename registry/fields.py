@@ -31,6 +31,11 @@ class Fields:
         self._of = of
         self._error = error
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """A copy of the object, unchecked."""
+        return dict(self._content)
+
     def refuse(self, key: str, expected: str) -> RegistryError:
         """The error for a field that holds something else than what was expected."""
         found = repr(self._content[key]) if key in self._content else "nothing"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from registry.tables import Cell, format_table
+from registry.tables import Cell, format_table, range_text
 
 if TYPE_CHECKING:
     from registry.entities import EditingVector
@@ -20,6 +20,7 @@ CSV_COLUMNS = (
     "license", "description", "created_at", "created_by", "retired_at", "generator_digest",
     "delta_digest",
 )  # fmt: skip
+_QUALITY = ("success (n)", "leakage", "usable")
 
 
 def listing_text(
@@ -28,30 +29,60 @@ def listing_text(
     metrics: Sequence[str] = (),
     cosines: Sequence[float] | None = None,
 ) -> str:
-    """A table of vectors: address and aliases, then a column for each of some metrics.
+    """A table of vectors: address, aliases, how good they are, and some metrics.
+
+    Success, leakage and usable scales have columns where one of the vectors has them.
 
     Args:
         found: one row each.
-        metrics: which metrics.
+        metrics: these get columns of their own.
         cosines: how near each vector is to the one that was searched for, where one was.
     """
     nearness = [()] * len(found) if cosines is None else [(cosine,) for cosine in cosines]
+    quality = [_quality(vector) for vector in found]
+    known = [place for place in range(len(_QUALITY)) if any(cells[place] for cells in quality)]
     rows = [
         (
             _with_aliases(vector),
             *cosine,
             vector.kind.value,
+            *(cells[place] for place in known),
             *_values(vector, metrics),
             ",".join(vector.roi_labels),
             ",".join(vector.tags),
             f"{vector.created_at:%Y-%m-%d}",
             vector.description,
         )
-        for vector, cosine in zip(found, nearness, strict=True)
+        for vector, cosine, cells in zip(found, nearness, quality, strict=True)
     ]
     near = [] if cosines is None else ["cosine"]
-    headers = ["vector", *near, "kind", *metrics, "roi", "tags", "created", "description"]
+    measured = [_QUALITY[place] for place in known]
+    headers = [
+        "vector",
+        *near,
+        "kind",
+        *measured,
+        *metrics,
+        "roi",
+        "tags",
+        "created",
+        "description",
+    ]
     return format_table(headers, rows)
+
+
+def _quality(vector: EditingVector) -> tuple[str, str, str]:
+    """What was measured on more than the image that a vector was learned from."""
+    known = {one.name: one for one in vector.latest_metrics if one.sample_count > 1}
+    success, leakage = "", ""
+    if (one := known.get("success_attribute")) is not None:
+        of = str(one.settings.get("against") or "")
+        success = " ".join(f"{100 * one.value:.0f} % {of} ({one.sample_count})".split())
+    elif (one := known.get("success_iou")) is not None:
+        success = f"{one.value:.2f} IoU ({one.sample_count})"
+    if (one := known.get("leakage_psnr")) is not None:
+        leakage = f"{one.value:.1f} dB"
+    return success, leakage, range_text(vector.scale_min, vector.scale_max)
 
 
 def csv_rows(

@@ -81,7 +81,9 @@ def _frame(places: Sequence[Place], bound: float | None) -> _Frame:
         values.append(bound)
     low, high = min(values), max(values)
     margin = 0.04 * (high - low) or 0.5
-    return _Frame(places[0].scale, places[-1].scale, low - margin, high + margin)
+    # what cannot be below 0 has no axis that says so
+    floor = 0.0 if low >= 0 else -math.inf
+    return _Frame(places[0].scale, places[-1].scale, max(low - margin, floor), high + margin)
 
 
 def _shade(frame: _Frame, usable: tuple[float, float] | None) -> str:

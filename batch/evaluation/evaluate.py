@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from batch.evaluation.calibration import Calibration, calibrate
 from batch.evaluation.measure import Measured, OnProgress, measure
+from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Table, tabulate
-from batch.plan import canonical_json, scan_folder
+from batch.plan import canonical_json
 from engine.editor import Editor
 from registry.entities import EditingVector, NewMetric
 from registry.release import engine_version
@@ -60,6 +61,7 @@ def evaluate_vector(
     vector: EditingVector,
     settings: EvaluateSettings,
     *,
+    sets: SetNetworks | None = None,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Measures a vector; stores nothing.
@@ -69,12 +71,13 @@ def evaluate_vector(
         editor: the networks that it was made for.
         vector: of W or W+.
         settings: how.
+        sets: networks and reference that several evaluations share; None makes them.
         on_progress: told how many images of how many are done.
 
     Raises:
         SettingsError, PlanError, RegistryError, EngineError: as `measure` does.
     """
-    measured = measure(library, editor, vector, settings, on_progress=on_progress)
+    measured = measure(library, editor, vector, settings, sets=sets, on_progress=on_progress)
     found = Evaluation(vector, settings, measured, tabulate(measured, settings))
     if not settings.scales:
         return found
@@ -117,18 +120,14 @@ def evaluation_key(editor: Editor, vector: EditingVector, settings: EvaluateSett
     """Digest of all that decides an evaluation: equal keys mean the same measurement.
 
     Raises:
-        PlanError: the folder of images cannot be listed, or holds no image.
+        PlanError: a folder cannot be listed, or holds no image.
     """
-    probes: list[Any] = []
-    if settings.probe is not None:
-        found = scan_folder(settings.probe).inputs
-        probes = [(one.source, one.size, one.mtime_ns) for one in found]
     parts = {
         "vector": vector.address,
         "delta": vector.delta_digest,
         "bundle": editor.bundle.bundle_digest,
         "engine": engine_version(),
         "settings": settings.to_json(),
-        "probes": probes,
+        "probes": settings.files(),
     }
     return hashlib.sha256(canonical_json(parts)).hexdigest()

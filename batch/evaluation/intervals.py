@@ -52,6 +52,30 @@ def bootstrap(values: Sequence[float], statistic: Statistic, *, seed: int = 0) -
     return Interval(float(low), float(high))
 
 
+def bootstrap_ratio(
+    above: Sequence[float], below: Sequence[float], *, seed: int = 0
+) -> Interval | None:
+    """The percentile interval of a ratio of two means over the same images.
+
+    Args:
+        above: one of each image.
+        below: likewise; their mean is not 0.
+        seed: of the resampling.
+
+    Returns:
+        None for fewer than `FEWEST` images.
+    """
+    if len(above) < FEWEST:
+        return None
+    pairs = np.array([above, below], np.float64)
+    chosen = np.random.default_rng(seed).integers(len(above), size=(RESAMPLES, len(above)))
+    tops, bottoms = pairs[:, chosen].mean(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = (tops / bottoms)[bottoms != 0]
+    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
 def wilson(share: float, count: int) -> Interval:
     """The interval of a share of images (Wilson 1927), which also tells of none and of all.
 

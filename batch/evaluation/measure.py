@@ -40,7 +40,7 @@ Row = dict[str, Any]
 OnProgress = Callable[[int, int], None]
 # a bound that nothing is beyond: a gate measures only where there is one
 _NO_BOUND = 1e9
-_TIMED_BATCHES = 2
+_TIMED_BATCHES = {Mode.VECTOR: 2, Mode.REFINE: 1, Mode.OPTIMIZE: 1}  # timed ones are made twice
 
 
 class Pictures(NamedTuple):
@@ -117,6 +117,7 @@ def measure(
     vector: EditingVector,
     settings: EvaluateSettings,
     *,
+    sets: SetNetworks | None = None,
     on_progress: OnProgress | None = None,
 ) -> Measured:
     """Measures a vector.
@@ -126,6 +127,7 @@ def measure(
         editor: the networks that it was made for.
         vector: of W or W+.
         settings: how.
+        sets: what several evaluations compare with; None makes it of these settings.
         on_progress: told how many images of how many are done.
 
     Raises:
@@ -140,7 +142,7 @@ def measure(
             "only vectors of W and W+ can be added to images"
         )
     editor.check_generator(vector.generator_digest)
-    job = _Job(library, editor, vector, settings)
+    job = _Job(library, editor, vector, settings, sets or SetNetworks(editor, settings))
     return job.measure(on_progress or (lambda done, total: None))
 
 
@@ -148,7 +150,12 @@ class _Job:
     """One evaluation: makers of every mode, of the sweep, and what they share."""
 
     def __init__(
-        self, library: Library, editor: Editor, vector: EditingVector, settings: EvaluateSettings
+        self,
+        library: Library,
+        editor: Editor,
+        vector: EditingVector,
+        settings: EvaluateSettings,
+        sets: SetNetworks,
     ) -> None:
         self.library, self.editor, self.vector, self.settings = library, editor, vector, settings
         self.model: ClassModel = library.get_class_of_generator(
@@ -159,7 +166,9 @@ class _Job:
         found = mask_target_of(self.model, vector, settings)
         self.no_target = found if isinstance(found, str) else ""
         self.target = None if isinstance(found, str) else found
-        self.has_targets = self.target is not None or settings.renders > 0
+        self.has_targets = (
+            self.target is not None or settings.renders > 0 or settings.masks is not None
+        )
         if any(one.mode is Mode.OPTIMIZE for one in settings.asked_modes) and not self.has_targets:
             raise SettingsError(f"modes: optimize needs a wanted mask; {self.no_target}")
         self.makers = [self._maker(one, [self.scale]) for one in settings.asked_modes]
@@ -173,7 +182,7 @@ class _Job:
         self.probes = Probes(
             library, editor, self.model, vector, settings, self._maker(plain, [1.0]), self.target
         )
-        self.sets = SetNetworks(editor, settings)
+        self.sets = sets
 
     def _maker(
         self,
@@ -246,6 +255,8 @@ class _Job:
     def _target_words(self) -> str | None:
         if self.settings.renders:
             return "the renderer's exact masks"
+        if self.settings.masks is not None:
+            return f"the masks of {self.settings.masks.name}"
         return None if self.target is None else f"operation {self.target.text}"
 
     def _measure_batch(self, batch: ProbeBatch, found: Measured) -> None:
@@ -255,7 +266,7 @@ class _Job:
         for name, features in self.sets.features(prepared.before).items():
             found.unedited.setdefault(name, []).append(features)
         for result, maker, timer in zip(found.modes, self.makers, self.timers, strict=True):
-            if len(result.seconds) < _TIMED_BATCHES:
+            if len(result.seconds) < _TIMED_BATCHES[result.mode.mode]:
                 began = time.monotonic()
                 timer.make(prepared, 0)
                 result.seconds.append((time.monotonic() - began) / len(batch.names))
@@ -297,6 +308,11 @@ class _Job:
             row |= {f"{name}_unedited": value for name, value in unedited.items()}
             if not has_target:
                 row.pop("success_iou", None)
+        if edited.roi is not None:
+            # 0 would say that nothing leaked, where nothing could
+            for row, is_all in zip(rows, edited.roi.flatten(1).all(dim=1).tolist(), strict=True):
+                if is_all:
+                    row.pop("leakage", None)
         if self.editor.identity is not None:
             same = identity_similarity(
                 self.editor.identity(images), self.editor.identity(prepared.before)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batch.errors import PlanError
 from batch.evaluation.settings import EvaluateSettings
-from batch.plan import PlannedInput, build_request, canonical_json, scan_folder
+from batch.plan import PlannedInput, build_request, canonical_json
 from batch.planning import OpenedRun, create_run, known_run
 from batch.settings import RunSettings
 from batch.work_planning import EVALUATE, plan_of_work, target_of_work
@@ -54,12 +54,9 @@ def open_evaluate_run(library: Library, request: EvaluateRequest) -> OpenedRun:
         raise PlanError(f"evaluate: class {model.address} has no vector that can be applied")
     settings = request.settings.absolute()
     inputs = [_input(position, one, settings) for position, one in enumerate(chosen)]
-    probes = []
-    if settings.probe is not None:
-        scanned = scan_folder(settings.probe).inputs
-        probes = [(one.source, one.size, one.mtime_ns) for one in scanned]
     how = RunSettings(chunk_size=1, embed=settings.embed)
-    jobs = hashlib.sha256(canonical_json([[one.job for one in inputs], probes])).hexdigest()
+    parts = [[one.job for one in inputs], settings.files()]
+    jobs = hashlib.sha256(canonical_json(parts)).hexdigest()
     asked = build_request(request.class_name, [], None, how) | {"evaluation": jobs}
     target = target_of_work(library, EVALUATE, [model.address, asked], request.output_folder)
     notes = []

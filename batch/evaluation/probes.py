@@ -19,7 +19,7 @@ from batch.evaluation.targets import MaskTarget
 from batch.mini_batches import Prepared
 from batch.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
 from batch.reading import Decoded, decode
-from batch.settings import MINI_BATCH
+from batch.settings import MINI_BATCH, Mode
 from batch.variants import VariantMaker
 from engine.editor import Editor
 from registry.entities import ClassModel, EditingVector
@@ -75,7 +75,7 @@ class Probes:
         self.skipped: dict[str, str] = {}
         self._editor = editor
         self._model = model
-        self._plan: RunPlan = maker.plan
+        self._plan: RunPlan = _with_masks(maker.plan, settings)
         self._maker = maker
         self._target = target
         self._exact: judging.ExactEdits | None = None
@@ -133,9 +133,19 @@ class Probes:
             places = [one.input.position for one in decoded]
             wanted = torch.as_tensor(self._exact.targets[places].astype(np.int64))
             return wanted.to(self._editor.device), [True] * len(decoded)
+        if prepared.wanted_masks is not None:  # they were read with the pictures
+            return None, [True] * len(decoded)
         if self._target is None or prepared.mask_before is None:
             return None, [False] * len(decoded)
         return self._target.of(prepared.mask_before)
+
+
+def _with_masks(plan: RunPlan, settings: EvaluateSettings) -> RunPlan:
+    """A plan that reads the wanted mask of every picture, where there is a folder of them."""
+    if settings.masks is None:
+        return plan
+    reading = replace(plan.settings, mode=Mode.OPTIMIZE, masks_folder=str(settings.masks))
+    return replace(plan, settings=reading)
 
 
 def _renders(

@@ -93,7 +93,7 @@ class SetNetworks:
         return {name: features_of([finite], one) for name, one in self._networks.items()}
 
     def reference(self, name: str) -> Tensor:
-        """Features [M, F] of the reference: photographs, or other samples of the class."""
+        """Features [M, F] of the reference: a folder's images, or other samples of the class."""
         if name not in self._reference:
             self._reference[name] = features_of(self._reference_images(), self._networks[name])
         return self._reference[name]
@@ -101,9 +101,13 @@ class SetNetworks:
     @property
     def reference_words(self) -> str:
         """What the reference is."""
-        if self._settings.probe is not None:
-            return f"the images of {self._settings.probe.name}"
+        if self._reference_folder is not None:
+            return f"the images of {self._reference_folder.name}"
         return f"{self._reference_count} other samples, seed {self._settings.seed}"
+
+    @property
+    def _reference_folder(self) -> Path | None:
+        return self._settings.reference or self._settings.probe
 
     @property
     def _reference_count(self) -> int:
@@ -111,7 +115,7 @@ class SetNetworks:
 
     def _reference_images(self) -> Iterator[Tensor]:
         device, resolution = self._editor.device, self._editor.bundle.resolution
-        folder = self._settings.probe
+        folder = self._reference_folder
         if folder is None:
             first = 0 if self._settings.renders else self._settings.samples
             for start in range(0, self._reference_count, MINI_BATCH):

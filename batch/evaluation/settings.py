@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from batch.errors import SettingsError
+from batch.plan import scan_folder
 from batch.settings import MAX_STEPS, Embedding, Mode
 from registry.operation_parsing import parse_edits
 
@@ -17,6 +18,7 @@ SAMPLES = 64
 MAX_IMAGES = 10_000
 MAX_SCALES = 41
 MIN_LEAKAGE_PSNR = 25.0
+_PATHS = ("probe", "masks", "reference", "inception")
 _STEPS = {Mode.REFINE: 10, Mode.OPTIMIZE: 100}
 
 
@@ -59,6 +61,10 @@ class EvaluateSettings:
 
     Attributes:
         probe: folder of images to edit; None takes samples or renders.
+        masks: folder of the masks that the images of `probe` should get, named as those of
+            `batch run --masks`; None takes `operation`.
+        reference: folder of images that FID and KID compare with; None takes those of `probe`, or
+            other samples of the class.
         samples: latents to sample, where neither a folder nor renders are asked for.
         renders: pictures of the renderer, with the exact masks of the wanted edit; class avatars.
         seed: of samples, renders and resampling.
@@ -78,6 +84,8 @@ class EvaluateSettings:
     """
 
     probe: Path | None = None
+    masks: Path | None = None
+    reference: Path | None = None
     samples: int = SAMPLES
     renders: int = 0
     seed: int = 0
@@ -100,6 +108,10 @@ class EvaluateSettings:
         """
         if self.probe is not None and self.renders:
             raise SettingsError("probe, renders: expected one of them")
+        if self.masks is not None and self.probe is None:
+            raise SettingsError("masks: only pictures of a folder have them; give probe too")
+        if self.masks is not None and self.operation:
+            raise SettingsError("masks, operation: expected one of them")
         for name, least in (("samples", 1), ("renders", 0)):
             value = getattr(self, name)
             if not least <= value <= MAX_IMAGES:
@@ -139,7 +151,7 @@ class EvaluateSettings:
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in a job."""
         values = asdict(self)
-        for name in ("probe", "inception"):
+        for name in _PATHS:
             values[name] = None if values[name] is None else str(values[name])
         return values | {"modes": list(self.modes), "scales": list(self.scales)}
 
@@ -147,7 +159,7 @@ class EvaluateSettings:
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
         known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-        for name in ("probe", "inception"):
+        for name in _PATHS:
             if known.get(name) is not None:
                 known[name] = Path(known[name])
         for name in ("modes", "scales"):
@@ -156,11 +168,19 @@ class EvaluateSettings:
 
     def absolute(self) -> Self:
         """The same with absolute paths, for whoever works elsewhere."""
-        return replace(
-            self,
-            probe=None if self.probe is None else self.probe.resolve(),
-            inception=None if self.inception is None else self.inception.resolve(),
-        )
+        paths = {name: getattr(self, name) for name in _PATHS}
+        found = {name: path.resolve() for name, path in paths.items() if path is not None}
+        return replace(self, **found)
+
+    def files(self) -> list[tuple[str, int | None, int | None]]:
+        """The files of all its folders: name, size in bytes, time of the last change in ns.
+
+        Raises:
+            PlanError: a folder cannot be listed, or holds no image.
+        """
+        folders = [one for one in (self.probe, self.masks, self.reference) if one is not None]
+        found = [one for folder in folders for one in scan_folder(folder).inputs]
+        return [(one.source, one.size, one.mtime_ns) for one in found]
 
 
 def _rise(scales: tuple[float, ...]) -> bool:

@@ -181,9 +181,9 @@ def _add_leakage(table: Table, mode: ModeResult, settings: EvaluateSettings) -> 
     if not rows:
         table.lack(
             "leakage",
-            "nothing says what the edit may touch: it needs a class with a segmentation branch "
-            "(`train segmentation`), and a vector with part labels or a brush (`--roi` of `learn` "
-            "and `registry add`)",
+            "nothing says what the edit may not touch: it needs a class with a segmentation branch "
+            "(`train segmentation`), and a vector with part labels, but not all, or a brush "
+            "(`--roi` of `learn`, `discover` and `registry add`)",
         )
         return
     _add_psnr_and_distance(

@@ -90,6 +90,8 @@ def attribute_of(
         SettingsError: an attribute was asked for that the classifier does not know.
     """
     asked = settings.attribute
+    if asked is None and editor.classifier is not None:
+        asked = _found_for(vector, editor.classifier.names)
     if asked is None and vector.class_name == CLASS_NAME:
         asked = judging.expected_attribute(vector.name)
     if editor.classifier is None:
@@ -108,11 +110,19 @@ def attribute_of(
     return Attribute(name, names.index(name), -1 if asked.startswith(_NOT) else 1)
 
 
+def _found_for(vector: EditingVector, known: Sequence[str]) -> str | None:
+    """The attribute that a direction was found for, where the classifier knows it."""
+    attribute = str(vector.settings.get("attribute", ""))
+    return attribute if attribute.removeprefix(_NOT).strip() in known else None
+
+
 def mask_target_of(
     model: ClassModel, vector: EditingVector, settings: EvaluateSettings
 ) -> MaskTarget | str:
     """The operation that an edit is judged by, or why there is none."""
     operation = settings.operation
+    if settings.masks is not None:
+        return "the masks come from a folder"
     if operation is None:
         operation = str(vector.settings.get("operation") or "")
     if not operation:
@@ -121,7 +131,7 @@ def mask_target_of(
             more = "; or --renders N, which the renderer has exact masks of"
         return (
             "nobody said what the mask of another image should become: --operation "
-            f"'PARTS: ...' as in `mask edit`{more}"
+            f"'PARTS: ...' as in `mask edit`; or --masks DIR, with the pictures of --probe{more}"
         )
     return MaskTarget(
         operation, parse_edits(operation), LabelScheme.of_model(model), model.resolution

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from avatars import default
+from avatars.judging import expected_attribute
 from avatars.render import LABEL_COLORS, LABELS
 from avatars.starter import STARTERS
 from registry.config import RegistryConfig
@@ -37,6 +38,25 @@ def test_starter_vectors_keep_the_parts_and_pairs_that_they_were_learned_from(
             vector = library.get_vector(starter.address)
             assert vector.roi_labels == starter.roi_labels
             assert vector.description == starter.description
+
+
+def test_starter_vectors_come_measured_on_other_faces(tmp_path: Path) -> None:
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        default.install(library)
+        vectors = [library.get_vector(starter.address) for starter in STARTERS]
+
+    for vector in vectors:
+        newest = {metric.name: metric for metric in vector.latest_metrics}
+        assert newest["success_iou"].sample_count >= 64
+        assert newest["success_iou"].value > 1.3 * newest["success_iou_unedited"].value
+        assert newest["leakage_psnr"].value > 30
+        has_attribute = expected_attribute(vector.name) is not None
+        assert ("success_attribute" in newest) == has_attribute
+        if has_attribute:
+            assert newest["success_attribute"].value > 0.6
+        assert vector.scale_min is not None
+        assert vector.scale_max is not None
+        assert vector.scale_min < 0 < 1 <= vector.scale_max
 
 
 def test_installing_again_changes_nothing(tmp_path: Path) -> None:

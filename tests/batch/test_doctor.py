@@ -243,3 +243,17 @@ def test_what_is_missing_for_which_feature_is_told_and_is_no_problem(
     assert "class tiny@1" not in told
     assert any("no masks, no learning" in line and "--class bare PAIRS" in line for line in lines)
     assert any("begins at w_avg" in line for line in lines)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_package_that_only_one_command_needs_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+    assert "scikit-learn" not in _by_part(examine(config))
+    monkeypatch.setattr("batch.doctor_features.find_spec", lambda _name: None)
+
+    finding = _by_part(examine(config))["scikit-learn"]
+
+    assert finding.state is State.LACKING
+    assert "no `editvec discover interfacegan`" in finding.text

@@ -182,3 +182,47 @@ def test_its_vectors_are_measured_as_far_as_it_goes(run: Run) -> None:
     assert "`train segmentation`" in missing["leakage"]
     assert "no attribute classifier" in missing["success_attribute"]
     assert "no identity network" in missing["identity_similarity"]
+
+
+def test_vectors_together_need_masks_and_the_page_says_so(run: Run, tmp_path: Path) -> None:
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        delta = -0.5 * library.delta(library.get_vector("car/red"))
+        np.save(tmp_path / "blue.npy", delta[::-1])
+    run("registry", "add", tmp_path / "blue.npy", "--name", "blue", "--class", "car")
+    page = tmp_path / "page.html"
+
+    words = ("red", "blue", "--samples", 2, "--html", page)
+    status, shown, _ = run("disentangle", *words)
+
+    assert status == 0
+    assert "moved, overlap, kept change: the class has no segmentation branch" in shown
+    assert "success of car/red@1: class car has no attribute classifier" in shown
+    assert "IoU" not in shown
+    assert "Not measured" in page.read_text()
+    assert page.read_text().count("<figure>") == 2
+
+
+def test_directions_are_found_without_a_classifier_and_chosen_by_none(run: Run) -> None:
+    status, out, _ = run("discover", "sefa", "car/wide", "--count", 1, "--samples", 20, "--json")
+
+    (found,) = json.loads(out)
+    assert status == 0
+    assert found["metrics"] == []
+    assert found["roi_labels"] == ["background"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("mean", "labels: class car has no attribute classifier; give a file of labels (--labels)"),
+        ("sefa", "attribute: class car has no attribute classifier; without an attribute every"),
+    ],
+)
+def test_without_a_classifier_labels_must_come_from_elsewhere(
+    run: Run, words: str, message: str
+) -> None:
+    status, _, told = run("discover", words, "car/wide", "--attribute", "wide")
+
+    assert status == 1
+    assert message in told
+    assert told.count("\n") == 1

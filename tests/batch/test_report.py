@@ -217,6 +217,40 @@ def test_thousands_of_rows_show_a_sample_and_all_their_metrics(tmp_path: Path) -
     assert files.report.stat().st_size < 4_000_000
 
 
+def test_the_worst_and_the_best_are_shown_beside_the_spread_with_all_in_the_chart(
+    tmp_path: Path,
+) -> None:
+    rows = _write_run(tmp_path, 20)
+    for row in rows:
+        place = int(Path(row["source"]).stem)
+        # in no order of the places: 7 steps around a circle of 20
+        turned = (7 * place) % 20
+        row["metrics"] = {
+            "leakage": {"psnr": 30.0 + turned},
+            "success_iou": (turned + 10) % 20 / 20,
+        }
+
+    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+
+    content = files.report.read_text(encoding="utf-8")
+    section = content[content.index('id="recipe-0"') : content.index('id="recipe-1"')]
+    named = []
+    for heading in (
+        "Most changed outside the region",
+        "Least changed outside the region",
+        "Furthest from the wanted mask",
+        "Closest to the wanted mask",
+    ):
+        figures = section.partition(heading)[2].partition("<h3>")[0]
+        places = re.findall(r'<figcaption><b title="sub/(\d+)\.png"', figures)
+        named.append([7 * int(place) % 20 for place in places])
+    # IoU turns half a circle later than dB do
+    assert named == [[0, 1, 2], [19, 18, 17], [10, 11, 12], [9, 8, 7]]
+    measured = files.numbers["recipes"][0]["metrics"]["leakage.psnr"]
+    assert (measured["count"], measured["low"], measured["high"]) == (20, 30.0, 49.0)
+    assert 'class="ridge"' in content
+
+
 def test_every_recipe_shows_the_same_sources_whatever_the_order(tmp_path: Path) -> None:
     rows = _write_run(tmp_path, 40)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from registry.config import RegistryConfig
+from registry.errors import DatabaseError
 from registry.schema import upgrade
 from registry.store import Library
 from tests.disturbances import VICTIMS, Stage, Victim, keys_of, require_whole
@@ -89,7 +90,10 @@ def test_runs_under_random_kills_end_as_if_undisturbed(
                     time.sleep(chance.uniform(SHORTEST, LONGEST))
                     disturb()
                 stage.wait(seconds=600)
-                require_whole(config, out, keys=keys)
+                try:
+                    require_whole(config, out, keys=keys)
+                except DatabaseError as exc:
+                    raise AssertionError(f"the database is gone: {database.log()}") from exc
                 done.append(out)
     print(f"\n{len(done)} runs of {len(keys)} items in {SECONDS:.0f} s")
     print(f"killed {stage.killed}, restarted {restarts}")

@@ -55,6 +55,40 @@ def test_table_shows_aliases_with_the_address(run: Callable[..., Result]) -> Non
     assert result.stderr == ""
 
 
+def test_table_shows_how_good_vectors_are_once_they_were_measured(
+    run: Callable[..., Result], sqlite_library: Library
+) -> None:
+    def add(name: str, *metrics: NewMetric) -> None:
+        sqlite_library.add_metrics(name, metrics)
+
+    learned = NewMetric(name="success_iou", value=0.9)
+    add("blink", learned)
+    before = run()
+    add(
+        "smile",
+        NewMetric(
+            name="success_attribute", value=0.85, sample_count=45, settings={"against": "smiling"}
+        ),
+        NewMetric(name="success_iou", value=0.5, sample_count=64),
+        NewMetric(name="leakage_psnr", value=38.26, sample_count=64),
+    )
+    add("frown", NewMetric(name="success_iou", value=0.61, sample_count=8))
+    sqlite_library.set_scale_range("frown", -1, 1.5)
+
+    after = run()
+
+    # one picture, the one that it was learned from, says nothing of others
+    assert before.stdout.splitlines()[0].split()[:3] == ["VECTOR", "KIND", "ROI"]
+    head, blink, frown, smile = after.stdout.splitlines()
+    assert head.split("  ")[0] == "VECTOR"
+    assert " ".join(head.split()).startswith("VECTOR KIND SUCCESS (N) LEAKAGE USABLE ROI")
+    assert "learned  85 % smiling (45)  38.3 dB" in smile
+    assert " ".join(frown.split()).startswith(
+        "avatars/frown@1 learned 0.61 IoU (8) -1 to 1.5 mouth,teeth"
+    )
+    assert " ".join(blink.split()).startswith("avatars/blink@1 learned mouth,teeth")
+
+
 def test_class_may_stand_before_the_name(run: Callable[..., Result]) -> None:
     assert _column(run("avatars/s*")) == ["avatars/smile@1"]
     assert "no class 'cars'" in str(run("cars/s*").exception)

@@ -138,11 +138,12 @@ def test_the_smile_of_the_shipped_class_gets_the_range_that_it_rises_in(
         default.install(library)
         vector = library.get_vector("avatars/smile")
         editor = Editor.open(default.BUNDLE_FOLDER)
-        settings = EvaluateSettings(samples=8, scales=(-1.0, 0.0, 0.5, 1.0, 3.0))
+        settings = EvaluateSettings(samples=8, scales=(-0.5, 0.0, 0.5, 1.0, 3.0))
+        assert (vector.scale_min, vector.scale_max) == (-1, 1), "as it ships"
 
         evaluation = evaluate_vector(library, editor, vector, settings)
         stored = store_evaluation(library, editor, evaluation).vector
 
-        assert (stored.scale_min, stored.scale_max) == (-1, 1)
+        assert (stored.scale_min, stored.scale_max) == (-0.5, 1)
         assert {one.name for one in stored.latest_metrics} >= {"monotonicity", "success_attribute"}
         assert library.history("avatars/smile")[-2].action == "calibrate"

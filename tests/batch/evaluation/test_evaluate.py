@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from batch.errors import SettingsError
-from batch.evaluation.evaluate import Evaluation, evaluate_vector, store_evaluation
+from batch.evaluation.evaluate import (
+    Evaluation,
+    evaluate_vector,
+    evaluation_key,
+    store_evaluation,
+)
+from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
 from registry.brushes import encode_brush
@@ -174,6 +181,101 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_measured(
     assert newest["reconstruction_psnr"].probe_set == "folder in, encoder"
 
 
+def test_wanted_masks_of_a_folder_are_the_target(
+    evaluate: Callable[..., Evaluation], make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    source, masks = make_pictures(4), tmp_path / "wanted"
+    masks.mkdir()
+    mine = evaluate(probe=source).measured.modes[0].pictures
+    for place in range(3):  # of the last picture there is none
+        mask_after = mine[place].mask_after
+        assert mask_after is not None
+        Image.fromarray(mask_after.astype(np.uint8)).save(masks / f"{place}.png")
+
+    found = evaluate(probe=source, masks=masks, modes=("vector", "optimize:2"))
+
+    assert found.measured.target == "the masks of wanted"
+    # what the edit itself makes of the masks is reached by the edit, and by nothing else
+    assert values(found)["success_iou"] == 1 > values(found)["success_iou_unedited"]
+    assert 0 < values(found)["success_iou.optimize-2"] < 1
+    assert "no mask: expected 3.png" in found.measured.skipped["3.png"]
+
+
+def test_the_command_takes_masks_and_a_reference(
+    run_editvec: Editvec,
+    make_pictures: MakePictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, other, masks = make_pictures(1), make_pictures(2, folder="other"), tmp_path / "wanted"
+    masks.mkdir()
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(masks / "0.png")
+
+    folders = ("--probe", source, "--masks", masks, "--reference", other)
+    assert run_editvec("evaluate", "smile", *folders, "--device", "cpu", "--json") == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["settings"]["reference"] == str(other)
+    assert said["settings"]["masks"] == str(masks)
+    assert "success_iou" in said["items"]["vector"]["0.png"]
+
+
+def test_fid_and_kid_compare_with_the_reference_that_is_given(
+    evaluate: Callable[..., Evaluation], make_pictures: MakePictures
+) -> None:
+    source, other = make_pictures(16), make_pictures(24, folder="other")
+
+    with_itself = evaluate(probe=source)
+    named = evaluate(probe=source, reference=source)
+    with_other = evaluate(probe=source, reference=other)
+
+    by_name = {one.name: one for one in with_other.table.measures}
+    assert by_name["fid_trunk-tiny"].against == "the images of other, n=24"
+    assert values(named)["fid_trunk-tiny"] == values(with_itself)["fid_trunk-tiny"]
+    assert values(with_other)["fid_trunk-tiny"] != values(with_itself)["fid_trunk-tiny"]
+
+
+def test_several_evaluations_may_share_what_they_compare_with(
+    library: Library, editor: Editor, make_pictures: MakePictures
+) -> None:
+    vector = library.get_vector("smile", class_name="tiny")
+    settings = EvaluateSettings(samples=16, reference=make_pictures(16))
+    sets = SetNetworks(editor, settings)
+    reference = sets.reference("trunk/tiny")
+
+    found = evaluate_vector(library, editor, vector, settings, sets=sets)
+
+    assert found.measured.sets.reference("trunk/tiny") is reference
+    assert values(found) == {
+        **values(evaluate_vector(library, editor, vector, settings)),
+        "seconds_per_image": values(found)["seconds_per_image"],
+    }
+
+
+def test_what_makes_steps_is_timed_on_one_mini_batch(evaluate: Callable[..., Evaluation]) -> None:
+    found = evaluate(samples=20, modes=("vector", "refine:1"))
+
+    counts = {one.name: one.count for one in found.table.measures}
+    assert counts["seconds_per_image"] == 20
+    assert counts["seconds_per_image.refine-1"] == 16
+
+
+def test_other_files_of_masks_or_reference_make_another_evaluation(
+    library: Library, editor: Editor, make_pictures: MakePictures
+) -> None:
+    vector = library.get_vector("smile", class_name="tiny")
+    folders = {"probe": make_pictures(1), "reference": make_pictures(1, folder="other")}
+    settings = EvaluateSettings(**folders, masks=make_pictures(1, folder="masks"))
+    keys = [evaluation_key(editor, vector, settings)]
+
+    for folder in ("other", "masks"):
+        make_pictures(2, folder=folder)
+        keys.append(evaluation_key(editor, vector, settings))
+
+    assert len(set(keys)) == 3
+    assert EvaluateSettings.from_json(settings.absolute().to_json()) == settings.absolute()
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
@@ -182,6 +284,11 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_measured(
         ({"modes": ("fast",)}, "expected vector, refine"),
         ({"attribute": "sad"}, "expected one of smiling, eyes_open"),
         ({"renders": 4}, "the renderer draws avatars"),
+        ({"masks": Path("masks")}, "only pictures of a folder have them"),
+        (
+            {"probe": Path("in"), "masks": Path("masks"), "operation": "mouth: grow 1"},
+            "masks, operation: expected one of them",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused(

@@ -85,6 +85,51 @@ def test_a_vector_that_cannot_be_measured_fails_alone(
     assert Runs(library.engine).counts(latest(library).id).failed == 2
 
 
+def test_retry_measures_what_failed_once_and_then_has_nothing_to_do(
+    run_editvec: Editvec, library: Library, make_pictures: MakePictures, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    source, out = make_pictures(2), tmp_path / "out"
+    good = {path: path.read_bytes() for path in source.iterdir()}
+    for path in good:
+        path.write_bytes(b"no picture")
+    words = ("evaluate", "--all", "--class", "tiny", "--probe", source, "--out", out)
+    assert run_editvec(*words, "--device", "cpu") == 3
+    assert "none of the images can be read" in capsys.readouterr().err
+    for path, content in good.items():
+        path.write_bytes(content)
+
+    assert run_editvec("batch", "retry", latest(library).id, "--device", "cpu") == 0
+    assert run_editvec("batch", "retry", latest(library).id, "--device", "cpu") == 0
+
+    run = latest(library)
+    assert run.state == "completed"
+    assert Runs(library.engine).counts(run.id).done == 2
+    assert [measured(library, name) for name in ("smile", "frown")] == [1, 1]
+    assert audit(library, run).problems == []
+    assert len(list((out / "pages").glob("*.html"))) == 2
+    report = (out / "report.html").read_text()
+    assert "none of the images can be read" not in report
+    assert "leakage_psnr" in report
+
+
+def test_an_interrupted_run_is_resumed_by_its_folder(
+    run_editvec: Editvec, library: Library, tmp_path: Path
+) -> None:
+    settings, out = EvaluateSettings(samples=2), tmp_path / "out"
+    request = EvaluateRequest(class_name="tiny", settings=settings, output_folder=out)
+    run = open_evaluate_run(library, request).run
+    editor = Editor.open(library.materialise_bundle(library.get_class("tiny")))
+    with open_processor(library, editor, run) as processor:  # it died after the first vector
+        inputs = Runs(library.engine).inputs(run.id, 0, 1)
+        processor.work.do(inputs, lambda: None)  # type: ignore[union-attr]
+
+    assert run_editvec("batch", "resume", out, "--device", "cpu") == 0
+
+    assert latest(library).state == "completed"
+    assert [measured(library, name) for name in ("smile", "frown")] == [1, 1]
+
+
 @pytest.mark.slow
 def test_workers_evaluate_as_this_process_does(
     home: Path, make_pictures: MakePictures, tmp_path: Path

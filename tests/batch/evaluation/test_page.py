@@ -67,3 +67,11 @@ def test_a_curve_goes_through_its_points() -> None:
     assert first > second
     assert '<rect x="0.0"' in drawn
     assert 'width="240.0"' in drawn
+
+
+def test_the_axis_of_what_cannot_be_negative_begins_at_zero_at_the_least() -> None:
+    drawn = curve("leakage", [Place(-1, 0.01), Place(0, 0.0), Place(1, 0.02)])
+    logits = curve("logit", [Place(-1, -5.0), Place(0, 1.0), Place(1, 5.0)])
+
+    assert "<span>0 to 0.0208</span>" in drawn
+    assert "<span>-5.4 to 5.4</span>" in logits
