@@ -119,7 +119,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        count = flop_registry.get(func.overloadpacket)
+        count = flop_registry.get(_out_of_place(func.overloadpacket))
         if count is None:
             with self:  # under inference_mode an operation may come before it is taken apart
                 parts = func.decompose(*args, **kwargs)
@@ -132,6 +132,12 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             leaves = tree_leaves((args, kwargs, result))
             self.bytes += sum(leaf.nbytes for leaf in leaves if isinstance(leaf, torch.Tensor))
         return result
+
+
+def _out_of_place(packet: Any) -> Any:
+    """The operation that a name with an underscore does in place; only that one is registered."""
+    name = packet.__name__
+    return getattr(torch.ops.aten, name[:-1], packet) if name.endswith("_") else packet
 
 
 def _synchronise(device: str) -> None:

@@ -49,6 +49,14 @@ def test_operations_are_counted_with_their_traffic() -> None:
     assert effort.bytes == 4 * (12 + 20 + 15)
 
 
+def test_products_in_place_count_as_others() -> None:
+    a, b = torch.ones(3, 3), torch.ones(2, 3, 3)
+
+    assert count_effort(lambda: a.clone().addmm_(a, a))[1].flop == 2 * 3**3
+    assert count_effort(lambda: b.clone().baddbmm_(b, b))[1].flop == 2 * 2 * 3**3
+    assert count_effort(lambda: torch.mm(a, a, out=a.clone()))[1].flop == 2 * 3**3
+
+
 def test_inference_counts_as_the_same_operations() -> None:
     layer, x = torch.nn.Linear(4, 5), torch.ones(3, 4)
 
