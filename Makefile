@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo avatars check test test-full bench clean
+.PHONY: help setup demo avatars measures check test test-full bench clean
 
 help:
 	@echo "make setup      create .venv with pinned dependencies (every other target does this first)"
@@ -20,6 +20,7 @@ help:
 	@echo "make check      format, lint, types, import rules"
 	@echo "make bench      is the engine as much faster than the plain method as it was? (some minutes)"
 	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
+	@echo "make measures   measure the starter library and put it into its archive (half an hour)"
 	@echo "make clean      remove caches, packages and ./demo (.venv and the work of make avatars stay)"
 
 setup: $(STAMP)
@@ -46,7 +47,17 @@ avatars: $(STAMP)
 	$(BIN)/editvec --home build/avatars/home registry export build/avatars/starter.editvec.zip \
 		$$($(BIN)/python -m avatars.starter)
 	mv build/avatars/starter.editvec.zip avatars/starter.editvec.zip
+	$(MAKE) measures
 	$(BIN)/python -m avatars.check
+
+# Success, leakage and usable range of the starter library as it is: no vector is learned.
+measures: $(STAMP)
+	rm -rf build/avatars/measures
+	$(BIN)/editvec --home build/avatars/measures model add avatars/bundle
+	$(BIN)/editvec --home build/avatars/measures registry import avatars/starter.editvec.zip
+	OMP_NUM_THREADS=1 $(BIN)/editvec --home build/avatars/measures evaluate --all --class avatars \
+		--renders 64 --scales=-2:2:9 --device cpu
+	$(BIN)/python -m avatars.publish build/avatars/measures
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -106,3 +106,8 @@ def rabbitmq_url() -> str:
     """URL of the RabbitMQ server of this machine; a test uses queue names of its own."""
     _require(RABBITMQ, "RabbitMQ")
     return f"amqp://guest:guest@{RABBITMQ[0]}:{RABBITMQ[1]}//"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The soak takes twenty minutes and little of the processor: the others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_soak.py")

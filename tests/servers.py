@@ -101,6 +101,10 @@ class PostgresServer:
         log = self.data / "log"
         self._run("pg_ctl", "-D", self.data, "-l", log, "-w", "-o", options, "start")
 
+    def log(self) -> str:
+        """The last of what it told, for a test that finds it gone."""
+        return (self.data / "log").read_text(errors="replace")[-5000:]
+
     def stop(self) -> None:
         """Ends it at once, as a crash would: every connection breaks."""
         if (self.data / "postmaster.pid").exists():

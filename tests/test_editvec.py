@@ -175,6 +175,7 @@ def test_every_command_and_group_answers_help(capsys: pytest.CaptureFixture[str]
     def walk(command: click.Command, words: list[str]) -> None:
         assert editvec.main([*words, "--help"]) == 0, words
         assert command.help, f"{' '.join(words)} says nothing about itself"
+        assert "\\b" not in command.help, f"{' '.join(words)} shows what click should read"
         if isinstance(command, click.Group):
             for name, child in command.commands.items():
                 walk(child, [*words, name])
