@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from batch.errors import BatchError, DeviceLostError, DiskFullError, LeaseLostError
 from batch.leases import ItemResult, Lease, Leases
 from batch.runs import Runs
+from batch.stopping import undisturbed
 from registry.errors import RegistryError
 
 _LOG = logging.getLogger(__name__)
@@ -35,9 +36,10 @@ def give_back(
             that slept finds the files of its run removed, or its inputs replaced.
     """
     try:
-        leases.give_back(lease, take_items())
-        if isinstance(error, DiskFullError):
-            runs.pause(lease.run_id, str(error))
+        with undisturbed():
+            leases.give_back(lease, take_items())
+            if isinstance(error, DiskFullError):
+                runs.pause(lease.run_id, str(error))
     except LeaseLostError as lost:
         if isinstance(error, Exception) and not isinstance(error, DeviceLostError):
             raise lost from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 STOP_SECONDS = 60
 """What is not finished this long after the first request is given up."""
@@ -35,6 +37,36 @@ class StopRequest:
             _leave(number, frame)
 
 
-def _leave(_number: int, _frame: object) -> None:
+class _Leaving:
+    """Of this process: what must not be interrupted, and whether an interruption waits for it."""
+
+    depth = 0
+    is_due = False
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Puts off an interruption by a second request to stop. Use it in the main thread.
+
+    Giving back what is held is what an interruption is for: a third request, or a second one that
+    comes while the first is being answered, must not end it half way.
+
+    Raises:
+        SystemExit: at the end, if an interruption was put off.
+    """
+    _Leaving.depth += 1
+    try:
+        yield
+    finally:
+        _Leaving.depth -= 1
+        if _Leaving.is_due and _Leaving.depth == 0:
+            _Leaving.is_due = False
+            _leave()
+
+
+def _leave(_number: int = signal.SIGTERM, _frame: object = None) -> None:
     """Unwinds the main thread, which gives back what it holds."""
-    raise SystemExit(128 + signal.SIGTERM)
+    if _Leaving.depth:
+        _Leaving.is_due = True
+    else:
+        raise SystemExit(128 + signal.SIGTERM)

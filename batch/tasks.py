@@ -33,7 +33,7 @@ from batch.owner import Owner
 from batch.pace import LONGEST_LIMIT_SECONDS, limit_seconds
 from batch.runs import Runs
 from batch.settings import LEASE_SECONDS, Priority
-from batch.stopping import StopRequest
+from batch.stopping import StopRequest, undisturbed
 from registry.config import RegistryConfig
 from registry.database import now
 from registry.errors import DatabaseError, RegistryError
@@ -108,7 +108,8 @@ class WorkerState:
             self._is_deviceless = True
             self.end_worker()
             raise Reject("the device failed", requeue=True) from exc
-        lease = self._lease = self._claim(run_id, chunk_id)
+        with undisturbed():
+            lease = self._lease = self._claim(run_id, chunk_id)
         if lease is None:
             return
         began = time.monotonic()
@@ -192,12 +193,19 @@ class WorkerState:
             return None
 
     def _claim(self, run_id: str, chunk_id: int) -> Lease | None:
-        """Claims a chunk; a message that came back tells that its last holder may be dead."""
+        """Claims a chunk; a message that came back tells that its last holder may be dead.
+
+        Raises:
+            Reject: this process was told to stop meanwhile; nothing is held.
+        """
         leases, owner = Leases(self.library.engine), Owner.current()
         device = str(self._editor.device) if self._editor is not None else ""
         lease = leases.claim(run_id, owner, chunk_id=chunk_id, device=device)
         if lease is None and leases.reap(run_id).total:
             lease = leases.claim(run_id, owner, chunk_id=chunk_id, device=device)
+        if lease is not None and self.stop.is_made:
+            leases.give_back(lease)
+            raise Reject("stopping", requeue=True)
         return lease
 
     def _processor_for(self, run: RunRecord) -> Processor:

@@ -4,16 +4,20 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from batch.audit import audit
 from batch.entities import RunCounts
+from batch.errors import WorkerStoppingError
+from batch.giving_back import give_back
+from batch.leases import ItemResult, Lease, Leases
 from batch.runs import Runs
 from batch.settings import MINI_BATCH
-from batch.stopping import StopRequest
+from batch.stopping import StopRequest, undisturbed
 from registry.config import RegistryConfig
 from registry.store import Library
 from tests.worker_processes import children_of, start, worker
@@ -131,6 +135,60 @@ def test_a_request_made_twice_within_a_second_is_one(monkeypatch: pytest.MonkeyP
         signal.alarm(0)
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGALRM, before[1])
+
+
+def test_what_is_undisturbed_ends_before_the_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM)
+    request, steps = StopRequest(), []
+
+    def work() -> None:
+        with undisturbed():
+            with undisturbed():
+                signal.raise_signal(signal.SIGALRM)
+                steps.append("within")
+            steps.append("after")
+
+    try:
+        request.listen()
+        with pytest.raises(SystemExit):
+            work()
+        assert steps == ["within", "after"]
+        with undisturbed():
+            steps.append("once more")  # told once, it raises once
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+
+
+class Interrupted:
+    """Leases that a second request to stop reaches while they give back."""
+
+    def __init__(self) -> None:
+        self.given_back = False
+
+    def give_back(self, lease: Lease, items: Sequence[ItemResult]) -> None:
+        signal.raise_signal(signal.SIGALRM)
+        self.given_back = True
+
+
+def test_a_chunk_is_given_back_even_when_told_to_stop_while_doing_so(home: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM)
+    leases = Interrupted()
+    lease = Lease(
+        run_id="run", chunk_id=1, chunk_position=0, first_input=0, input_count=1, token="token"
+    )
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        try:
+            StopRequest().listen()
+            stopping = WorkerStoppingError("given back, to stop")
+            with pytest.raises(SystemExit):
+                give_back(
+                    cast(Leases, leases), Runs(library.engine), lease, stopping, take_items=list
+                )
+        finally:
+            signal.signal(signal.SIGTERM, before[0])
+            signal.signal(signal.SIGALRM, before[1])
+    assert leases.given_back
 
 
 def run_id(home: Path) -> str:

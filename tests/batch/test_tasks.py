@@ -1,7 +1,9 @@
 """What the tasks make of trouble that is not theirs."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,6 +77,34 @@ def test_a_chunk_in_work_when_the_database_went_away_is_given_back_once_it_answe
 
     assert Runs(library.engine).chunk_states(run.id) == {"pending": 1}
     assert Runs(library.engine).get(run.id).state == "running"
+
+
+def test_a_chunk_claimed_while_told_to_stop_twice_is_given_back(
+    home: Path, library: Library, run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chunk,) = Leases(library.engine).pending_chunks(run.id)
+    state = WorkerState(RegistryConfig.for_home(home), device="cpu")
+    whole = Leases.claim
+
+    def claim(leases: Leases, *arguments: Any, **options: Any) -> Lease | None:
+        lease = whole(leases, *arguments, **options)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGALRM)
+        return lease
+
+    monkeypatch.setattr(Leases, "claim", claim)
+    monkeypatch.setattr(state, "_processor_for", lambda run: None)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM)
+    try:
+        state.stop.listen()
+        with pytest.raises(SystemExit):
+            state.process_chunk(run.id, chunk)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+
+    assert Runs(library.engine).chunk_states(run.id) == {"pending": 1}
 
 
 def test_only_a_server_can_be_away(tmp_path: Path) -> None:
