@@ -23,6 +23,7 @@ from engine.generator import Generator, cut_for_synthesis
 from engine.inversion import EmbedSettings
 from engine.labels import likeliest_labels
 from engine.losses import Networks
+from engine.parallel import map_parts
 from engine.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
 from engine.roi import default_dilation, roi_from_masks
 from engine.segmentation import SegmentationBranch
@@ -211,13 +212,17 @@ class Editor:
             SettingsError: The bundle has no segmentation branch.
         """
         segmentation, synthesis = self._segmentation(), self.generator.synthesis
-        images, masks, uncertainties = [], [], []
-        for part in cut_for_synthesis(synthesis, ws):
-            made = synthesis.with_features(part)
-            images.append(made.images)
-            masks.append(likeliest_labels(segmentation(made.features)))
-            if with_uncertainty:
-                uncertainties.append(segmentation.uncertainty(made.features))
+
+        def made(part: Tensor) -> Segmented:
+            output = synthesis.with_features(part)
+            uncertainty = segmentation.uncertainty(output.features) if with_uncertainty else None
+            labels = likeliest_labels(segmentation(output.features))
+            return Segmented(output.images, labels, uncertainty)
+
+        if ws.device.type != "cpu":
+            return made(ws)
+        parts = cut_for_synthesis(synthesis, ws, at_least=torch.get_num_threads())
+        images, masks, uncertainties = zip(*map_parts(made, parts), strict=True)
         uncertainty = torch.cat(uncertainties) if with_uncertainty else None
         return Segmented(torch.cat(images), torch.cat(masks), uncertainty)
 

@@ -227,17 +227,19 @@ class Synthesis(nn.Module):
         return SynthesisOutput(images, features)
 
 
-def cut_for_synthesis(synthesis: Synthesis, ws: Tensor) -> list[Tensor]:
+def cut_for_synthesis(synthesis: Synthesis, ws: Tensor, *, at_least: int = 1) -> list[Tensor]:
     """Cut ws [N, num_ws, w_dim] into parts that are synthesised faster one after the other.
 
-    The parts are of about equal length, at least one; they depend on the device and on sizes only.
+    The parts are of about equal length, at least one; on a CPU `at_least` so many, if there are as
+    many ws. They depend on the device, on sizes and on that only.
     """
     if ws.device.type != "cpu" or not len(ws):
         return [ws]
     config = synthesis.config
     largest = max(size**2 * config.channels(size) for size in block_resolutions(config.resolution))
     together = max(CPU_MAP_BYTES // (largest * ws.element_size()), 1)
-    return list(ws.tensor_split(math.ceil(len(ws) / together)))
+    parts = max(math.ceil(len(ws) / together), min(at_least, len(ws)))
+    return list(ws.tensor_split(parts))
 
 
 class Generator(nn.Module):
