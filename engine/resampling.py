@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cuda_ext.bilinear import axis_taps
 from engine.errors import ShapeError
+from engine.scratch import Scratch
 
 # Columns of a block, see `block_width`.
 MIN_BLOCK_WIDTH = 16
@@ -62,24 +63,34 @@ class BandSum:
             for start in range(0, target[1], width)
         ]
 
-    def add_(self, total: Tensor, maps: Sequence[Tensor], rows: slice) -> None:
+    def add_(
+        self,
+        total: Tensor,
+        maps: Sequence[Tensor],
+        rows: slice,
+        *,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Add rows of the up-sampled maps, in place.
 
         Args:
             total: [N, rows, W, C], contiguous.
             maps: [N or 1, h, w, C] of each size, contiguous.
             rows: Of the target, with a start and a stop.
+            scratch: Memory for what comes between; without it the sum has a gradient.
         """
         if not maps:
             return
         lines = total.flatten(0, 1)
         for block in self._blocks:
-            narrow = self._narrow(maps, block, rows).expand(len(total), -1, -1)
+            narrow = self._narrow(maps, block, rows, scratch).expand(len(total), -1, -1)
             stacked = narrow.reshape(len(lines), block.matrix.shape[1], total.shape[3])
             matrix = block.matrix.expand(len(lines), -1, -1)
             lines[:, block.columns].baddbmm_(matrix, stacked)
 
-    def _narrow(self, maps: Sequence[Tensor], block: "_Block", rows: slice) -> Tensor:
+    def _narrow(
+        self, maps: Sequence[Tensor], block: "_Block", rows: slice, scratch: Scratch | None
+    ) -> Tensor:
         """What a block of a band is made from, [N or 1, rows, columns of all sources * C]."""
         count = max(len(one) for one in maps)
         products = []
@@ -87,10 +98,10 @@ class BandSum:
             span = _source_range(rows.start, rows.stop, source=one.shape[1], target=self.target[0])
             matrix = down[rows, span].expand(count, -1, -1)
             products.append((matrix, one[:, span, part].flatten(2).expand(count, -1, -1)))
-        if torch.is_grad_enabled():
+        if scratch is None:
             return torch.cat([torch.bmm(*product) for product in products], dim=2)
         widths = [native.shape[2] for _, native in products]
-        narrow = maps[0].new_empty(count, rows.stop - rows.start, sum(widths))
+        narrow = scratch.take("narrow", (count, rows.stop - rows.start, sum(widths)))
         for product, place in zip(products, torch.split(narrow, widths, dim=2), strict=True):
             torch.bmm(*product, out=place)
         return narrow

@@ -261,26 +261,32 @@ class SegmentationBranch(nn.Module):
         projected = self._project(group, members).expand(group.num_images, -1, -1, -1)
         return projected.contiguous().permute(0, 3, 1, 2)
 
-    def _hidden2(self, hidden1: Tensor, members: slice) -> Tensor:
-        """Layer 2 of each member: [N, rows, W, E*H1] -> [N, E, H2, rows, W]."""
+    def _hidden2(
+        self, hidden1: Tensor, members: slice, *, scratch: Scratch | None = None
+    ) -> Tensor:
+        """Layer 2 of each member: [N, rows, W, E*H1] -> [N, rows, W, E, H2]."""
         count, height, width, _ = hidden1.shape
-        weight, bias = self.weight2[members], self.bias2[members]
-        x = hidden1.relu_().view(count, height * width, len(weight), -1).permute(0, 2, 3, 1)
-        found = [torch.bmm(weight, one) for one in x]
-        hidden2 = found[0][None] if count == 1 else torch.stack(found)
-        return hidden2.add_(bias).relu_().view(count, *weight.shape[:2], height, width)
+        weight, bias = self.weight2[members].transpose(1, 2), self.bias2[members, :, 0]
+        x = hidden1.relu_().view(count, height * width, len(weight), -1).transpose(1, 2)
+        if scratch is None:
+            hidden2 = torch.stack([torch.bmm(one, weight) for one in x]).transpose(1, 2)
+        else:
+            hidden2 = scratch.take("hidden2", (count, height * width, *bias.shape))
+            for one, place in zip(x, hidden2, strict=True):
+                torch.bmm(one, weight, out=place.transpose(0, 1))
+        return hidden2.add_(bias).relu_().view(count, height, width, *bias.shape)
 
     def _hidden1_channels(self, members: slice) -> slice:
         width = self.config.hidden[0]
         return slice(members.start * width, members.stop * width)
 
-    # The last layer, on [N, E, H2, rows, W].
+    # The last layer, on [N, rows, W, E, H2].
 
     def _mean_part(self, hidden2: Tensor, members: slice) -> Tensor:
         """What members add to the mean logits, in one product: [N, K, rows, W]."""
-        stacked = hidden2.flatten(1, 2)
-        logits = self._merged(members) @ stacked.flatten(2)
-        return logits.view(len(hidden2), self.config.num_labels, *hidden2.shape[3:])
+        stacked = hidden2.flatten(3).flatten(1, 2)
+        logits = self._merged(members) @ stacked.transpose(1, 2)
+        return logits.view(len(hidden2), self.config.num_labels, *hidden2.shape[1:3])
 
     def _merged(self, members: slice) -> Tensor:
         width = self.config.hidden[1]
@@ -294,8 +300,9 @@ class SegmentationBranch(nn.Module):
 
     def _each_logits(self, hidden2: Tensor, members: slice) -> Tensor:
         """The members' own logits: [N, E, K, rows, W]."""
-        logits = self.weight3[members] @ hidden2.flatten(3) + self.bias3[members]
-        return logits.view(*hidden2.shape[:2], self.config.num_labels, *hidden2.shape[3:])
+        stacked = hidden2.flatten(1, 2).permute(0, 2, 3, 1)
+        logits = self.weight3[members] @ stacked + self.bias3[members]
+        return logits.view(*logits.shape[:3], *hidden2.shape[1:3])
 
     # Pieces of the work.
 
@@ -321,8 +328,9 @@ class SegmentationBranch(nn.Module):
             found = []
             for band in _slices(height, rows):
                 hidden1 = self._project(parts[-1], members, band, scratch=scratch)
-                bands.add_(hidden1, coarse, band)
-                found.append(head(self._hidden2(hidden1, members), members))
+                bands.add_(hidden1, coarse, band, scratch=scratch)
+                hidden2 = self._hidden2(hidden1, members, scratch=scratch)
+                found.append(head(hidden2, members))
             return torch.cat(found, dim=-2)
 
         run = self._runner(piece, num_pixels=len(features[0]) * pixels)
