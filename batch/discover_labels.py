@@ -24,12 +24,14 @@ import torch
 from torch import Tensor
 
 from batch.errors import PlanError, SettingsError
+from batch.memory import images_at_a_time
 from batch.naming import display_path
 from batch.plan import scan_folder
-from batch.settings import MINI_BATCH, Embedding
+from batch.settings import Embedding
 from engine.editor import Editor
 from engine.images import fit_pixels, read_image, to_images
 from engine.inversion import EmbedSettings
+from engine.memory import Demand
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage ("classify", "embed", "measure"), what is done of it, and all of it."""
@@ -114,7 +116,7 @@ def logits_of(
     """Logits of every attribute for the pictures of ws [N, num_ws, w_dim]: [N, A] on the CPU."""
     assert editor.classifier is not None
     found: list[Tensor] = []
-    for part in torch.split(ws, MINI_BATCH):
+    for part in torch.split(ws, images_at_a_time(editor, Demand.SYNTHESIS)):
         images = editor.synthesize(part.to(editor.device)).clamp(-1, 1)
         found.append(editor.classifier(images).float().cpu())
         if on_progress is not None:
@@ -266,8 +268,10 @@ def _embed(
     wanted = Embedding.parse(embed)
     settings = EmbedSettings(num_steps=wanted.num_steps, target=wanted.target_psnr)
     found: list[Tensor] = []
-    for start in range(0, len(pictures), MINI_BATCH):
-        some = [read_image(path) for path in pictures[start : start + MINI_BATCH]]
+    demand = Demand.EMBEDDING if settings.num_steps else Demand.SYNTHESIS
+    few = images_at_a_time(editor, demand)
+    for start in range(0, len(pictures), few):
+        some = [read_image(path) for path in pictures[start : start + few]]
         resolution = editor.bundle.resolution
         images = to_images([fit_pixels(one, resolution, fit="crop") for one in some])
         found += list(editor.embed(images.to(editor.device), settings).ws.detach().cpu())

@@ -9,7 +9,7 @@ from batch.embed_work import EmbedWork
 from batch.entities import RunRecord
 from batch.evaluation.work import EvaluateWork
 from batch.learn_work import LearnWork
-from batch.memory import images_that_fit
+from batch.memory import demand_of, images_that_fit
 from batch.pipeline import ChunkProcessor
 from batch.settings import MINI_BATCH
 from batch.work import Work, WorkProcessor
@@ -52,7 +52,7 @@ def open_processor(
     work = None if run.writes_images else _WORK[run.kind](library, editor, run)
     options["mini_batch"] = images_that_fit(
         editor.generator.config,
-        run.plan,
+        demand_of(run.plan),
         device=str(editor.device),
         most=mini_batch if work is None else min(mini_batch, work.most_at_a_time),
         max_memory=max_memory,

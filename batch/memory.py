@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from batch.errors import SettingsError
 from batch.plan import RunPlan
-from batch.settings import Mode
-from engine.config import GeneratorConfig
+from batch.settings import MINI_BATCH, Mode
 from engine.memory import Demand, free_bytes, image_bytes
 from registry.errors import RecordError
 from registry.quantities import parse_size, size_text
+
+if TYPE_CHECKING:
+    from engine.config import GeneratorConfig
+    from engine.editor import Editor
 
 _LOG = logging.getLogger(__name__)
 _SHARE = 0.8
@@ -20,7 +24,7 @@ _SHARE = 0.8
 
 def images_that_fit(
     config: GeneratorConfig,
-    plan: RunPlan,
+    demand: Demand,
     *,
     device: str,
     most: int,
@@ -30,7 +34,7 @@ def images_that_fit(
 
     Args:
         config: of the class's generator.
-        plan: of the run.
+        demand: what is done with an image.
         device: where they are computed.
         most: as many as are wanted.
         max_memory: bytes for all images together, beside the networks; None takes
@@ -45,7 +49,7 @@ def images_that_fit(
         if free is None:
             return most
         limit = int(_SHARE * free)
-    each = image_bytes(config, demand_of(plan))
+    each = image_bytes(config, demand)
     fitting = min(max(limit // each, 1), most)
     if fitting < most:
         _LOG.warning(
@@ -53,6 +57,12 @@ def images_that_fit(
             fitting, most, size_text(each), size_text(limit),
         )  # fmt: skip
     return fitting
+
+
+def images_at_a_time(editor: Editor, demand: Demand) -> int:
+    """Images that what is no run computes at a time; see `images_that_fit`."""
+    config, device = editor.generator.config, str(editor.device)
+    return images_that_fit(config, demand, device=device, most=MINI_BATCH)
 
 
 def demand_of(plan: RunPlan) -> Demand:

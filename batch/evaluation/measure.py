@@ -24,6 +24,7 @@ from batch.evaluation.settings import AskedMode, EvaluateSettings
 from batch.evaluation.targets import Attribute, attribute_of, mask_target_of
 from batch.materials import load_brushes, load_deltas
 from batch.measuring import number, success_rows, uncertainty_rows
+from batch.memory import demand_of, images_at_a_time
 from batch.mini_batches import Edited, Prepared
 from batch.plan import RunPlan
 from batch.recipe import EditArgument, expand, pin_vector
@@ -179,8 +180,16 @@ class _Job:
         self.sweep_maker = (
             self._maker(plain, settings.scales, with_uncertainty=False) if settings.scales else None
         )
+        demand = max(demand_of(one.plan) for one in self.makers)
         self.probes = Probes(
-            library, editor, self.model, vector, settings, self._maker(plain, [1.0]), self.target
+            library,
+            editor,
+            self.model,
+            vector,
+            settings,
+            self._maker(plain, [1.0]),
+            self.target,
+            at_a_time=images_at_a_time(editor, demand),
         )
         self.sets = sets
 

@@ -19,7 +19,7 @@ from batch.evaluation.targets import MaskTarget
 from batch.mini_batches import Prepared
 from batch.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
 from batch.reading import Decoded, decode
-from batch.settings import MINI_BATCH, Mode
+from batch.settings import Mode
 from batch.variants import VariantMaker
 from engine.editor import Editor
 from registry.entities import ClassModel, EditingVector
@@ -56,6 +56,8 @@ class Probes:
         settings: EvaluateSettings,
         maker: VariantMaker,
         target: MaskTarget | None,
+        *,
+        at_a_time: int,
     ) -> None:
         """Finds the images; reads none.
 
@@ -67,6 +69,7 @@ class Probes:
             settings: which images.
             maker: embeds and prepares them.
             target: what the wanted mask of an image is; None leaves them out.
+            at_a_time: the most images of a mini-batch.
 
         Raises:
             PlanError: the folder cannot be listed or holds no image.
@@ -78,6 +81,7 @@ class Probes:
         self._plan: RunPlan = _with_masks(maker.plan, settings)
         self._maker = maker
         self._target = target
+        self._at_a_time = at_a_time
         self._exact: judging.ExactEdits | None = None
         if settings.probe is not None:
             self._inputs = scan_folder(settings.probe).inputs
@@ -93,8 +97,8 @@ class Probes:
 
     def batches(self) -> Iterator[ProbeBatch]:
         """The images in their order; those that cannot be read go to `skipped`."""
-        for start in range(0, len(self._inputs), MINI_BATCH):
-            some = self._inputs[start : start + MINI_BATCH]
+        for start in range(0, len(self._inputs), self._at_a_time):
+            some = self._inputs[start : start + self._at_a_time]
             decoded = [self._decode(one) for one in some]
             good = [one for one in decoded if one.reason is None]
             self.skipped |= {one.input.source: one.reason for one in decoded if one.reason}

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from batch.evaluation.intervals import Interval, half_samples
 from batch.evaluation.settings import EvaluateSettings
+from batch.memory import images_at_a_time
 from batch.plan import scan_folder
-from batch.settings import MINI_BATCH
 from engine.distribution import (
     FeatureNetwork,
     features_of,
@@ -26,6 +26,7 @@ from engine.distribution import (
 from engine.editor import Editor
 from engine.errors import WeightsUnavailableError
 from engine.images import fit_pixels, read_image, to_images
+from engine.memory import Demand
 
 INCEPTION = "inception-v3"
 MIN_IMAGES = 16
@@ -118,8 +119,9 @@ class SetNetworks:
         folder = self._reference_folder
         if folder is None:
             first = 0 if self._settings.renders else self._settings.samples
-            for start in range(0, self._reference_count, MINI_BATCH):
-                count = min(MINI_BATCH, self._reference_count - start)
+            few = images_at_a_time(self._editor, Demand.SYNTHESIS)
+            for start in range(0, self._reference_count, few):
+                count = min(few, self._reference_count - start)
                 ws = self._editor.sample(count, self._settings.seed, first=first + start)
                 yield self._editor.synthesize(ws)
             return

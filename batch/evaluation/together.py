@@ -24,6 +24,7 @@ from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.targets import Attribute, MaskTarget, attribute_of, mask_target_of
 from batch.materials import load_brushes, load_deltas
 from batch.measuring import perceptual_value, success_rows
+from batch.memory import demand_of, images_at_a_time
 from batch.mini_batches import Edited
 from batch.plan import RunPlan
 from batch.recipe import EditArgument, PinnedArgument, expand, pin_vector
@@ -185,7 +186,10 @@ class _Job:
         self.purposes = [self._purpose(one) for one in parts]
         self.pairs = list(combinations(range(len(parts)), 2))
         self.maker = self._maker()
-        self.probes = Probes(library, editor, self.model, first, self.images, self.maker, None)
+        few = images_at_a_time(editor, demand_of(self.maker.plan))
+        self.probes = Probes(
+            library, editor, self.model, first, self.images, self.maker, None, at_a_time=few
+        )
 
     def _purpose(self, part: PinnedPart) -> Purpose:
         asked = part.attribute or self._evaluated_for(part)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from batch.settings import Mode, RunSettings
 from batch.variants import VariantMaker
 from engine.config import GeneratorConfig
 from engine.editor import Editor
+from engine.generator import Synthesis, SynthesisOutput
 from engine.memory import Demand, image_bytes
 from registry.store import Library
 from tests.folder_runs import request, rows
@@ -63,7 +65,8 @@ def test_as_many_images_as_fit_and_one_at_least(
     each = image_bytes(CONFIG, Demand.SEGMENTATION)
 
     def fit(max_memory: int | None = None) -> int:
-        return images_that_fit(CONFIG, plan(), device="cpu", most=16, max_memory=max_memory)
+        demand = Demand.SEGMENTATION
+        return images_that_fit(CONFIG, demand, device="cpu", most=16, max_memory=max_memory)
 
     assert fit(1000 * each) == 16
     assert not caplog.records
@@ -140,6 +143,37 @@ def test_the_option_bounds_a_run(
     assert len(rows(tmp_path / "out")) == 3
     assert run_editvec(*words, "--max-memory", "much") == 2
     assert "size: expected bytes such as 10GB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate smile --samples 3",
+        "disentangle smile frown --samples 3",
+        "discover mean found --attribute smiling --samples 48 --probes 3",
+    ],
+)
+def test_what_measures_keeps_to_the_memory_too(
+    run_editvec: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    words: str,
+) -> None:
+    sizes: list[int] = []
+    forward = Synthesis.with_features
+
+    def few(self: Synthesis, ws: torch.Tensor, **options: Any) -> SynthesisOutput:
+        sizes.append(len(ws))
+        return forward(self, ws, **options)
+
+    monkeypatch.setattr(Synthesis, "with_features", few)
+    monkeypatch.setenv("EDITVEC_MAX_MEMORY", "500kB")
+
+    run_editvec(*words.split(), "--device", "cpu")
+
+    assert "instead of 16 images at a time" in caplog.text
+    assert sizes
+    assert max(sizes) <= 2
 
 
 def test_work_on_one_input_at_a_time_tells_of_no_fewer(
