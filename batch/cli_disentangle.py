@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli_options import CLASS, DEVICE
+from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED
 from batch.cli_output import JSON, note
 from registry.cli_completion import complete_address
 
@@ -23,25 +23,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("vectors", nargs=-1, metavar="VECTOR...", shell_complete=complete_address)
 @click.option("--all", "is_all", is_flag=True, help="Every vector of the class, newest versions.")
-@click.option(
-    "--probe",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Edit the images of a folder.",
-)
+@PROBE
 @click.option(
     "--samples",
     type=click.IntRange(1),
     help="Edit so many samples of the class. [default: 64, without --probe]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--embed",
-    default="encoder",
-    show_default=True,
-    metavar="encoder|steps:N|target:DB",
-    help="How pictures become latents.",
-)
+@PROBE_SEED
+@PROBE_EMBED
 @click.option(
     "--max-reconstruction",
     type=click.FloatRange(0),

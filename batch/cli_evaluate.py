@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch.cli_execution import check_execution, execute
-from batch.cli_options import CLASS, DEVICE, WORKERS
+from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, WORKERS
 from batch.cli_output import JSON, note, open_library, tell_opened
 from registry.cli_completion import complete_address
 
@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("address", required=False, shell_complete=complete_address)
-@click.option("--probe", type=FOLDER, metavar="DIR", help="Edit the images of a folder.")
+@PROBE
 @click.option(
     "--masks",
     type=FOLDER,
@@ -51,7 +51,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="Edit so many pictures of the renderer, which has exact masks of the wanted edit "
     "(class avatars).",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@PROBE_SEED
 @click.option(
     "--modes",
     default="vector",
@@ -85,13 +85,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="D",
     help="Images beyond this perceptual distance do not count for the range.",
 )
-@click.option(
-    "--embed",
-    default="encoder",
-    show_default=True,
-    metavar="encoder|steps:N|target:DB",
-    help="How pictures become latents.",
-)
+@PROBE_EMBED
 @click.option(
     "--operation",
     metavar="TEXT",

@@ -49,6 +49,20 @@ CLASS = click.option(
 DEVICE = click.option(
     "--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]"
 )
+PROBE = click.option(
+    "--probe",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Edit the images of a folder.",
+)
+PROBE_SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+PROBE_EMBED = click.option(
+    "--embed",
+    default="encoder",
+    show_default=True,
+    metavar="encoder|steps:N|target:DB",
+    help="How pictures become latents.",
+)
 EDIT = click.option(
     "--edit",
     "edits",
