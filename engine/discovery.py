@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.errors import MissingPackageError, SettingsError, ShapeError
 from engine.generator import Synthesis
 from engine.layers import SynthesisLayer, ToRGB
-from engine.shapes import block_resolutions
+from engine.shapes import block_resolutions, check_finite
 
 LEAST_KEPT = 0.1
 """Of a normal after conditioning: what is shorter has next to nothing of its own."""
@@ -97,7 +97,7 @@ def mean_boundary(positive: Tensor, negative: Tensor) -> Boundary:
         >>> found.normal.tolist(), found.offset
         ([1.0, 0.0], 2.0)
     """
-    first, second = _points(positive, "positive"), _points(negative, "negative")
+    first, second = _both_sets(positive, negative)
     means = first.mean(dim=0), second.mean(dim=0)
     normal = unit(means[0] - means[1], name="the means of both labels")
     return Boundary(normal, float(normal @ (means[0] + means[1]) / 2))
@@ -118,7 +118,7 @@ def svm_boundary(positive: Tensor, negative: Tensor) -> Boundary:
         MissingPackageError: scikit-learn is not installed.
         SettingsError: All points are the same, or no boundary was found.
     """
-    first, second = _points(positive, "positive"), _points(negative, "negative")
+    first, second = _both_sets(positive, negative)
     points = torch.cat([first, second])
     center, size = points.mean(dim=0), points.var(dim=0, correction=0).mean().sqrt()
     if not size > 0:
@@ -132,8 +132,8 @@ def svm_boundary(positive: Tensor, negative: Tensor) -> Boundary:
 
 def margin_between(normal: Tensor, positive: Tensor, negative: Tensor) -> float:
     """How far apart the means of both labels are along a normal [D]."""
-    apart = _points(positive, "positive").mean(dim=0) - _points(negative, "negative").mean(dim=0)
-    return float(normal @ apart)
+    first, second = _both_sets(positive, negative)
+    return float(normal @ (first.mean(dim=0) - second.mean(dim=0)))
 
 
 def conditioned(normal: Tensor, others: Sequence[Tensor], *, of: str = "normal") -> Conditioned:
@@ -161,7 +161,7 @@ def conditioned(normal: Tensor, others: Sequence[Tensor], *, of: str = "normal")
         left = start - span.T @ (span @ start)
         left = left - span.T @ (span @ left)  # again, for what rounding left
     kept = float(left.norm() / start.norm())
-    if kept < LEAST_KEPT:
+    if not kept >= LEAST_KEPT:  # nor is it a number, of a normal that is none
         raise SettingsError(
             f"conditional: {kept:.0%} of {of} is left without the others, at least "
             f"{LEAST_KEPT:.0%} is needed; they say nearly the same"
@@ -276,6 +276,18 @@ def _signed(directions: Tensor) -> Tensor:
     largest = directions.abs().argmax(dim=1, keepdim=True)
     signed: Tensor = directions * directions.gather(1, largest).sign()
     return signed
+
+
+def _both_sets(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """Points of both labels, of one dimension and finite."""
+    first, second = _points(positive, "positive"), _points(negative, "negative")
+    if first.shape[1] != second.shape[1]:
+        raise ShapeError(
+            f"negative: expected [N, {first.shape[1]}] as positive, got {list(second.shape)}"
+        )
+    check_finite(first, name="positive")
+    check_finite(second, name="negative")
+    return first, second
 
 
 def _points(points: Tensor, name: str) -> Tensor:

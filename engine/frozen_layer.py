@@ -85,14 +85,17 @@ class _FrozenLayer(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, styles, demodulation, ctx.layer = inputs
-        ctx.save_for_backward(x, styles, demodulation, output)
+        x, styles, demodulation, layer = inputs
+        # saved with the others, so that a change in place before the derivative is an error
+        ctx.save_for_backward(x, styles, demodulation, output, *layer[:3])
+        ctx.settings = layer[3:]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, styles, demodulation, y = ctx.saved_tensors
+        x, styles, demodulation, y, *tensors = ctx.saved_tensors
+        layer = FrozenTensors(*tensors, *ctx.settings)
         derive = _derive_again if torch.is_grad_enabled() else _derive
-        return *derive(grads[0], x, styles, demodulation, y, ctx.layer, ctx.needs_input_grad), None
+        return *derive(grads[0], x, styles, demodulation, y, layer, ctx.needs_input_grad), None
 
 
 def _derive(
@@ -135,6 +138,8 @@ def _derive_again(
     needed: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:
     """The same with a graph, for further derivatives."""
+    # what the inputs were made from is not to be derived here: d is made from s
+    x, styles, demodulation = (one.view_as(one) for one in (x, styles, demodulation))
     again = x * styles[:, :, None, None]
     if layer.up:
         again = F.conv_transpose2d(again, layer.weight.transpose(0, 1), stride=2)
@@ -157,6 +162,7 @@ def _inner_products(a: Tensor, b: Tensor) -> Tensor:
     """Of the maps of each channel: [N, C, H, W], twice -> [N, C]."""
     if (
         a.is_cuda
+        or not len(a)
         or a.shape[2] * a.shape[3] < _LONG
         or not (a.is_contiguous() and b.is_contiguous())
     ):

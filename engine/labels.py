@@ -26,6 +26,7 @@ def likeliest_labels(seg_logits: Tensor) -> Tensor:
         raise ShapeError(f"seg_logits: expected [N, K, H, W], got {list(seg_logits.shape)}")
     if seg_logits.device.type != "cpu":
         return seg_logits.argmax(dim=1)
+    seg_logits = seg_logits.detach()  # a label has no derivative
     # torch's argmax goes from label to label of one pixel: whole maps are ten times as fast
     highest = seg_logits[:, 0].clone(memory_format=torch.contiguous_format)
     mask = torch.zeros_like(highest, dtype=torch.int16)

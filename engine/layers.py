@@ -148,10 +148,13 @@ class SynthesisLayer(nn.Module):
         return not (torch.is_grad_enabled() and any(one.requires_grad for one in self._own()))
 
     def _own(self) -> tuple[Tensor, ...]:
-        return self.weight, self.bias, self.noise_strength
+        return self.weight, self.bias, self.noise_strength, self.noise_const
 
     def _squared_weight(self) -> Tensor:
-        """sum_k W^2, kept as long as a frozen weight stays as it is: [C_out, C_in]."""
+        """sum_k W^2, kept as long as a frozen weight stays as it is: [C_out, C_in].
+
+        A change through `weight.data` is not seen: nothing tells of it.
+        """
         weight = self.weight
         # in training, fused optimisers change weights without a new version
         if self.training or weight.requires_grad or weight.is_inference():

@@ -35,7 +35,10 @@ def map_parts(function: Callable[[Part], Result], parts: Sequence[Part]) -> list
 
     if workers < 2:
         return [made(part) for part in parts]
-    # how many threads share an operation is a setting of the thread that calls it
+    # how many threads share an operation is a setting of each thread; new ones take the last
     share = partial(torch.set_num_threads, threads // workers)
-    with ThreadPoolExecutor(workers, "part", initializer=share) as pool:
-        return list(pool.map(made, parts))
+    try:
+        with ThreadPoolExecutor(workers, "part", initializer=share) as pool:
+            return list(pool.map(made, parts))
+    finally:
+        torch.set_num_threads(threads)

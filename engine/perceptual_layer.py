@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from engine.derivatives import refuse_second_derivative
 from engine.layouts import pixel_matrix
 
 SMALLEST_LENGTH = 1e-10
@@ -57,7 +57,7 @@ class _LayerDistance(torch.autograd.Function):
         return distance
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
+        refuse_second_derivative("the perceptual distance")
         (grad,) = ctx.saved_tensors
         return grad * grads[0][:, None, None, None], None, None

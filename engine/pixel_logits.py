@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from engine.derivatives import refuse_second_derivative
 from engine.feature_groups import FeatureGroup
 from engine.layouts import is_channels_last, pixel_matrix
 from engine.pixel_plan import PixelPlan, PlanPart
@@ -81,8 +81,7 @@ class _PixelLogits(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, settings: _Settings, *maps: Tensor) -> Tensor:
         ctx.settings = settings
-        ctx.save_for_backward(*maps)
-        ctx.inactive = []
+        inactive: list[Tensor] = []
         is_kept = settings.is_kept and any(ctx.needs_input_grad)
         weight3 = settings.classifiers.weight3
         logits = weight3.new_zeros(len(settings.plan.pixels), weight3.shape[1])
@@ -92,33 +91,35 @@ class _PixelLogits(torch.autograd.Function):
                 hidden1, hidden2 = _hidden(settings, part, channels, members)
                 logits[part.pixels] += (hidden2 @ weight3[members].transpose(1, 2)).sum(dim=0)
                 if is_kept:
-                    ctx.inactive.append((hidden1 == 0, hidden2 == 0))
+                    inactive += hidden1 == 0, hidden2 == 0
+        ctx.save_for_backward(*maps, *inactive)  # which a graph gives up with its backward pass
         return logits
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        settings, maps = ctx.settings, ctx.saved_tensors
+        refuse_second_derivative("segmentation at pixels")
+        settings, count = ctx.settings, len(ctx.needs_input_grad) - 1
+        maps, inactive = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         _, _, weight2, _, weight3 = settings.classifiers
-        kept = iter(ctx.inactive)
+        kept = iter(inactive)
         found = [
             _zeros_like(one) if needed else None
             for one, needed in zip(maps, ctx.needs_input_grad[1:], strict=True)
         ]
         for part in settings.plan.parts:
-            channels = [] if ctx.inactive else _gather_channels(settings, part, maps)
+            channels = [] if inactive else _gather_channels(settings, part, maps)
             derived = _empty_channels(settings, part)
             for total in derived:
                 total.zero_()
             for members in settings.slices():
                 if channels:
                     hidden1, hidden2 = _hidden(settings, part, channels, members)
-                    inactive = hidden1 == 0, hidden2 == 0
+                    off1, off2 = hidden1 == 0, hidden2 == 0
                 else:
-                    inactive = next(kept)
-                grad = (grads[0][part.pixels] @ weight3[members]).masked_fill_(inactive[1], 0)
+                    off1, off2 = next(kept), next(kept)
+                grad = (grads[0][part.pixels] @ weight3[members]).masked_fill_(off2, 0)
                 grad = (grad @ weight2[members]).transpose(0, 1).flatten(1)  # [P, M*H1]
-                table = part.scatter.sum(grad.masked_fill_(inactive[0], 0))  # [R, M*H1]
+                table = part.scatter.sum(grad.masked_fill_(off1, 0))  # [R, M*H1]
                 _derive_channels_(derived, settings, part, table, members)
             _scatter_channels_(found, settings, part, derived)
         return None, *found

@@ -141,8 +141,9 @@ def _source_range(start: int, stop: int, *, source: int, target: int) -> slice:
 def _interpolation_matrix(source: int, target: int, *, like: Tensor) -> Tensor:
     """The matrix that up-samples lines of `source` pixels to `target`: [target, source]."""
     positions = torch.arange(target, device=like.device)
-    taps = axis_taps(positions, source=source, target=target, dtype=like.dtype)
-    matrix = like.new_zeros(target, source)
+    dtype = torch.promote_types(like.dtype, torch.float32)  # 16 bits do not hold a position
+    taps = axis_taps(positions, source=source, target=target, dtype=dtype)
+    matrix = taps.weight.new_zeros(target, source)
     matrix[positions, taps.low] = 1 - taps.weight
     matrix[positions, taps.high] += taps.weight
-    return matrix
+    return matrix.to(like.dtype)

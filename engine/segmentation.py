@@ -180,6 +180,9 @@ class SegmentationBranch(nn.Module):
                 f"pixels: expected a plan for {groups[0].num_images} images with maps of {sizes}, "
                 f"got one for {plan.num_images} with {plan.sizes}"
             )
+        if plan.parts and plan.parts[0].gather.weights.dtype != features[-1].dtype:
+            dtypes = features[-1].dtype, plan.parts[0].gather.weights.dtype
+            raise ShapeError(f"pixels: expected a plan for {dtypes[0]}, got one for {dtypes[1]}")
         if takes_kernel("segment_gather", features[-1]):
             return self._logits_by_kernel(groups, plan.pixels)
         count = len(plan.pixels)

@@ -180,7 +180,7 @@ class _Job:
         self.sweep_maker = (
             self._maker(plain, settings.scales, with_uncertainty=False) if settings.scales else None
         )
-        demand = max(demand_of(one.plan) for one in self.makers)
+        demand = max((demand_of(one.plan) for one in self.makers), key=lambda one: one.value)
         self.probes = Probes(
             library,
             editor,

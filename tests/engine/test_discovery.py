@@ -23,7 +23,7 @@ from engine.discovery import (
     principal_components,
     svm_boundary,
 )
-from engine.errors import MissingPackageError, SettingsError, ShapeError
+from engine.errors import MissingPackageError, NonFiniteError, SettingsError, ShapeError
 from engine.generator import Synthesis
 from engine.layers import FullyConnected
 
@@ -145,6 +145,19 @@ def test_what_is_no_set_of_points_is_refused(fit: Fit) -> None:
         fit(torch.ones(8, 3), torch.ones(0, 3))
 
 
+@pytest.mark.parametrize("fit", [svm_boundary, mean_boundary])
+@pytest.mark.parametrize("width", [1, 2])
+def test_points_of_different_dimensions_are_refused(fit: Fit, width: int) -> None:
+    with pytest.raises(ShapeError, match=r"negative: expected \[N, 3\] as positive"):
+        fit(torch.randn(8, 3), torch.randn(8, width))
+
+
+@pytest.mark.parametrize("fit", [svm_boundary, mean_boundary])
+def test_points_that_are_no_numbers_are_refused(fit: Fit) -> None:
+    with pytest.raises(NonFiniteError, match="positive: expected finite values"):
+        fit(torch.full((8, 3), torch.nan), torch.randn(8, 3))
+
+
 def test_without_scikit_learn_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
 
@@ -186,6 +199,12 @@ def test_without_conditions_a_normal_stays() -> None:
     start = torch.tensor([0.6, 0.8], dtype=torch.float64)
 
     assert torch.equal(conditioned(start, []).normal, start)
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_what_is_no_normal_cannot_be_conditioned(value: float) -> None:
+    with pytest.raises(SettingsError, match="conditional"):
+        conditioned(torch.full((3,), value), [torch.tensor([1.0, 0.0, 0.0])])
 
 
 def test_a_normal_of_which_nothing_is_left_is_refused() -> None:

@@ -107,3 +107,50 @@ def test_a_changed_weight_is_seen() -> None:
     plain = SynthesisLayer(5, 6, w_dim=7, resolution=8)
     plain.load_state_dict(layer.state_dict())
     torch.testing.assert_close(layer(x, w), plain(x, w).detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_derivatives_with_a_graph_do_not_count_a_path_twice() -> None:
+    """The demodulation is made from the styles, and both from w."""
+    chance = torch.Generator().manual_seed(SEED)
+    layer = make_layer(chance, up=False, clamp=None).double()
+    x = torch.randn(2, 5, 8, 8, generator=chance).double()
+    w = torch.randn(2, 7, generator=chance).double().requires_grad_()
+    found = []
+    for is_frozen in (True, False):
+        layer.requires_grad_(not is_frozen)
+        (first,) = torch.autograd.grad(layer(x, w).square().sum(), w, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), w)
+        found.append((first.detach(), second))
+
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, msg=f"seed {SEED}")
+
+
+def test_a_weight_that_changes_before_the_derivative_is_an_error() -> None:
+    layer = make_layer(torch.Generator().manual_seed(SEED), up=False, clamp=None)
+    layer.requires_grad_(False)
+    y = layer(torch.randn(2, 5, 8, 8), torch.randn(2, 7, requires_grad=True))
+
+    layer.weight.mul_(2)
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_noise_maps_may_be_optimised() -> None:
+    layer = make_layer(torch.Generator().manual_seed(SEED), up=False, clamp=None)
+    layer.requires_grad_(False).noise_const.requires_grad_()
+
+    layer(torch.randn(2, 5, 8, 8), torch.randn(2, 7)).sum().backward()
+
+    assert layer.noise_const.grad is not None
+
+
+def test_no_image_has_no_derivative_and_no_error() -> None:
+    layer = SynthesisLayer(2, 3, w_dim=4, resolution=64).requires_grad_(False)
+    w = torch.randn(0, 4, requires_grad=True)
+
+    layer(torch.randn(0, 2, 64, 64), w).sum().backward()
+
+    assert w.grad is not None
+    assert w.grad.shape == (0, 4)

@@ -30,3 +30,9 @@ def test_anything_but_maps_is_refused() -> None:
     for shape in ((4, 4, 4), (1, 0, 4, 4)):
         with pytest.raises(ShapeError, match=r"seg_logits: expected \[N, K, H, W\]"):
             likeliest_labels(torch.zeros(shape))
+
+
+def test_logits_with_a_gradient_have_labels_too() -> None:
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+
+    assert torch.equal(likeliest_labels(logits), logits.argmax(dim=1))

@@ -41,6 +41,11 @@ def test_each_part_has_its_share_of_the_threads(count: int, each: int) -> None:
 
     assert map_parts(made, range(count)) == [(part, each) for part in range(count)]
     assert torch.get_num_threads() == 3
+    later: list[int] = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert later == [3]
 
 
 @pytest.mark.usefixtures("three_threads")

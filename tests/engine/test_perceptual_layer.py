@@ -83,3 +83,11 @@ def test_features_of_another_size_are_refused() -> None:
 
     with pytest.raises(ShapeError, match="2 pairs of equal shapes"):
         metric.distance_to(torch.rand(1, 3, 8, 8), metric.features(torch.rand(1, 3, 16, 16)))
+
+
+def test_a_second_derivative_is_refused() -> None:
+    activation = torch.rand(1, 3, 2, 2, requires_grad=True)
+    distance = layer_distance(activation.square(), torch.rand(1, 3, 2, 2), torch.ones(3))
+
+    with pytest.raises(RuntimeError, match="perceptual distance has a first derivative only"):
+        torch.autograd.grad(distance.sum(), activation, create_graph=True)

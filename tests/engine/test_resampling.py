@@ -79,3 +79,18 @@ def test_gathered_pixels_equal_the_whole(source: tuple[int, int], target: tuple[
 
     expected = pixel_rows(upsample_whole(maps, target))
     torch.testing.assert_close(rows, expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_positions_are_exact_in_16_bits(dtype: torch.dtype) -> None:
+    column = torch.linspace(-1, 1, 512)[None, None, :, None]
+    column = column.expand(1, 1, 512, 4)
+    whole = F.interpolate(column, size=(1024, 4), mode="bilinear")
+    bands = BandSum([(512, 4)], (1024, 4), like=torch.zeros(1, dtype=dtype))
+    total = torch.zeros(1, 1024, 4, 1, dtype=dtype)
+    source = column.permute(0, 2, 3, 1).contiguous().to(dtype)
+
+    bands.add_(total, [source], slice(0, 1024))
+
+    rounding = 4 * torch.finfo(dtype).eps
+    torch.testing.assert_close(total[0, :, 0, 0].float(), whole[0, 0, :, 0], atol=rounding, rtol=0)

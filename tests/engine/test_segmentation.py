@@ -274,6 +274,34 @@ def test_a_plan_serves_many_features_of_its_sizes_only() -> None:
         torch.testing.assert_close(found, branch.logits_at(features, pixels), atol=0, rtol=0)
     with pytest.raises(ShapeError, match="expected a plan for 3 images"):
         branch.logits_at(random_features(3), plan)
+    in_single = SegmentationBranch.from_members(random_state(SMALL_CONFIG), SMALL_CONFIG).float()
+    single = in_single.plan_pixels([maps.float() for maps in features], pixels)
+    with pytest.raises(ShapeError, match=r"expected a plan for torch\.float64"):
+        branch.logits_at(features, single)
+
+
+def test_what_a_gradient_keeps_is_given_up_with_its_backward_pass() -> None:
+    branch = SegmentationBranch.from_members(random_state(SMALL_CONFIG), SMALL_CONFIG)
+    features = [maps.requires_grad_() for maps in random_features(2)]
+    logits = branch.logits_at(features, all_pixels(2, (16, 16))[::3])
+    nodes = [logits.grad_fn]
+    while nodes and "PixelLogits" not in nodes[-1].name():
+        nodes.append(nodes[-1].next_functions[0][0])
+    assert any(one.dtype == torch.bool for one in nodes[-1].saved_tensors)
+
+    logits.sum().backward(retain_graph=False)
+
+    with pytest.raises(RuntimeError, match="freed"):
+        _ = nodes[-1].saved_tensors
+
+
+def test_a_second_derivative_at_pixels_is_refused() -> None:
+    branch = SegmentationBranch.from_members(random_state(SMALL_CONFIG), SMALL_CONFIG)
+    features = [maps.requires_grad_() for maps in random_features(2)]
+    logits = branch.logits_at(features, all_pixels(2, (16, 16))[::3])
+
+    with pytest.raises(RuntimeError, match="pixels has a first derivative only"):
+        torch.autograd.grad(logits.sum(), features[-1], create_graph=True)
 
 
 def test_only_the_pixels_of_the_roi_are_read() -> None:
