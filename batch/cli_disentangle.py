@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED
+from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
 from batch.cli_output import JSON, note
 from registry.cli_completion import complete_address
 
@@ -52,13 +52,7 @@ if TYPE_CHECKING:
     help="What shall become of each image's own mask, for vectors without an attribute. [default: "
     "what each was learned from]",
 )
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a page: the tables as heat maps, and pictures.",
-)
+@page_option("Write a page: the tables as heat maps, and pictures.")
 @CLASS
 @DEVICE
 @JSON

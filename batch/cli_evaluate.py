@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch.cli_execution import check_execution, execute
-from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, WORKERS
+from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, WORKERS, page_option
 from batch.cli_output import JSON, note, open_library, tell_opened
 from registry.cli_completion import complete_address
 
@@ -104,13 +104,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="FILE",
     help="Weights of Inception v3, for FID and KID as published. [default: torch hub's cache]",
 )
-@click.option(
-    "--html",
-    "page",
-    type=FILE,
-    metavar="FILE",
-    help="Write a page: measures, curves, and the best and worst images.",
-)
+@page_option("Write a page: measures, curves, and the best and worst images.")
 @click.option("--all", "is_all", is_flag=True, help="Evaluate every vector of the class.")
 @CLASS
 @click.option(

@@ -38,6 +38,15 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         raise click.BadParameter(str(exc), ctx=ctx, param=param) from exc
 
 
+def _in_a_folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """A file whose folder exists."""
+    if value is not None and not value.absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"the folder {value.absolute().parent} does not exist", ctx=ctx, param=param
+        )
+    return value
+
+
 FOLDER = click.Path(path_type=Path)
 CLASS = click.option(
     "--class",
@@ -49,6 +58,16 @@ CLASS = click.option(
 DEVICE = click.option(
     "--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]"
 )
+
+
+def page_option(help_text: str) -> Callable[[_COMMAND], _COMMAND]:
+    """The option --html, refused before the work where the file cannot be written after it."""
+    file = click.Path(path_type=Path, dir_okay=False, writable=True)
+    return click.option(
+        "--html", "page", type=file, callback=_in_a_folder, metavar="FILE", help=help_text
+    )
+
+
 PROBE = click.option(
     "--probe",
     type=click.Path(path_type=Path, file_okay=False),

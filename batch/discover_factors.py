@@ -19,6 +19,8 @@ from engine.discovery import (
 )
 from engine.editor import Editor
 
+_LEAST_SHARE = 1e-9  # of the strongest direction's strength: less is rounding
+
 
 def find_factors(editor: Editor, request: DiscoverRequest, rows: Sequence[int]) -> list[Found]:
     """The strongest directions, strongest first.
@@ -36,7 +38,9 @@ def find_factors(editor: Editor, request: DiscoverRequest, rows: Sequence[int]) 
         spectrum = factorise(modulation_weights(editor.generator.synthesis, rows))
     else:
         spectrum = principal_components(w)
-    count = min(request.num_directions, len(spectrum.directions))
+    # fewer samples than dimensions vary in fewer directions: the rest is rounding
+    there = int((spectrum.strengths > _LEAST_SHARE * spectrum.strengths[0]).sum())
+    count = min(request.num_directions, there)
     if request.count is not None and count < request.count:
         raise SettingsError(f"count: there are {count} directions, got {request.count}")
     deviations = deviation_along(w, spectrum.directions[:count])

@@ -221,12 +221,16 @@ def _read_csv(path: Path, seed: int) -> tuple[list[_Entry], str]:
             f"{of}: expected the columns {_SAMPLE} or {_FILE} and one for each attribute, got "
             f"{', '.join(header)}"
         )
-    entries = []
+    entries: list[_Entry] = []
+    first: dict[Path | _Sample, str] = {}
     for at, cells in lines[1:]:
         if len(cells) != len(header):
             raise PlanError(f"{at}: expected {len(header)} columns, got {len(cells)}")
         labels = dict(zip(header, cells, strict=True))
-        entries.append(_entry(labels, keys[0], path.parent, seed, at))
+        entry = _entry(labels, keys[0], path.parent, seed, at)
+        if (before := first.setdefault(entry.where, at)) != at:
+            raise PlanError(f"{at}: {keys[0]}: the same as in {before.removeprefix(f'{of}: ')}")
+        entries.append(entry)
     if not entries:
         raise PlanError(f"{of}: nothing is labelled")
     return entries, hashlib.sha256(data).hexdigest()
@@ -254,6 +258,8 @@ def _entry(cells: dict[str, str], key: str, folder: Path, seed: int, at: str) ->
     if key == _FILE:
         if not given:
             raise PlanError(f"{at}: {_FILE}: expected a picture, got nothing")
+        if not (folder / given).is_file():
+            raise PlanError(f"{at}: {_FILE}: expected a picture below the file, got {given!r}")
         return _Entry(folder / given, labels)
     match = _SAMPLE_NAME.fullmatch(given)
     if match is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from batch.errors import SettingsError
 from batch.plan import RunPlan
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from engine.editor import Editor
 
 _LOG = logging.getLogger(__name__)
+_AT_A_TIME: WeakKeyDictionary[Editor, dict[Demand, int]] = WeakKeyDictionary()
 _SHARE = 0.8
 """Of what is free: others want some as well, and how much an image takes is an estimate."""
 
@@ -60,9 +62,15 @@ def images_that_fit(
 
 
 def images_at_a_time(editor: Editor, demand: Demand) -> int:
-    """Images that what is no run computes at a time; see `images_that_fit`."""
-    config, device = editor.generator.config, str(editor.device)
-    return images_that_fit(config, demand, device=device, most=MINI_BATCH)
+    """Images that what is no run computes at a time, found once for a loaded class.
+
+    See `images_that_fit`.
+    """
+    known = _AT_A_TIME.setdefault(editor, {})
+    if demand not in known:
+        config, device = editor.generator.config, str(editor.device)
+        known[demand] = images_that_fit(config, demand, device=device, most=MINI_BATCH)
+    return known[demand]
 
 
 def demand_of(plan: RunPlan) -> Demand:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from registry.entities import newest_of_each
 from registry.tables import Cell, format_table, range_text
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def listing_text(
 
 def _quality(vector: EditingVector) -> tuple[str, str, str]:
     """What was measured on more than the image that a vector was learned from."""
-    known = {one.name: one for one in vector.latest_metrics if one.sample_count > 1}
+    known = newest_of_each([one for one in vector.metrics if one.sample_count > 1])
     success, leakage = "", ""
     if (one := known.get("success_attribute")) is not None:
         of = str(one.settings.get("against") or "")

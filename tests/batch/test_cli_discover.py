@@ -74,6 +74,7 @@ def test_the_command_takes_labels_of_a_file(
         ("sefa tiny/a --rows 5:5", "rows: expected rows inside 0:8, got 5:5"),
         ("sefa tiny/a --count 99 --samples 20", "count: there are 8 directions, got 99"),
         ("ganspace tiny/a --roi nose", "class tiny@1 has no part 'nose'; its parts are"),
+        ("ganspace tiny/a --samples 2 --count 2", "count: there are 1 directions, got 2"),
         ("ganspace nobody/a", "no class 'nobody'"),
         ("ganspace tiny/a@best", "a new vector takes a version or none after '@'"),
     ],

@@ -94,6 +94,8 @@ def test_pictures_are_labelled_by_folder_or_file(
         ("sample,pink\n-1,1\n", "line 2: sample: expected a number such as 12, got '-1'"),
         ("file_name,pink\n,1\n", "line 2: file_name: expected a picture, got nothing"),
         ('sample,pink\n"1,1\n', "line 2: unexpected end of data"),
+        ("sample,pink\n5,1\n6,0\nseed-0-000005,1\n", "line 4: sample: the same as in line 2"),
+        ("file_name,pink\nnope.png,1\n", "line 2: file_name: expected a picture below the file"),
     ],
 )
 def test_a_file_that_labels_nothing_is_refused_with_its_line(

@@ -70,6 +70,7 @@ def test_table_shows_how_good_vectors_are_once_they_were_measured(
             name="success_attribute", value=0.85, sample_count=45, settings={"against": "smiling"}
         ),
         NewMetric(name="success_iou", value=0.5, sample_count=64),
+        NewMetric(name="success_attribute", value=0.0, sample_count=1),
         NewMetric(name="leakage_psnr", value=38.26, sample_count=64),
     )
     add("frown", NewMetric(name="success_iou", value=0.61, sample_count=8))

@@ -86,6 +86,21 @@ def test_the_table_names_what_is_missing_and_how_to_get_it(
     assert "leakage_psnr" in shown
 
 
+@pytest.mark.parametrize("command", ["evaluate smile", "disentangle smile frown"])
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(
+    command: str, run_editvec: Callable[..., int], library: Library, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    page = tmp_path / "none" / "page.html"
+    known = library.get_vector("smile").metrics
+
+    words = (*command.split(), "--samples", 2, "--device", "cpu", "--html", page)
+    assert run_editvec(*words) == 2
+
+    assert f"the folder {page.parent} does not exist" in capsys.readouterr().err
+    assert library.get_vector("smile").metrics == known
+
+
 def test_gates_of_a_run_and_an_evaluation_measure_the_same(
     library: Library, evaluate: Callable[..., Evaluation], make_pictures: MakePictures,
     tmp_path: Path,
