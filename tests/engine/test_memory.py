@@ -9,16 +9,21 @@ import pytest
 from engine.config import GeneratorConfig
 from engine.memory import Demand, _available, _left_to_container, free_bytes, image_bytes
 
-# Peak memory of a learning step on N images in a process of its own, which is not the first step.
+# Peak memory of a step on N images in a process of its own, which is not the first step.
 _PROGRAM = """
-import sys, torch
+import sys
 sys.path.insert(0, {root!r})
+from benchmarks import engine_workloads
 from benchmarks.engine_meters import peak_memory
-from benchmarks.engine_workloads import Workload
+from engine.config import GeneratorConfig
 
-workload = Workload(resolution=128, members=3, labels=8, images={count}, is_small=False)
-task = workload.task("learning step, ROI 40%")
-print(peak_memory(task.ours, "cpu"))
+engine_workloads.GeneratorConfig = lambda size, **given: GeneratorConfig(
+    size, **given | {{"channel_base": {base}}}
+)
+workload = engine_workloads.Workload(
+    resolution=128, members=3, labels=8, images={count}, is_small=False
+)
+print(peak_memory(workload.task({task!r}).ours, "cpu"))
 """
 
 
@@ -33,14 +38,25 @@ def test_an_image_takes_more_the_larger_it_is_and_the_more_is_done() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_learning_step_takes_no_more_than_is_said(count: int) -> None:
-    program = _PROGRAM.format(root=str(Path(__file__).parents[2]), count=count)
+@pytest.mark.parametrize("base", [32768, 4096])  # config-f, and as narrow as it is at 1024 pixels
+@pytest.mark.parametrize(
+    ("task", "demand", "count"),
+    [
+        ("learning step, ROI 40%", Demand.EDITING, 1),
+        ("learning step, ROI 40%", Demand.EDITING, 3),
+        ("embedding step", Demand.EMBEDDING, 3),
+    ],
+)
+def test_a_step_takes_no_more_than_is_said(
+    task: str, demand: Demand, count: int, base: int
+) -> None:
+    root = str(Path(__file__).parents[2])
+    program = _PROGRAM.format(root=root, task=task, count=count, base=base)
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
-    said = count * image_bytes(GeneratorConfig(resolution=128), Demand.EDITING)
+    said = count * image_bytes(GeneratorConfig(resolution=128, channel_base=base), demand)
     assert said / 3 < int(done.stdout) < said
 
 
