@@ -41,6 +41,7 @@ from registry.references import storing
 from registry.schema import ensure_current
 from registry.store_groups import ClassGroups
 from registry.store_marks import VectorMarks
+from registry.store_metrics import VectorMetrics
 from registry.store_ranges import ScaleRanges
 from registry.store_search import VectorSearch
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from registry.composition import PlannedComposition
 
 
-class Library(VectorMarks, ScaleRanges, VectorSearch, ClassGroups):
+class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups):
     """A library of class models and editing vectors.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What people say of vectors once they are stored: aliases, retirement, tags, metrics, previews.
+"""What people say of vectors once they are stored: aliases, retirement, tags, previews.
 
 Every change is one transaction with its own line in the history, and makes this process the only
 one that works on that vector's name meanwhile. What changes nothing writes nothing.
@@ -16,14 +16,10 @@ from registry.blobs import BlobStore
 from registry.changes import changing, changing_with_blob, without_version
 from registry.checks import refuse_text
 from registry.database import now, reading
-from registry.entities import Alias, EditingVector, HistoryEntry, NewMetric, require_active
+from registry.entities import Alias, EditingVector, HistoryEntry, require_active
 from registry.errors import AliasNotFoundError, ConflictError, RecordError
 from registry.models import AliasRow, TagRow, VectorRow
-from registry.records import (
-    history_entry,
-    mark_latest,
-    metric_row,
-)
+from registry.records import history_entry
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -228,7 +224,7 @@ class VectorMarks:
                     change.record("restore", row.address, reason)
             return [change.result(row) for row in rows]
 
-    # --- tags, metrics, preview ---
+    # --- tags, preview ---
 
     def tag(
         self,
@@ -274,44 +270,6 @@ class VectorMarks:
             if added or removed:
                 details = {"added": added, "removed": removed}
                 change.record("tag", row.address, reason, details)
-            return change.result(row)
-
-    def add_metrics(
-        self,
-        address: str,
-        metrics: Sequence[NewMetric],
-        *,
-        reason: str = "",
-        class_name: str | None = None,
-    ) -> EditingVector:
-        """Adds measurements of a version; older ones of the same name stay, but count no more.
-
-        Args:
-            address: without a version, the newest that is not retired.
-            metrics: at least one; a `Metric` keeps its time.
-            reason: why, for the history.
-            class_name: the class for an address without one.
-
-        Raises:
-            VectorNotFoundError: no such vector or version.
-            RecordError: no metric, or a value that no database keeps.
-            InvalidNameError: not an address, or a metric's name that is none.
-
-        Example:
-            >>> from registry.entities import NewMetric
-            >>> found = NewMetric(name="leakage", value=0.02, direction="lower", sample_count=64)
-            >>> [metric.value for metric in library.add_metrics("smile", [found]).metrics]
-            [0.04, 0.02]
-        """
-        rows = [metric_row(metric) for metric in metrics]
-        if not rows:
-            raise RecordError("metrics: expected one at least")
-        with changing(self.engine, [address], class_name) as change:
-            (row,) = change.rows()
-            row.metrics.extend(rows)
-            mark_latest(row.metrics)
-            measured = [{"name": metric.name, "value": metric.value} for metric in rows]
-            change.record("measure", row.address, reason, {"metrics": measured})
             return change.result(row)
 
     def set_preview(

@@ -241,6 +241,29 @@ def test_metrics_are_all_or_none(library: Library) -> None:
     assert contents(library) == before
 
 
+def test_metrics_of_several_vectors_are_all_or_none(library: Library) -> None:
+    add_versions(library, 1)
+    add_versions(library, 1, "frown")
+    found = [NewMetric(name="overlap", value=0.3)]
+    before = contents(library)
+
+    for broken in ({"smile": found, "wink": found}, {"smile": found, "frown": []}):
+        with pytest.raises(RegistryError):
+            library.add_metrics_of_several(broken)
+        assert contents(library) == before
+
+    stored = library.add_metrics_of_several({"smile": found, "frown": found}, reason="64 samples")
+
+    assert [one.address for one in stored] == ["avatars/smile@1", "avatars/frown@1"]
+    assert all(one.metrics[-1].name == "overlap" for one in stored)
+    assert latest_metrics(library) == [("overlap", 0.3), ("overlap", 0.3)]
+    told = [(one.action, one.subject, one.reason) for one in library.history(limit=2)]
+    assert told == [
+        ("measure", "avatars/smile@1", "64 samples"),
+        ("measure", "avatars/frown@1", "64 samples"),
+    ]
+
+
 def test_eight_threads_measuring_leave_one_newest_metric(library: Library) -> None:
     add_versions(library, 1)
 
