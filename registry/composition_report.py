@@ -13,7 +13,7 @@ import numpy as np
 from registry.entities import EditingVector, NewTerm
 from registry.sums import Float64Array
 from registry.tables import range_text
-from registry.together import Together, measured_together
+from registry.together import FEWEST_IMAGES, Together, measured_together
 
 OPPOSING_COSINE = -0.5
 """Terms that oppose each other more than this: of two equally long ones, the sum is shorter than
@@ -76,7 +76,8 @@ class PairReport:
         cosine: the angle between what they add; 0 where one adds nothing.
         shared_labels: the parts that both may change, in the order of the first.
         overlap: the Jaccard index of their ROI labels, 0 to 1.
-        first_beside: the first beside the second, where these versions were measured together.
+        first_beside: the first beside the second, where these versions were measured together; at
+            other scales than these where nothing else is known.
         second_beside: the second beside the first, likewise.
     """
 
@@ -87,11 +88,6 @@ class PairReport:
     overlap: float
     first_beside: Together | None = None
     second_beside: Together | None = None
-
-    @property
-    def beside(self) -> Together | None:
-        """One of both, for what they share: overlap and moved parts."""
-        return self.first_beside or self.second_beside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +230,7 @@ def _term_report(summand: Part) -> TermReport:
 
 def _pair_report(one: Part, other: Part) -> PairReport:
     first, second = one.vector.roi_labels, other.vector.roi_labels
+    scales = one.term.scale, other.term.scale
     shared = tuple(label for label in first if label in second)
     either = len({*first, *second})
     return PairReport(
@@ -242,8 +239,8 @@ def _pair_report(one: Part, other: Part) -> PairReport:
         cosine=cosine_between(one.array, other.array),
         shared_labels=shared,
         overlap=len(shared) / either if either else 0.0,
-        first_beside=measured_together(one.vector, other.vector),
-        second_beside=measured_together(other.vector, one.vector),
+        first_beside=measured_together(one.vector, other.vector, scales=scales),
+        second_beside=measured_together(other.vector, one.vector, scales=scales[::-1]),
     )
 
 
@@ -293,27 +290,39 @@ def _pair_conflicts(one: Part, other: Part, pair: PairReport) -> list[str]:
 
 
 def _measured_conflicts(one: Part, other: Part, pair: PairReport) -> list[str]:
-    """What a measurement of both together speaks against them."""
+    """What a measurement of both together, at these scales, speaks against them."""
+    scales = one.term.scale, other.term.scale
+    sides = (
+        (pair.first, pair.second, _that_counts(pair.first_beside, scales)),
+        (pair.second, pair.first, _that_counts(pair.second_beside, scales[::-1])),
+    )
     lines = []
-    for name, partner, beside in (
-        (pair.first, pair.second, pair.first_beside),
-        (pair.second, pair.first, pair.second_beside),
-    ):
-        kept = None if beside is None else beside.success or beside.change
-        if beside is not None and kept is not None and kept.value < KEPT_SHARE:
+    for name, partner, beside in sides:
+        kept = None if beside is None else beside.kept
+        if beside is None or kept is None or kept.count < FEWEST_IMAGES:
+            continue
+        if kept.value < KEPT_SHARE:
             lines.append(
                 f"measured together on {kept.count} images: {name} keeps {kept.value:.0%} of its "
                 f"{'success' if kept is beside.success else 'change'} beside {partner}, at scales "
                 f"{beside.scale:g} and {beside.partner_scale:g}"
             )
     inside = {*one.vector.roi_labels, *other.vector.roi_labels}
-    moved = {} if pair.beside is None else pair.beside.moved_beyond(inside, MOVED_SHARE)
-    if pair.beside is not None and moved:
+    either = next((beside for _, _, beside in sides if beside is not None), None)
+    moved = {} if either is None else either.moved_beyond(inside, MOVED_SHARE)
+    if either is not None and moved:
         lines.append(
-            f"measured together on {pair.beside.count} images: {pair.first} and {pair.second} "
+            f"measured together on {either.count} images: {pair.first} and {pair.second} "
             f"change {', '.join(moved)}, which neither of them may"
         )
     return lines
+
+
+def _that_counts(beside: Together | None, scales: tuple[float, float]) -> Together | None:
+    """A measurement at the scales of the terms and of enough images; None for any other."""
+    if beside is None or not beside.is_enough or not beside.is_at(*scales):
+        return None
+    return beside
 
 
 def _repetition_conflicts(one: Part, other: Part) -> list[str]:

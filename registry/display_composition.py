@@ -45,32 +45,40 @@ def composition_text(report: CompositionReport) -> str:
 
 
 def _measured_rows(report: CompositionReport) -> list[tuple[Cell, ...]]:
-    """One row per pair that was measured together."""
+    """One row per pair that was measured together; two where its sides are of two measurements."""
     return [
         (
             f"{place}, {other}",
-            _scales_text(pair),
+            _scales_text(first, second),
             beside.count,
-            kept_text(pair.first_beside),
-            kept_text(pair.second_beside),
+            kept_text(first),
+            kept_text(second),
             beside.overlap,
             moved_text(beside, inside=(*_roi(report, place), *_roi(report, other))),
         )
         for (place, other), pair in zip(_places(report), report.pairs, strict=True)
-        if (beside := pair.beside) is not None
+        for first, second in _sides(pair)
+        if (beside := first or second) is not None
     ]
+
+
+def _sides(pair: PairReport) -> list[tuple[Together | None, Together | None]]:
+    """What was measured of both, side by side where it was measured at once."""
+    first, second = pair.first_beside, pair.second_beside
+    if first is None or second is None or first.is_with(second):
+        return [(first, second)]
+    return [(first, None), (None, second)]
 
 
 def _roi(report: CompositionReport, place: int) -> tuple[str, ...]:
     return report.terms[place - 1].roi_labels
 
 
-def _scales_text(pair: PairReport) -> str:
+def _scales_text(first: Together | None, second: Together | None) -> str:
     """The scales that both had, in the order of the pair."""
-    if pair.first_beside is not None:
-        return f"{pair.first_beside.scale:g}, {pair.first_beside.partner_scale:g}"
-    beside = pair.second_beside
-    return "" if beside is None else f"{beside.partner_scale:g}, {beside.scale:g}"
+    if first is not None:
+        return f"{first.scale:g}, {first.partner_scale:g}"
+    return "" if second is None else f"{second.partner_scale:g}, {second.scale:g}"
 
 
 def kept_text(beside: Together | None) -> str:
@@ -82,7 +90,7 @@ def kept_text(beside: Together | None) -> str:
         ...                    success=Kept(value=0.625, count=40, against="smiling")))
         '62 % (smiling)'
     """
-    kept = None if beside is None else beside.success or beside.change
+    kept = None if beside is None else beside.kept
     if beside is None or kept is None:
         return ""
     of = f"({kept.against})" if kept is beside.success and kept.against else ""

@@ -7,6 +7,7 @@ delta: an address may mean another vector in the library that an archive is impo
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,10 @@ from registry.entities import Direction, EditingVector, Metric, NewMetric
 
 KEPT_SUCCESS = "kept_success"
 KEPT_CHANGE = "kept_change"
+FEWEST_IMAGES = 8
+"""Fewer say nothing of other images: as of intervals, in `batch.evaluation.intervals`."""
 _PARTNER = "partner_delta"
+_OF_ONE_VALUE = ("interval", "against")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,31 @@ class Together:
     def count(self) -> int:
         """The most images behind one of its values."""
         return max((one.count for one in (self.success, self.change) if one), default=0)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the images say something of others."""
+        return self.count >= FEWEST_IMAGES
+
+    @property
+    def kept(self) -> Kept | None:
+        """What is left of its success, or of its change where too few images succeed."""
+        known = [one for one in (self.success, self.change) if one is not None]
+        enough = (one for one in known if one.count >= FEWEST_IMAGES)
+        return next(enough, known[0] if known else None)
+
+    def is_at(self, scale: float, partner_scale: float) -> bool:
+        """Whether it was measured at these scales."""
+        return _is_near(self.scale, scale) and _is_near(self.partner_scale, partner_scale)
+
+    def is_with(self, other: Together) -> bool:
+        """Whether this is the other side of one measurement."""
+        return (
+            self.is_at(other.partner_scale, other.scale)
+            and self.probe_set == other.probe_set
+            and self.overlap == other.overlap
+            and self.moved == other.moved
+        )
 
     def moved_beyond(self, inside: Collection[str], share: float = 0.0) -> dict[str, float]:
         """The parts that move by more than a share, what moves most first.
@@ -114,19 +143,27 @@ def metrics_of_pair(
     ]
 
 
-def measured_together(vector: EditingVector, partner: EditingVector) -> Together | None:
-    """What was measured last of a vector beside another; None where nothing was."""
-    return _read([one for one in vector.latest_metrics if _is_with(one, partner.delta_digest)])
+def measured_together(
+    vector: EditingVector, partner: EditingVector, *, scales: tuple[float, float] | None = None
+) -> Together | None:
+    """What was measured of a vector beside another; None where nothing was.
+
+    The newest measurement counts, but one of `FEWEST_IMAGES` before one of fewer.
+
+    Args:
+        vector: the one.
+        partner: the other.
+        scales: of both; a measurement at other scales is told only where there is none at these.
+    """
+    found = _measurements(vector, partner.delta_digest)
+    at_scales = [one for one in found if scales is not None and one.is_at(*scales)]
+    return _best(at_scales or found)
 
 
 def all_together(vector: EditingVector) -> list[Together]:
-    """What was measured last of a vector beside each of its partners."""
-    digests = dict.fromkeys(
-        one.settings[_PARTNER] for one in vector.latest_metrics if is_of_pair(one)
-    )
-    found = (
-        _read([one for one in vector.latest_metrics if _is_with(one, digest)]) for digest in digests
-    )
+    """What was measured of a vector beside each of its partners, as `measured_together` tells."""
+    digests = dict.fromkeys(one.settings[_PARTNER] for one in vector.metrics if is_of_pair(one))
+    found = (_best(_measurements(vector, digest)) for digest in digests)
     return [one for one in found if one is not None]
 
 
@@ -147,20 +184,46 @@ def _is_with(metric: Metric, digest: str) -> bool:
     return metric.settings.get(_PARTNER) == digest
 
 
+def _is_near(one: float, other: float) -> bool:
+    """Whether two scales are the same but for rounding."""
+    return math.isclose(one, other, rel_tol=1e-6)
+
+
+def _best(newest_first: Sequence[Together]) -> Together | None:
+    """The newest of enough images, or else the newest."""
+    enough = (one for one in newest_first if one.is_enough)
+    return next(enough, newest_first[0] if newest_first else None)
+
+
+def _measurements(vector: EditingVector, digest: str) -> list[Together]:
+    """Every measurement with a partner, the newest first; what is not ours is left out."""
+    measured: list[list[Metric]] = []
+    for metric in sorted(vector.metrics, key=lambda one: one.measured_at)[::-1]:
+        if not _is_with(metric, digest):
+            continue
+        same = next((one for one in measured if _is_same(one[0], metric)), None)
+        if same is None:
+            measured.append([metric])
+        else:
+            same.append(metric)
+    return [one for one in map(_read, measured) if one is not None]
+
+
 def _is_same(one: Metric, other: Metric) -> bool:
     """Whether two metrics are of one measurement."""
-    names = ("partner", "scale", "partner_scale", "overlap", "moved")
-    alike = all(one.settings.get(name) == other.settings.get(name) for name in names)
-    return alike and one.probe_set == other.probe_set
+    return one.probe_set == other.probe_set and _shared(one) == _shared(other)
 
 
-def _read(metrics: Sequence[Metric]) -> Together | None:
-    """Metrics of one partner as they were measured; None for none, or for what is not ours."""
-    newest = max(metrics, key=lambda one: one.measured_at, default=None)
-    if newest is None:
-        return None
+def _shared(metric: Metric) -> dict[str, Any]:
+    """What the metrics of one measurement have in common."""
+    return {name: value for name, value in metric.settings.items() if name not in _OF_ONE_VALUE}
+
+
+def _read(newest_first: Sequence[Metric]) -> Together | None:
+    """The metrics of one measurement as it was; None for what is not ours."""
+    newest = newest_first[0]
     about = newest.settings
-    known = {one.name.partition(".")[0]: one for one in metrics if _is_same(one, newest)}
+    known = {one.name.partition(".")[0]: one for one in reversed(newest_first)}
     try:
         return Together(
             partner=str(about["partner"]),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from batch.evaluation import intervals
 from registry.composition_report import CompositionReport
 from registry.config import RegistryConfig
 from registry.display import vector_text
@@ -16,7 +17,14 @@ from registry.display_composition import composition_text
 from registry.entities import EditingVector, NewMetric, NewTerm
 from registry.exchange import export_library, import_library
 from registry.store import Library
-from registry.together import Kept, Together, all_together, measured_together, metrics_of_pair
+from registry.together import (
+    FEWEST_IMAGES,
+    Kept,
+    Together,
+    all_together,
+    measured_together,
+    metrics_of_pair,
+)
 from tests.registry_fixtures import new_vector, random_delta
 
 MOVED = {"mouth": 0.9, "eye": 0.6, "skin": 0.1}
@@ -49,8 +57,16 @@ def store(library: Library, vector: EditingVector, partner: EditingVector, one: 
     library.add_metrics(vector.address, metrics_of_pair(one, partner, {"seed": 0}))
 
 
-def report(library: Library, first: str = "smile", second: str = "look") -> CompositionReport:
-    terms = [NewTerm(address=first, scale=1.0), NewTerm(address=second, scale=1.0)]
+def report(
+    library: Library,
+    first: str = "smile",
+    second: str = "look",
+    scales: tuple[float, float] = (1.0, 1.0),
+) -> CompositionReport:
+    terms = [
+        NewTerm(address=address, scale=scale)
+        for address, scale in zip((first, second), scales, strict=True)
+    ]
     return library.plan_composition(terms).report
 
 
@@ -66,6 +82,98 @@ def test_a_measurement_is_found_again_as_it_was(
     assert all_together(held) == [together(look)]
     assert measured_together(look, held) is None
     assert {one.name for one in held.metrics} == {"kept_success.look-1", "kept_change.look-1"}
+
+
+def test_a_measurement_at_the_scales_of_the_terms_comes_before_a_newer_one(
+    sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
+) -> None:
+    smile, look = pair
+    good = together(look, 0.97, partner_scale=1.0 + 1e-9)
+    backwards = together(look, 0.1, scale=-1.0, partner_scale=1.0, moved={"skin": 0.9})
+    store(sqlite_library, smile, look, good)
+    store(sqlite_library, smile, look, backwards)
+
+    told = report(sqlite_library)
+
+    assert told.pairs[0].first_beside == good
+    assert told.conflicts == ()
+    held = sqlite_library.get_vector("smile")
+    assert measured_together(held, look, scales=(-1.0, 1.0)) == backwards
+    assert all_together(held) == [backwards]
+
+
+def test_a_measurement_at_other_scales_is_shown_and_is_no_conflict(
+    sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
+) -> None:
+    smile, look = pair
+    store(sqlite_library, smile, look, together(look, 0.1, moved={"skin": 0.9}))
+
+    told = report(sqlite_library)
+
+    assert told.conflicts == ()
+    assert "1, 0.5       64  10 % (smiling)" in composition_text(told)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_few_images_neither_replace_more_nor_make_a_conflict(
+    sqlite_library: Library, pair: tuple[EditingVector, EditingVector], count: int
+) -> None:
+    smile, look = pair
+    few = together(
+        look, None, partner_scale=1.0, change=Kept(value=0.1, count=count), moved={"skin": 0.9}
+    )
+    store(sqlite_library, smile, look, few)
+    assert report(sqlite_library).pairs[0].first_beside == few
+    assert report(sqlite_library).conflicts == ()
+
+    good = together(look, 0.97, partner_scale=1.0)
+    store(sqlite_library, smile, look, good)
+    store(sqlite_library, smile, look, few)
+
+    assert report(sqlite_library).pairs[0].first_beside == good
+    assert all_together(sqlite_library.get_vector("smile")) == [good]
+
+
+def test_success_in_few_images_is_not_what_is_judged(
+    sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
+) -> None:
+    smile, look = pair
+    success = Kept(value=0.0, count=2, against="smiling")
+    change = Kept(value=0.9, count=64)
+    store(
+        sqlite_library, smile, look,
+        together(look, partner_scale=1.0, success=success, change=change),
+    )  # fmt: skip
+
+    told = report(sqlite_library)
+
+    assert told.conflicts == ()
+    assert "90 % of its change" in composition_text(told)
+
+
+def test_intervals_and_conflicts_want_equally_many_images() -> None:
+    assert FEWEST_IMAGES == intervals.FEWEST
+
+
+def test_sides_of_two_measurements_stand_in_rows_of_their_own(
+    sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
+) -> None:
+    smile, look = pair
+    store(sqlite_library, smile, look, together(look, partner_scale=1.0))
+    backwards = together(smile, None, partner_scale=-1.0, overlap=0.5)
+    store(sqlite_library, look, smile, backwards)
+
+    apart = composition_text(report(sqlite_library)).split("\n\n")[1].splitlines()
+
+    assert [" ".join(row.split()) for row in apart[1:]] == [
+        "1, 2 1, 1 64 75 % (smiling) 0.25 skin 0.10",
+        "1, 2 -1, 1 64 60 % of its change 0.5 skin 0.10",
+    ]
+    store(sqlite_library, look, smile, together(smile, None, partner_scale=1.0))
+    joined = composition_text(report(sqlite_library)).split("\n\n")[1].splitlines()
+    assert [" ".join(row.split()) for row in joined[1:]] == [
+        "1, 2 1, 1 64 75 % (smiling) 60 % of its change 0.25 skin 0.10"
+    ]
 
 
 def test_the_newest_measurement_counts_as_a_whole(
@@ -139,8 +247,8 @@ def test_a_composition_tells_what_was_measured_of_its_terms(
     smile, look = pair
     store(sqlite_library, smile, look, together(look))
 
-    told = report(sqlite_library)
-    backwards = report(sqlite_library, "look", "smile")
+    told = report(sqlite_library, scales=(1.0, 0.5))
+    backwards = report(sqlite_library, "look", "smile", scales=(0.5, 1.0))
 
     assert told.conflicts == (
         "measured together on 40 images: avatars/smile@1 keeps 75% of its success beside "
@@ -159,7 +267,7 @@ def test_a_part_that_neither_may_change_is_a_conflict_and_so_is_lost_change(
     smile, look = pair
     store(sqlite_library, look, smile, together(smile, None, moved={"skin": 0.8, "eye": 0.9}))
 
-    told = report(sqlite_library).conflicts
+    told = report(sqlite_library, scales=(0.5, 1.0)).conflicts
 
     assert told == (
         "measured together on 64 images: avatars/look@1 keeps 60% of its change beside "
@@ -175,7 +283,7 @@ def test_what_keeps_its_success_is_no_conflict(
     smile, look = pair
     store(sqlite_library, smile, look, together(look, 0.97))
 
-    assert report(sqlite_library).conflicts == ()
+    assert report(sqlite_library, scales=(1.0, 0.5)).conflicts == ()
 
 
 def test_show_lists_partners_apart_from_the_metrics(
