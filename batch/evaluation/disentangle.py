@@ -7,46 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from batch.evaluation.evaluate import EVALUATION_KEY
-from batch.evaluation.intervals import bootstrap, bootstrap_ratio, wilson
 from batch.evaluation.pair_settings import PairSettings, PinnedPart
-from batch.evaluation.table import Missing
-from batch.evaluation.targets import Attribute
-from batch.evaluation.together import (
-    AloneRows,
-    FloatArray,
-    MeasuredTogether,
-    OnProgress,
-    PairRows,
-    Purpose,
-    Rows,
-    measure_together,
+from batch.evaluation.pair_values import (
+    NO_MASKS,
+    Moved,
+    kept_change,
+    kept_success,
+    moved_of,
+    numbers,
+    success_of,
+    why_no_success,
+    why_nothing_to_keep,
 )
+from batch.evaluation.table import Missing
+from batch.evaluation.together import MeasuredTogether, OnProgress, PairRows, measure_together
 from batch.plan import canonical_json
 from engine.editor import Editor
-from registry.entities import EditingVector
+from registry.entities import EditingVector, NewMetric
 from registry.release import engine_version
 from registry.store import Library
 from registry.together import Kept, Together, metrics_of_pair
 
 LEAST_SHOWN = 0.005
-NO_MASKS = "the class has no segmentation branch; `train segmentation` makes one"
-
-
-class Moved(NamedTuple):
-    """How far a part moves: 1 - IoU before and after, the mean over images that show it.
-
-    Attributes:
-        value: 0 for a part that stays as it is, 1 for one that is elsewhere.
-        images: that show it before or after.
-        interval: of 95 %; None of too few images.
-    """
-
-    value: float
-    images: int
-    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,21 +127,26 @@ def disentangle(
         missing["moved, overlap, kept change"] = NO_MASKS
     alone = []
     for part, purpose, rows in zip(parts, measured.purposes, measured.alone, strict=True):
-        success = _success(rows, purpose)
+        success = success_of(rows, purpose)
         if success is None:
-            missing[f"success of {part.vector.address}"] = _why_no_success(rows, purpose)
+            missing[f"success of {part.vector.address}"] = why_no_success(rows, purpose)
         alone.append(
             AloneEffect(
                 part=part,
                 purpose=str(purpose),
                 success=success,
-                moved=_moved(rows.ious, names, seed=seed),
+                moved=moved_of(rows.ious, names, seed=seed),
             )
         )
     pairs = [
         _pair_effect(places, rows, measured, names, seed=seed)
         for places, rows in measured.pairs.items()
     ]
+    for place, one in enumerate(alone):
+        beside = [pair.success[pair.places.index(place)] for pair in pairs if place in pair.places]
+        if one.success is not None and None in beside:
+            why = why_nothing_to_keep(measured.purposes[place])
+            missing[f"success left of {one.part.vector.address}"] = why
     return Disentanglement(
         settings, measured, alone, pairs, [Missing(*one) for one in missing.items()]
     )
@@ -178,7 +166,7 @@ def shown_parts(found: Disentanglement) -> list[str]:
 def store_disentanglement(
     library: Library, editor: Editor, found: Disentanglement
 ) -> list[EditingVector]:
-    """Stores with each vector what was measured of it beside each other.
+    """Stores with each vector what was measured of it beside each other: with all or with none.
 
     Returns:
         The vectors that keep something, as they are stored now.
@@ -192,24 +180,16 @@ def store_disentanglement(
         "seed": images.seed,
         "embed": None if images.is_sampled else images.embed,
     }
-    stored = []
-    for place, one in enumerate(found.alone):
-        metrics = [
-            metric
-            for pair in found.pairs
-            if place in pair.places
-            for metric in metrics_of_pair(
-                _together(found, pair, pair.places.index(place)),
-                found.alone[_other(pair, place)].part.vector,
-                settings,
-            )
-        ]
-        if metrics:
-            vector = library.add_metrics(
-                one.part.vector.address, metrics, reason=f"disentangled on {images.probe_set()}"
-            )
-            stored.append(vector)
-    return stored
+    metrics: dict[str, list[NewMetric]] = {}
+    for pair in found.pairs:
+        for side, place in enumerate(pair.places):
+            partner = found.alone[pair.places[1 - side]].part.vector
+            kept = metrics_of_pair(_together(found, pair, side), partner, settings)
+            if kept:
+                metrics.setdefault(found.alone[place].part.vector.address, []).extend(kept)
+    if not metrics:
+        return []
+    return library.add_metrics_of_several(metrics, reason=f"disentangled on {images.probe_set()}")
 
 
 def _key(editor: Editor, found: Disentanglement) -> str:
@@ -238,42 +218,6 @@ def _together(found: Disentanglement, pair: PairEffect, side: int) -> Together:
     )
 
 
-def _other(pair: PairEffect, place: int) -> int:
-    return pair.places[1 - pair.places.index(place)]
-
-
-# --- from rows to values ---
-
-
-def _success(rows: AloneRows, purpose: Purpose) -> Kept | None:
-    """The share of images in which the attribute appears, or the mean IoU with the target."""
-    if isinstance(purpose.attribute, Attribute):
-        lacking = rows.before.all <= 0
-        if not lacking.any():
-            return None
-        share, count = float((rows.after.all[lacking] > 0).mean()), int(lacking.sum())
-        return Kept(value=share, count=count, interval=wilson(share, count), against=str(purpose))
-    reached = _numbers(rows.reached)
-    if not len(reached):
-        return None
-    return Kept(
-        value=float(reached.mean()),
-        count=len(reached),
-        interval=bootstrap(reached.tolist(), "mean"),
-        against=str(purpose),
-    )
-
-
-def _why_no_success(rows: AloneRows, purpose: Purpose) -> str:
-    if isinstance(purpose.attribute, Attribute):
-        return f"every image is {purpose.attribute} before the edit; give others"
-    if isinstance(purpose.target, str):
-        return f"{purpose.attribute}; or --operation, what becomes of each image's own mask"
-    if not rows.ious.parts:
-        return NO_MASKS
-    return "no image has its parts, or it has no part labels, only a brush"
-
-
 def _pair_effect(
     places: tuple[int, int],
     rows: PairRows,
@@ -283,74 +227,18 @@ def _pair_effect(
     seed: int,
 ) -> PairEffect:
     kept = [
-        _kept_success(measured.alone[place], rows, side, measured.purposes[place], seed=seed)
+        kept_success(measured.alone[place], rows, side, measured.purposes[place], seed=seed)
         for side, place in enumerate(places)
     ]
-    same = [_kept_change(one, seed=seed) for one in rows.same]
-    overlaps = _numbers(rows.overlap)
+    same = [kept_change(one, seed=seed) for one in rows.same]
+    overlaps = numbers(rows.overlap)
     return PairEffect(
         places=places,
         success=(kept[0], kept[1]),
         change=(same[0], same[1]),
         overlap=float(overlaps.mean()) if len(overlaps) else None,
-        moved=_moved(rows.ious, names, seed=seed),
+        moved=moved_of(rows.ious, names, seed=seed),
     )
-
-
-def _kept_success(
-    alone: AloneRows, rows: PairRows, side: int, purpose: Purpose, *, seed: int
-) -> Kept | None:
-    """Of the images in which it succeeds alone, the share in which it does beside the other.
-
-    Against a mask: the share of its gain in IoU over the unedited image. None where it has no
-    success alone.
-    """
-    if isinstance(purpose.attribute, Attribute):
-        had = (alone.before.all <= 0) & (alone.after.all > 0)
-        if not had.any():
-            return None
-        share, count = float((rows.after[side].all[had] > 0).mean()), int(had.sum())
-        return Kept(value=share, count=count, interval=wilson(share, count), against=str(purpose))
-    if not (rows.reached[side].parts and alone.reached.parts):
-        return None
-    unedited, reached, both = alone.unedited.all, alone.reached.all, rows.reached[side].all
-    known = ~np.isnan(unedited + reached + both)
-    gains, left = (reached - unedited)[known], (both - unedited)[known]
-    if not len(gains) or gains.mean() <= 0:
-        return None
-    return Kept(
-        value=float(left.mean() / gains.mean()),
-        count=len(gains),
-        interval=bootstrap_ratio(left.tolist(), gains.tolist(), seed=seed),
-        against=str(purpose),
-    )
-
-
-def _kept_change(rows: Rows, *, seed: int) -> Kept | None:
-    values = _numbers(rows)
-    if not len(values):
-        return None
-    return Kept(
-        value=float(values.mean()),
-        count=len(values),
-        interval=bootstrap(values.tolist(), "mean", seed=seed),
-    )
-
-
-def _moved(rows: Rows, names: Sequence[str], *, seed: int) -> dict[str, Moved]:
-    if not rows.parts:
-        return {}
-    found = {}
-    for name, column in zip(names, (1 - rows.all).T, strict=True):
-        values = column[~np.isnan(column)]
-        if len(values):
-            ends = bootstrap(values.tolist(), "mean", seed=seed)
-            found[name] = Moved(float(values.mean()), len(values), ends)
-    return found
-
-
-def _numbers(rows: Rows) -> FloatArray:
-    return rows.all[~np.isnan(rows.all)]
 
 
 # --- JSON ---

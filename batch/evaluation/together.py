@@ -33,7 +33,7 @@ from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.images import to_pixels
 from engine.metrics import image_label_ious
-from registry.entities import ClassModel
+from registry.entities import ClassModel, EditingVector
 from registry.store import Library
 
 FloatArray = npt.NDArray[np.float64]
@@ -192,19 +192,25 @@ class _Job:
         )
 
     def _purpose(self, part: PinnedPart) -> Purpose:
-        asked = part.attribute or self._evaluated_for(part)
+        asked = part.attribute or self._evaluated_for(part.vector)
         told: EvaluateSettings = replace(self.images, attribute=asked)
-        return Purpose(
-            attribute_of(self.editor, part.vector, told),
-            mask_target_of(self.model, part.vector, told),
-        )
+        attribute = attribute_of(self.editor, part.vector, told)
+        is_backward = part.scale * part.vector.default_scale < 0
+        if is_backward and part.attribute is None and isinstance(attribute, Attribute):
+            attribute = attribute._replace(sign=-attribute.sign)
+        return Purpose(attribute, mask_target_of(self.model, part.vector, told))
 
-    def _evaluated_for(self, part: PinnedPart) -> str | None:
-        """What `evaluate` was told that a vector is for, where the class still knows it."""
+    def _evaluated_for(self, vector: EditingVector) -> str | None:
+        """What `evaluate` was told that a vector is for, where the class still knows it.
+
+        At a scale of the other sign than its default one, that was another edit.
+        """
         known = () if self.editor.classifier is None else self.editor.classifier.names
-        for one in part.vector.latest_metrics:
+        for one in sorted(vector.metrics, key=lambda metric: metric.measured_at)[::-1]:
             against = str(one.settings.get("against") or "")
-            if one.name == "success_attribute" and against.removeprefix("not ") in known:
+            scale = one.settings.get("scale", vector.default_scale)
+            is_of_it = one.name == "success_attribute" and against.removeprefix("not ") in known
+            if is_of_it and isinstance(scale, int | float) and scale * vector.default_scale >= 0:
                 return against
         return None
 

@@ -14,7 +14,11 @@ import pytest
 import torch
 
 from batch.errors import SettingsError
-from batch.evaluation.disentangle import Disentanglement, disentangle
+from batch.evaluation.disentangle import (
+    Disentanglement,
+    disentangle,
+    store_disentanglement,
+)
 from batch.evaluation.pair_settings import (
     MAX_VECTORS,
     AskedVector,
@@ -25,7 +29,9 @@ from batch.evaluation.pair_settings import (
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
 from registry.brushes import encode_brush
-from registry.entities import NewMetric, NewVector, VectorParcel
+from registry.changes import Change
+from registry.entities import EditingVector, NewMetric, NewVector, VectorParcel
+from registry.models import VectorRow
 from registry.store import Library
 from registry.together import measured_together
 
@@ -33,6 +39,7 @@ Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]
 Measure = Callable[..., Disentanglement]
 Masks = npt.NDArray[np.int64]
+WAYS = ("smiling", "not smiling")
 
 
 @pytest.fixture
@@ -170,7 +177,7 @@ def test_the_operation_is_the_target_of_vectors_without_an_attribute(measure: Me
 
     assert [one.purpose for one in found.alone] == ["operation mouth: grow 1"] * 2
     assert all(one.success is not None for one in found.alone)
-    assert found.missing == []
+    assert {one.name.partition(" of ")[0] for one in found.missing} <= {"success left"}
 
 
 def test_what_a_vector_was_evaluated_for_is_what_it_is_judged_by(
@@ -186,7 +193,77 @@ def test_what_a_vector_was_evaluated_for_is_what_it_is_judged_by(
     found = measure()
 
     assert [one.purpose for one in found.alone] == ["not smiling", ""]
-    assert "nobody said which attribute" in found.missing[-1].reason
+    told = {one.name: one.reason for one in found.missing}
+    assert "nobody said which attribute" in told["success of tiny/frown@1"]
+
+
+@pytest.mark.parametrize(
+    ("against", "expected"), [("smiling", "not smiling"), ("not smiling", "smiling")]
+)
+def test_the_other_direction_is_judged_by_the_end_of_the_attribute(
+    library: Library, measure: Measure, against: str, expected: str
+) -> None:
+    known = NewMetric(name="success_attribute", value=1.0, settings={"against": against})
+    library.add_metrics("tiny/smile", [known])
+
+    assert [one.purpose for one in measure("smile=-0.5", "frown").alone] == [expected, ""]
+    assert measure("smile=2", "frown").alone[0].purpose == against
+    told = measure("smile=-1", "frown", attributes=("smile=smiling",))
+    assert told.alone[0].purpose == "smiling"
+
+
+def test_an_evaluation_of_the_other_direction_does_not_say_what_a_vector_is_for(
+    library: Library, measure: Measure
+) -> None:
+    for against, scale in (("smiling", 1.0), ("eyes_open", -1.0)):
+        settings = {"against": against, "scale": scale}
+        known = NewMetric(name="success_attribute", value=1.0, settings=settings)
+        library.add_metrics("tiny/smile", [known])
+
+    assert measure("smile", "frown").alone[0].purpose == "smiling"
+    assert measure("smile=-1", "frown").alone[0].purpose == "not smiling"
+
+
+def test_success_that_leaves_nothing_to_keep_is_told(library: Library, measure: Measure) -> None:
+    model = library.get_class("tiny")
+    nothing = np.zeros((model.num_ws, model.w_dim), np.float32)
+    nothing[0, 0] = 1e-12
+    library.add_vector(NewVector(class_name="tiny", name="none", roi_labels=("hair",)), nothing)
+    both = [measure("none", "frown", attributes=(f"none={one}",)) for one in WAYS]
+    found = next(one for one in both if one.alone[0].success is not None)
+
+    assert found.pairs[0].success[0] is None
+    told = {one.name: one.reason for one in found.missing}
+    assert "no image in which it succeeds alone" in told["success left of tiny/none@1"]
+    assert "success left of tiny/frown@1" not in told
+
+    drawn = measure("none", "frown", operation="mouth: grow 1")
+    told = {one.name: one.reason for one in drawn.missing}
+    assert drawn.alone[0].success is not None
+    assert "comes no nearer to the masks" in told["success left of tiny/none@1"]
+
+
+def test_what_is_stored_of_a_call_is_stored_at_once(
+    library: Library, editor: Editor, measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = measure()
+    before = [library.get_vector(f"tiny/{name}") for name in ("smile", "frown")]
+    result, changed = Change.result, []
+
+    def killed(change: Change, row: VectorRow) -> EditingVector:
+        changed.append(row.name)
+        if row.name == "frown":
+            raise KeyboardInterrupt
+        return result(change, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Change, "result", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store_disentanglement(library, editor, found)
+
+    assert changed == ["smile", "frown"]
+    assert [library.get_vector(f"tiny/{name}") for name in ("smile", "frown")] == before
+    assert len(store_disentanglement(library, editor, found)) == 2
 
 
 def test_a_painted_vector_is_measured_as_far_as_it_can_be(
