@@ -253,6 +253,8 @@ def evaluation_text(found: Evaluation) -> str:
         lines.append("not measured:")
         lines += [f"  {one.name}: {one.reason}" for one in found.table.missing]
     lines += [f"left out {name}: {reason}" for name, reason in found.measured.skipped.items()]
+    if found.unlike_text:
+        lines.append(found.unlike_text)
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from batch.evaluation.calibration import Calibration, calibrate
 from batch.evaluation.measure import Measured, OnProgress, measure
+from batch.evaluation.probes import unlike_text
 from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Table, tabulate
@@ -37,6 +38,12 @@ class Evaluation(NamedTuple):
     table: Table
     calibration: Calibration | None = None
 
+    @property
+    def unlike_text(self) -> str:
+        """What is said of images that do not look like the class; empty without any."""
+        measured = self.measured
+        return unlike_text(measured.unlike, len(measured.names), self.vector.class_name)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; the images' own rows with them."""
         return {
@@ -48,6 +55,7 @@ class Evaluation(NamedTuple):
             "missing": [one._asdict() for one in self.table.missing],
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "skipped": self.measured.skipped,
+            "unlike": self.measured.unlike,
             "items": {
                 str(one.mode): dict(zip(self.measured.names, one.rows, strict=True))
                 for one in self.measured.modes

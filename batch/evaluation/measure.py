@@ -95,6 +95,7 @@ class Measured:
         target: where wanted masks come from, in words; None without them.
         no_target: why there are none.
         skipped: images that cannot be read, with the reason.
+        unlike: images that the class can hardly show.
         sets: networks that compare sets of images, with their reference.
         embed_seconds: per image, embedding and the unedited pictures.
     """
@@ -108,6 +109,7 @@ class Measured:
     target: str | None
     no_target: str
     skipped: dict[str, str]
+    unlike: list[str]
     sets: SetNetworks
     embed_seconds: float = 0.0
 
@@ -247,6 +249,7 @@ class _Job:
             target=self._target_words(),
             no_target=self.no_target,
             skipped=self.probes.skipped,
+            unlike=self.probes.unlike,
             sets=self.sets,
         )
         began, embedding = time.monotonic(), 0.0

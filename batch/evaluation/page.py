@@ -15,7 +15,7 @@ from batch.evaluation.calibration import Calibration, CurvePoint
 from batch.evaluation.curves import Place, curve
 from batch.evaluation.evaluate import Evaluation
 from batch.evaluation.measure import Measured, ModeResult, Pictures, Row
-from batch.evaluation.table import Measure, Table
+from batch.evaluation.table import Measure
 from batch.evaluation.targets import Attribute
 from batch.measuring import perceptual_value
 from batch.report_html import card, document, exact_picture, header, photograph, table, text
@@ -48,7 +48,7 @@ def page_of(found: Evaluation, labels: Sequence[Label]) -> str:
             },
         ),
         card("measures", "Measures", _measures(found.table.measures)),
-        card("missing", "Not measured", _missing(found.table, measured)),
+        card("missing", "Not measured", _missing(found)),
         card("curves", "Over scales", _curves(found)),
     ]
     for mode in measured.modes:
@@ -86,9 +86,12 @@ def _interval_text(one: Measure) -> str:
     return f"{number_text(one.interval.low)} to {number_text(one.interval.high)}"
 
 
-def _missing(found: Table, measured: Measured) -> str:
-    rows = [[f"<b>{text(one.name)}</b>", text(one.reason)] for one in found.missing]
-    rows += [[text(name), f"left out: {text(reason)}"] for name, reason in measured.skipped.items()]
+def _missing(found: Evaluation) -> str:
+    rows = [[f"<b>{text(one.name)}</b>", text(one.reason)] for one in found.table.missing]
+    skipped = found.measured.skipped
+    rows += [[text(name), f"left out: {text(reason)}"] for name, reason in skipped.items()]
+    if found.unlike_text:
+        rows.append(["the class", text(found.unlike_text)])
     return table(["what", "why, and how to get it"], rows) if rows else ""
 
 

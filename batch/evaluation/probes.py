@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,14 +18,18 @@ from batch.embeddings import EmbeddingCache, networks_digest
 from batch.errors import SettingsError
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.targets import MaskTarget
-from batch.mini_batches import Prepared
+from batch.mini_batches import Latents, Prepared
 from batch.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
 from batch.reading import Decoded, decode
 from batch.settings import Mode
+from batch.unlike import LEAST_EXPLAINED
 from batch.variants import VariantMaker
 from engine.editor import Editor
+from engine.metrics import psnr
 from registry.entities import ClassModel, EditingVector
 from registry.store import Library
+
+_NAMED = 3
 
 
 class ProbeBatch(NamedTuple):
@@ -40,11 +46,25 @@ class ProbeBatch(NamedTuple):
     has_target: list[bool]
 
 
+def unlike_text(unlike: Sequence[str], total: int, class_name: str) -> str:
+    """What people are told of images that do not look like the class; empty without any."""
+    if not unlike:
+        return ""
+    named = ", ".join(unlike[:_NAMED]) + (", ..." if len(unlike) > _NAMED else "")
+    return (
+        f"{len(unlike)} of {total} images hardly look like class {class_name} ({named}): the "
+        "reconstruction is little closer to them than the average image, and what is measured on "
+        "them says little of the class"
+    )
+
+
 class Probes:
     """The images of one evaluation, mini-batch by mini-batch.
 
     Attributes:
         skipped: images that cannot be read, with the reason; grows.
+        unlike: images of whose difference from the class's average image the reconstruction
+            explains less than a quarter; grows.
     """
 
     def __init__(
@@ -76,6 +96,7 @@ class Probes:
             SettingsError: renders of what the renderer does not know.
         """
         self.skipped: dict[str, str] = {}
+        self.unlike: list[str] = []
         self._editor = editor
         self._model = model
         self._plan: RunPlan = _with_masks(maker.plan, settings)
@@ -123,11 +144,31 @@ class Probes:
         else:
             known = {} if self._exact is not None else self._cache.find(decoded)
             latents = self._maker.latents_of(decoded, images, known)
+            self.unlike += self._unlike(decoded, images, latents)
         prepared = self._maker.prepare(decoded, images, latents)
         wanted, has_target = self._wanted(decoded, prepared)
         if wanted is not None:
             prepared = replace(prepared, wanted_masks=wanted)
         return ProbeBatch([one.input.source for one in decoded], prepared, has_target)
+
+    @cached_property
+    def _average(self) -> Tensor:
+        """The picture of the average latents, [1, 3, H, W]."""
+        generator = self._editor.generator
+        ws = generator.w_avg.expand(1, generator.num_ws, -1)
+        return self._editor.synthesize(ws).clamp(-1, 1)
+
+    def _unlike(self, decoded: Sequence[Decoded], images: Tensor, latents: Latents) -> list[str]:
+        """The images that the class can hardly show."""
+        blind = psnr(self._average.expand_as(images), images)
+        needed = blind - 10 * math.log10(1 - LEAST_EXPLAINED)
+        return [
+            one.input.source
+            for one, row, least in zip(
+                decoded, latents.reconstruction, needed.tolist(), strict=True
+            )
+            if (found := row.get("psnr")) is not None and found < least
+        ]
 
     def _wanted(
         self, decoded: Sequence[Decoded], prepared: Prepared
