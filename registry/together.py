@@ -76,10 +76,8 @@ class Together:
 
     @property
     def kept(self) -> Kept | None:
-        """What is left of its success, or of its change where too few images succeed."""
-        known = [one for one in (self.success, self.change) if one is not None]
-        enough = (one for one in known if one.count >= FEWEST_IMAGES)
-        return next(enough, known[0] if known else None)
+        """What is left of its success, or else of its change."""
+        return self.success or self.change
 
     def is_at(self, scale: float, partner_scale: float) -> bool:
         """Whether it was measured at these scales."""

@@ -134,12 +134,13 @@ def test_few_images_neither_replace_more_nor_make_a_conflict(
     assert all_together(sqlite_library.get_vector("smile")) == [good]
 
 
-def test_success_in_few_images_is_not_what_is_judged(
-    sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
+@pytest.mark.parametrize("kept", [0.0, 1.0])
+def test_success_in_few_images_is_no_conflict_and_neither_is_lost_change_then(
+    sqlite_library: Library, pair: tuple[EditingVector, EditingVector], kept: float
 ) -> None:
     smile, look = pair
-    success = Kept(value=0.0, count=2, against="smiling")
-    change = Kept(value=0.9, count=64)
+    success = Kept(value=kept, count=2, against="smiling")
+    change = Kept(value=0.5, count=64)
     store(
         sqlite_library, smile, look,
         together(look, partner_scale=1.0, success=success, change=change),
@@ -148,7 +149,7 @@ def test_success_in_few_images_is_not_what_is_judged(
     told = report(sqlite_library)
 
     assert told.conflicts == ()
-    assert "90 % of its change" in composition_text(told)
+    assert f"{100 * kept:.0f} % (smiling)" in composition_text(told)
 
 
 def test_intervals_and_conflicts_want_equally_many_images() -> None:
