@@ -181,6 +181,8 @@ def disentanglement_text(found: Disentanglement) -> str:
         lines += ["", "not measured:"]
         lines += [f"  {one.name}: {one.reason}" for one in found.missing]
     lines += [f"left out {name}: {reason}" for name, reason in found.measured.skipped.items()]
+    if found.unlike_text:
+        lines.append(found.unlike_text)
     return "\n".join(lines)
 
 

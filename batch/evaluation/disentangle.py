@@ -20,6 +20,7 @@ from batch.evaluation.pair_values import (
     why_no_success,
     why_nothing_to_keep,
 )
+from batch.evaluation.probes import unlike_text
 from batch.evaluation.table import Missing
 from batch.evaluation.together import MeasuredTogether, OnProgress, PairRows, measure_together
 from batch.plan import canonical_json
@@ -85,6 +86,12 @@ class Disentanglement(NamedTuple):
     pairs: list[PairEffect]
     missing: list[Missing]
 
+    @property
+    def unlike_text(self) -> str:
+        """What is said of images that do not look like the class; empty without any."""
+        measured, class_name = self.measured, self.alone[0].part.vector.class_name
+        return unlike_text(measured.unlike, len(measured.names), class_name)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         addresses = [one.part.vector.address for one in self.alone]
@@ -96,6 +103,7 @@ class Disentanglement(NamedTuple):
             "pairs": [_pair_json(one, addresses) for one in self.pairs],
             "missing": [one._asdict() for one in self.missing],
             "skipped": self.measured.skipped,
+            "unlike": self.measured.unlike,
         }
 
 

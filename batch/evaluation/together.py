@@ -127,6 +127,7 @@ class MeasuredTogether:
         before: the first images unedited, uint8 [H, W, 3].
         pictures: likewise with what one or two vectors make of them, by their places.
         skipped: images that do not count, with the reason.
+        unlike: images that count and that the class can hardly show.
         psnr: of the reconstructions, in dB; empty for samples.
     """
 
@@ -138,6 +139,7 @@ class MeasuredTogether:
     before: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     pictures: dict[tuple[int, ...], list[npt.NDArray[np.uint8]]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    unlike: list[str] = field(default_factory=list)
     psnr: list[float] = field(default_factory=list)
 
 
@@ -251,6 +253,7 @@ class _Job:
                 self._measure_batch(kept, found)
             on_progress(seen, len(self.probes))
         found.skipped = self.probes.skipped | found.skipped
+        found.unlike = [name for name in self.probes.unlike if name not in found.skipped]
         if not found.names:
             reasons = "; ".join(f"{name}: {why}" for name, why in found.skipped.items())
             raise SettingsError(f"probe: none of the images counts ({reasons})")

@@ -21,7 +21,6 @@ from batch.evaluation.evaluate import (
 from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
-from engine.images import to_pixels, write_png
 from registry.brushes import encode_brush
 from registry.entities import NewVector, VectorParcel
 from registry.store import Library
@@ -100,25 +99,6 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(
 
     assert f"the folder {page.parent} does not exist" in capsys.readouterr().err
     assert library.get_vector("smile").metrics == known
-
-
-def test_images_that_are_none_of_the_class_are_named(
-    run_editvec: Callable[..., int], editor: Editor, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    (tmp_path / "in").mkdir()
-    made = to_pixels(editor.synthesize(editor.sample(2, 0)).clamp(-1, 1))
-    noise = np.random.default_rng(0).integers(0, 256, made[0].shape, dtype=np.uint8)
-    for name, pixels in zip(("a", "b", "noise"), (*made, noise), strict=True):
-        write_png(tmp_path / "in" / f"{name}.png", pixels)
-    words = ("evaluate", "smile", "--probe", tmp_path / "in", "--embed", "steps:60")
-
-    assert run_editvec(*words, "--device", "cpu") == 0
-    shown = capsys.readouterr().out
-    assert run_editvec(*words, "--device", "cpu", "--json") == 0
-
-    assert "1 of 3 images hardly look like class tiny (noise.png): the reconstruction" in shown
-    assert json.loads(capsys.readouterr().out)["unlike"] == ["noise.png"]
 
 
 def test_gates_of_a_run_and_an_evaluation_measure_the_same(
