@@ -47,6 +47,7 @@ def measured(
         target=None,
         no_target="",
         skipped={},
+        unlike=[],
         sets=cast(Any, None),
     )
 
