@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from batch.cli_options import DEVICE, options
-from batch.cli_output import JSON
+from batch.cli_output import JSON, stage_progress
 from registry.cli_completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
     from batch.discover_request import DiscoverRequest
     from registry.entities import EditingVector, Metric
 
-_TERMINAL_SECONDS = 0.1
-_LOG_SECONDS = 10.0
 _SHOWN_LOGITS = 5
 
 
@@ -240,7 +235,9 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
     request = _request(method, **chosen)
     with Library.open(RegistryConfig.from_environment(obj["home"])) as library:
         device = chosen["device"] or default_device()
-        vectors = find(library, request, device=device, on_progress=_progress(chosen["address"]))
+        vectors = find(
+            library, request, device=device, on_progress=stage_progress(chosen["address"])
+        )
     if chosen["as_json"]:
         from registry.records import as_json
 
@@ -325,24 +322,3 @@ def _logits(metrics: dict[str, Metric]) -> str:
     most = sorted(found, key=lambda metric: -abs(metric.value))[:_SHOWN_LOGITS]
     changes = ", ".join(f"{one.name.removeprefix(prefix)} {one.value:+.2f}" for one in most)
     return f"{changes}, n={found[0].sample_count}"
-
-
-def _progress(title: str) -> Callable[[str, int, int], None]:
-    """Shows progress on stderr: a line that moves on a terminal, one now and then elsewhere."""
-    moves = sys.stderr.isatty()
-    shown_at = time.monotonic()
-
-    def show(stage: str, done: int, total: int) -> None:
-        nonlocal shown_at
-        is_last = moves and done >= total
-        now = time.monotonic()
-        if not is_last and now - shown_at < (_TERMINAL_SECONDS if moves else _LOG_SECONDS):
-            return
-        shown_at = now
-        line = f"{title}: {stage} {done}/{total}"
-        if moves:
-            click.echo(f"\r\x1b[K{'' if is_last else line}", nl=False, err=True)
-        else:
-            click.echo(line, err=True)
-
-    return show

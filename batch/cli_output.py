@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -67,6 +68,27 @@ def describe(progress: Progress | RunStatus) -> str:
         parts.append(f"{progress.rate:.3g} items/s")
         parts.append(f"{duration(progress.seconds_left)} left")
     return ", ".join(parts)
+
+
+def stage_progress(title: str) -> Callable[[str, int, int], None]:
+    """Shows stages on stderr: one line that moves on a terminal, a line now and then elsewhere."""
+    moves = sys.stderr.isatty()
+    shown_at = time.monotonic()
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal shown_at
+        is_last = moves and done >= total
+        now = time.monotonic()
+        if not is_last and now - shown_at < (_TERMINAL_SECONDS if moves else _LOG_SECONDS):
+            return
+        shown_at = now
+        line = f"{title}: {stage} {done}/{total}"
+        if moves:
+            click.echo(f"\r\x1b[K{'' if is_last else line}", nl=False, err=True)
+        else:
+            click.echo(line, err=True)
+
+    return show
 
 
 def note(text: str) -> None:

@@ -6,8 +6,6 @@ import json
 import shlex
 import shutil
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ import click
 
 from batch.cli_execution import check_execution, execute
 from batch.cli_options import CLASS, DEVICE, WORKERS
-from batch.cli_output import JSON, open_library, tell_opened
+from batch.cli_output import JSON, open_library, stage_progress, tell_opened
 from registry.cli_completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from registry.config import RegistryConfig
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_TERMINAL_SECONDS = 0.1
-_LOG_SECONDS = 10.0
 
 
 # options that are about one picture
@@ -213,7 +209,7 @@ def _learn(
             bench.library,
             bench.editor_for(request.address),
             request,
-            on_progress=_progress(request.address),
+            on_progress=stage_progress(request.address),
         )
         if picture is not None:
             write_atomically(picture, picture_of_pairs(bench.library, outcome.vector))
@@ -271,27 +267,6 @@ def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
     }
 
 
-def _progress(title: str) -> Callable[[str, int, int], None]:
-    """Shows steps on stderr: one line that moves on a terminal, a line now and then elsewhere."""
-    moves = sys.stderr.isatty()
-    last_shown = time.monotonic()
-
-    def show(stage: str, step: int, num_steps: int) -> None:
-        nonlocal last_shown
-        is_last = moves and step >= num_steps
-        now = time.monotonic()
-        if not is_last and now - last_shown < (_TERMINAL_SECONDS if moves else _LOG_SECONDS):
-            return
-        last_shown = now
-        line = f"{title}: {stage} {step}/{num_steps}"
-        if moves:
-            click.echo(f"\r\x1b[K{'' if is_last else line}", nl=False, err=True)
-        else:
-            click.echo(line, err=True)
-
-    return show
-
-
 @click.command()
 @click.argument(
     "out", default="editvec-demo", type=click.Path(file_okay=False, path_type=Path), metavar="[OUT]"
@@ -313,7 +288,9 @@ def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
         config = RegistryConfig.for_home(out / "home")
     else:
         config = RegistryConfig.from_environment(home)
-    outcome = run_demo(config, out, device=device, say=click.echo, on_progress=_progress("demo"))
+    outcome = run_demo(
+        config, out, device=device, say=click.echo, on_progress=stage_progress("demo")
+    )
     command = f"{_program()} --home {shlex.quote(str(home or out / 'home'))}"
     click.echo("")
     for line in outcome.closing_lines(command):
