@@ -19,7 +19,7 @@ import click
 import batch.cli
 import cuda_ext.cli
 import engine.cli
-import registry.cli
+import registry.cli.commands
 from batch.errors import BatchError
 from cuda_ext.errors import CudaExtError
 from engine.errors import EngineError
@@ -63,7 +63,7 @@ def _ignore_result(result: object, **options: object) -> None:
     """Only ctx.exit() sets the exit status: what a command's function returns does not."""
 
 
-for _package in (batch.cli, registry.cli, engine.cli, cuda_ext.cli):
+for _package in (batch.cli, registry.cli.commands, engine.cli, cuda_ext.cli):
     for _command in _package.COMMANDS:
         cli.add_command(_command)
 

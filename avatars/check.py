@@ -26,7 +26,7 @@ from engine.editor import Editor
 from engine.inversion import EmbedSettings
 from engine.metrics import label_ious, masked_psnr
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 CHECK_SEED = 950_000
 BATCH = 50

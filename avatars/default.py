@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from registry.entities import ClassModel
+from registry.entities.vectors import ClassModel
 from registry.errors import BundleFormatError
-from registry.exchange import import_library
-from registry.store import Library
+from registry.library.library import Library
+from registry.sharing.exchange import import_library
 
 CLASS_NAME = "avatars"
 

@@ -14,14 +14,14 @@ from typing import Any
 import click
 
 from avatars.default import STARTER_ARCHIVE
-from registry.archives import archive_bytes, read_archive
-from registry.blobs import write_atomically
+from registry.blobs.store import write_atomically
+from registry.composition.pair_metrics import is_of_pair
 from registry.config import RegistryConfig
-from registry.entities import EditingVector, Metric
+from registry.entities.vectors import EditingVector, Metric
 from registry.errors import ExchangeError
-from registry.records import as_json
-from registry.store import Library
-from registry.together import is_of_pair
+from registry.library.library import Library
+from registry.library.records import as_json
+from registry.sharing.archives import archive_bytes, read_archive
 
 _PUBLISHED = (
     "success_attribute",

@@ -13,12 +13,12 @@ from batch.learn_request import LearnRequest
 from batch.lesson_checks import unseen
 from batch.parts import repainted_labels
 from engine.images import crop_box, resize_mask
-from registry.entities import ClassModel
+from registry.entities.vectors import ClassModel
 from registry.errors import MaskError
-from registry.mask_operations import edit_mask
-from registry.masks import check_labels, check_size, read_mask
-from registry.operation_parsing import parse_edits
-from registry.schemes import LabelScheme
+from registry.labels.scheme import LabelScheme
+from registry.masks.operation_text import parse_edits
+from registry.masks.operations import edit_mask
+from registry.masks.png import check_labels, check_size, read_mask
 
 Mask = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]

@@ -14,7 +14,7 @@ from batch.runs import Runs
 from batch.sinks.factory import open_sink
 from batch.sinks.manifests import METADATA
 from batch.sinks.sink import Sink
-from registry.store import Library
+from registry.library.library import Library
 
 __all__ = ["Audit", "audit"]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from batch.errors import PlanError
 from batch.settings import Composite, Mode, Output, RunSettings
-from registry.bundles import BUNDLE_FILE
+from registry.bundles.manifest import BUNDLE_FILE
 
 if TYPE_CHECKING:
     from batch.plan import RunPlan
-    from registry.entities import ClassModel
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
 
 
 def networks_of(library: Library, model: ClassModel) -> frozenset[str]:

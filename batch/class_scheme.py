@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.description import Label
-from registry.mask_spellings import spellings_to_json
+from registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
-    from registry.schemes import LabelScheme
+    from registry.labels.scheme import LabelScheme
 
 Rectangle = tuple[int, int, int, int]
 """top, left, bottom, right in pixels."""

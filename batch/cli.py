@@ -26,7 +26,7 @@ from batch.cli_train import train
 from batch.cli_train_encoder import train_encoder
 from batch.cli_train_generator import train_generator
 from batch.cli_train_segmentation import train_segmentation
-from registry.cli_completion import complete_class
+from registry.cli.completion import complete_class
 
 
 @click.group()
@@ -46,7 +46,7 @@ def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
     """List the latest runs."""
     from batch.naming import display_path
     from batch.runs import Runs
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     _, library = open_library(ctx)
     with library:

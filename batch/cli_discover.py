@@ -10,11 +10,11 @@ import click
 
 from batch.cli_options import DEVICE, options
 from batch.cli_output import JSON, stage_progress
-from registry.cli_completion import complete_parts, complete_tag
+from registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
     from batch.discover_request import DiscoverRequest
-    from registry.entities import EditingVector, Metric
+    from registry.entities.vectors import EditingVector, Metric
 
 _SHOWN_LOGITS = 5
 
@@ -230,7 +230,7 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
     from batch.discover import discover as find
     from batch.workbench import default_device
     from registry.config import RegistryConfig
-    from registry.store import Library
+    from registry.library.library import Library
 
     request = _request(method, **chosen)
     with Library.open(RegistryConfig.from_environment(obj["home"])) as library:
@@ -239,7 +239,7 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
             library, request, device=device, on_progress=stage_progress(chosen["address"])
         )
     if chosen["as_json"]:
-        from registry.records import as_json
+        from registry.library.records import as_json
 
         click.echo(json.dumps(as_json(vectors), indent=2, ensure_ascii=False))
     else:

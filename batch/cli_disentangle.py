@@ -11,13 +11,13 @@ import click
 
 from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
 from batch.cli_output import JSON, note
-from registry.cli_completion import complete_address
+from registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
     from batch.evaluation.disentangle import AloneEffect, Disentanglement
     from batch.evaluation.pair_settings import AskedVector
-    from registry.store import Library
-    from registry.together import Kept
+    from registry.composition.pair_metrics import Kept
+    from registry.library.library import Library
 
 
 @click.command()
@@ -123,7 +123,7 @@ def disentangle(
 
 def _all_of(library: Library, class_name: str | None) -> list[AskedVector]:
     from batch.evaluation.pair_settings import AskedVector
-    from registry.queries import VectorQuery
+    from registry.entities.queries import VectorQuery
 
     model = library.get_class(class_name)
     query = VectorQuery(class_name=model.name, latest_only=True)
@@ -132,7 +132,7 @@ def _all_of(library: Library, class_name: str | None) -> list[AskedVector]:
 
 def _write_page(page: Path, found: Disentanglement) -> None:
     from batch.evaluation.pair_page import page_of_pairs
-    from registry.blobs import write_atomically
+    from registry.blobs.store import write_atomically
 
     write_atomically(page, page_of_pairs(found).encode())
     note(f"page {page}")
@@ -195,7 +195,7 @@ def _reconstruction_text(found: Disentanglement) -> str:
 
 def _parts_table(found: Disentanglement) -> str:
     from batch.evaluation.disentangle import shown_parts
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     parts = shown_parts(found)
 
@@ -220,7 +220,7 @@ def _matrix(
     last: str = "",
 ) -> list[str]:
     """A table of vectors by vectors; nothing where every cell is empty."""
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     if not any(cells.values()):
         return []
@@ -243,7 +243,7 @@ def _matrix(
 
 
 def _overlap_lines(found: Disentanglement) -> list[str]:
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     rows = [
         [

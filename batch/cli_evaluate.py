@@ -11,7 +11,7 @@ import click
 from batch.cli_execution import check_execution, execute
 from batch.cli_options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, WORKERS, page_option
 from batch.cli_output import JSON, note, open_library, tell_opened
-from registry.cli_completion import complete_address
+from registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
     from batch.evaluation.calibration import Calibration
@@ -167,7 +167,7 @@ def _evaluate_here(
     from batch.evaluation.evaluate import evaluate_vector, store_evaluation
     from batch.evaluation.page import page_of
     from batch.workbench import Workbench
-    from registry.blobs import write_atomically
+    from registry.blobs.store import write_atomically
     from registry.config import RegistryConfig
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
@@ -236,7 +236,7 @@ def settings_of(options: dict[str, Any]) -> EvaluateSettings:
 
 def evaluation_text(found: Evaluation) -> str:
     """The table, and below it what could not be measured."""
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     rows = [
         [one.name, _value(one), _interval(one), str(one.count), one.backbone or "", one.against]
@@ -260,7 +260,7 @@ def evaluation_text(found: Evaluation) -> str:
 
 def _curve_lines(found: Calibration) -> list[str]:
     """The curves as a table, and the usable range."""
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     def cell(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"

@@ -14,7 +14,7 @@ from batch.cli_results import echo_results, results_json
 if TYPE_CHECKING:
     from batch.entities import RunRecord
     from registry.config import RegistryConfig
-    from registry.store import Library
+    from registry.library.library import Library
 
 EXIT_WITH_FAILURES = 3
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch.cli_output import JSON, note, open_library
-from registry.cli_completion import complete_class
+from registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
+    from registry.entities.vectors import ClassModel
 
 SCHEME = click.option(
     "--scheme",
@@ -63,7 +63,7 @@ def import_model(
     editvec model import stylegan2-car-config-f.pkl --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
     from batch.importing import ImportRequest, read_import, store_import
-    from registry.scheme_files import read_scheme
+    from registry.labels.files import read_scheme
 
     request = ImportRequest(
         scheme=None if scheme is None else read_scheme(scheme),
@@ -131,7 +131,7 @@ def import_members(
     editvec model import-members classifiers/ --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
     from batch.importing import import_members as give_members
-    from registry.scheme_files import read_scheme
+    from registry.labels.files import read_scheme
 
     wanted = None if scheme is None else read_scheme(scheme)
     _, library = open_library(ctx)

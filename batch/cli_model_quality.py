@@ -10,7 +10,7 @@ import click
 
 from batch.cli_options import DEVICE
 from batch.cli_output import JSON, note, open_library
-from registry.cli_completion import complete_class
+from registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
     from batch.model_quality import Measured
@@ -151,7 +151,7 @@ def compare_models(
 
 def comparison_text(rows: list[Measured]) -> str:
     """One row for each class."""
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     first = rows[0]
     after, name = f"+ {first.steps} steps", first.perceptual_name or "perceptual"

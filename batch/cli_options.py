@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from batch.cli_output import JSON
-from registry.cli_completion import complete_class, complete_parts, complete_term
+from registry.cli.completion import complete_class, complete_parts, complete_term
 
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
 

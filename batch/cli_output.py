@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from batch.planning import OpenedRun
     from batch.progress import RunStatus
     from registry.config import RegistryConfig
-    from registry.store import Library
+    from registry.library.library import Library
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -108,7 +108,7 @@ def duration(seconds: float) -> str:
 def open_library(ctx: click.Context) -> tuple[RegistryConfig, Library]:
     """The library that the command line names, and where it is."""
     from registry.config import RegistryConfig
-    from registry.store import Library
+    from registry.library.library import Library
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
     return config, Library.open(config)

@@ -10,7 +10,7 @@ import click
 
 from batch.cli_options import CLASS, DEVICE
 from batch.cli_output import JSON
-from registry.cli_completion import complete_address
+from registry.cli.completion import complete_address
 
 
 @click.command()
@@ -59,7 +59,7 @@ def preview(
     from batch.preview import Probes, preview_vector
     from batch.scale_parsing import parse_scales
     from batch.workbench import Workbench
-    from registry.blobs import digest_of, write_atomically
+    from registry.blobs.store import digest_of, write_atomically
     from registry.config import RegistryConfig
 
     wanted = parse_scales(scales)

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from batch.entities import ItemRow, RunRecord
-    from registry.store import Library
+    from registry.library.library import Library
 
 _SHOWN = {
     "learn": ("success_iou", "leakage_psnr", "reconstruction_psnr"),
@@ -21,7 +21,7 @@ def echo_results(library: Library, record: RunRecord) -> None:
     if record.kind not in _SHOWN:
         return
     from batch.runs import Runs
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     shown = _SHOWN[record.kind]
     rows, failures = [], []

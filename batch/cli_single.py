@@ -14,7 +14,7 @@ import click
 from batch.cli_execution import check_execution, execute
 from batch.cli_options import CLASS, DEVICE, WORKERS
 from batch.cli_output import JSON, open_library, stage_progress, tell_opened
-from registry.cli_completion import complete_parts, complete_tag
+from registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
     from batch.learn import LearnOutcome
@@ -201,8 +201,8 @@ def _learn(
     """Learn one vector here and now, and draw what it was learned from."""
     from batch.learn import learn_vector
     from batch.workbench import Workbench
-    from registry.blobs import write_atomically
-    from registry.pictures import picture_of_pairs
+    from registry.blobs.store import write_atomically
+    from registry.masks.pictures import picture_of_pairs
 
     with Workbench.open(config, device=device) as bench:
         outcome = learn_vector(

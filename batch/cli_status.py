@@ -65,7 +65,7 @@ def _status_json(found: RunStatus) -> dict[str, Any]:
 
 
 def _status_text(found: RunStatus) -> str:
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     lines = [summary(found.run, found.counts)]
     if not found.run.is_finished:

@@ -11,7 +11,7 @@ import click
 from batch.cli_options import options as options_of
 from batch.cli_output import open_library
 from batch.cli_train import CLASS, TRAINING, WORK, progress_line, show_photographs, show_read
-from registry.cli_completion import complete_class
+from registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
     from batch.train_generator import GeneratorRequest, TrainedGenerator

@@ -151,7 +151,7 @@ def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
     """The request that the options make."""
     from batch.settings import Embedding
     from batch.train_segmentation import SegmentationRequest
-    from registry.scheme_files import read_scheme
+    from registry.labels.files import read_scheme
 
     return SegmentationRequest(
         class_name=chosen["class_name"],

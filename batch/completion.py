@@ -17,8 +17,8 @@ from batch.sinks.factory import open_sink
 from batch.sinks.files import raise_if_full
 from batch.sinks.manifests import run_summary
 from batch.work_report import write_work
-from registry.database import now
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import now
 
 
 def complete(library: Library, run: RunRecord, state: str) -> RunRecord:

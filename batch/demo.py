@@ -29,11 +29,11 @@ from batch.samples import SampleReader, read_rows, summarise
 from batch.settings import Composite, Mode, RunSettings
 from batch.sinks.manifests import METADATA
 from batch.workbench import Workbench
-from registry.blobs import write_atomically
+from registry.blobs.store import write_atomically
 from registry.config import RegistryConfig
-from registry.entities import EditingVector, NewTerm
+from registry.entities.queries import VectorQuery
+from registry.entities.vectors import EditingVector, NewTerm
 from registry.errors import VectorNotFoundError
-from registry.queries import VectorQuery
 
 PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.

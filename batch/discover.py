@@ -13,9 +13,9 @@ from batch.errors import SettingsError
 from batch.workbench import default_device
 from cuda_ext.dispatch import kernel_version
 from engine.editor import Editor
-from registry.entities import ClassModel, EditingVector, NewVector, VectorParcel
+from registry.entities.vectors import ClassModel, EditingVector, NewVector, VectorParcel
+from registry.library.library import Library
 from registry.release import engine_version
-from registry.store import Library
 
 
 def discover(

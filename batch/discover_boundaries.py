@@ -18,7 +18,7 @@ from batch.discover_labels import Population
 from batch.discover_request import DiscoverRequest, Method, known_attribute
 from batch.errors import SettingsError
 from engine.discovery import Boundary, conditioned, margin_between, mean_boundary, svm_boundary
-from registry.entities import Direction, NewMetric
+from registry.entities.vectors import Direction, NewMetric
 
 LEAST_LABELLED = 8
 """Latents of each label, those that are held out among them."""

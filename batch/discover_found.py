@@ -11,7 +11,7 @@ from torch import Tensor
 from batch.discover_labels import OnProgress, logits_of
 from batch.discover_request import DiscoverRequest
 from engine.editor import Editor
-from registry.entities import Direction, NewMetric
+from registry.entities.vectors import Direction, NewMetric
 
 
 class Found(NamedTuple):

@@ -11,8 +11,8 @@ from pathlib import Path
 from batch.errors import SettingsError
 from batch.settings import Embedding
 from registry.addresses import check_name
-from registry.entities import ClassModel
-from registry.spaces import rows_between
+from registry.entities.spaces import rows_between
+from registry.entities.vectors import ClassModel
 
 NOT = "not "
 """Before the name of an attribute: the direction that takes it away."""

@@ -17,14 +17,14 @@ from batch.broker import parse_broker_url, without_password
 from batch.doctor_features import lacking
 from batch.errors import BatchError
 from batch.settings import broker_url
-from registry import schema
-from registry.blobs import open_blob_store, vanished
-from registry.bundles import read_manifest, verify_files
+from registry.blobs.store import open_blob_store, vanished
+from registry.bundles.manifest import read_manifest, verify_files
 from registry.config import RegistryConfig
-from registry.database import parse_database_url
+from registry.entities.queries import VectorQuery
 from registry.errors import RegistryError
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables import schema
+from registry.tables.database import parse_database_url
 
 OLDEST_PYTHON = (3, 11)
 _VECTORS_AT_A_TIME = 500

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from batch.class_networks import networks_of
-from registry import schema
 from registry.errors import RegistryError
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables import schema
 
 if TYPE_CHECKING:
     from registry.config import RegistryConfig

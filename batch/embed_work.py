@@ -16,8 +16,8 @@ from batch.settings import MINI_BATCH
 from batch.variants import VariantMaker
 from batch.work import Worked
 from engine.editor import Editor
-from registry.entities import Embedding
-from registry.store import Library
+from registry.entities.vectors import Embedding
+from registry.library.library import Library
 
 
 class EmbedWork:

@@ -10,9 +10,9 @@ import numpy as np
 from batch.plan import RunPlan, canonical_json
 from batch.reading import Decoded
 from engine.editor import Editor
-from registry.entities import Embedding
+from registry.entities.vectors import Embedding
+from registry.library.library import Library
 from registry.release import engine_version
-from registry.store import Library
 
 
 class EmbeddingCache:

@@ -19,13 +19,13 @@ from engine.bundle import NetworkState, read_networks, write_bundle
 from engine.description import CLASS_NAME, Label
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.members import member_files, read_members
-from registry.blobs import digest_of_file, temporary_folder
-from registry.bundles import BUNDLE_FILE
+from registry.blobs.store import digest_of_file, temporary_folder
+from registry.bundles.manifest import BUNDLE_FILE
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
-    from registry.schemes import LabelScheme
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.labels.scheme import LabelScheme
+    from registry.library.library import Library
 
 PLACEHOLDER = Label(0, "background", (0, 0, 0))
 """The only label of a class whose scheme nobody has said yet."""

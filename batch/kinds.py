@@ -14,7 +14,7 @@ from batch.pipeline import ChunkProcessor
 from batch.settings import MINI_BATCH
 from batch.work import Work, WorkProcessor
 from engine.editor import Editor
-from registry.store import Library
+from registry.library.library import Library
 
 Processor = ChunkProcessor | WorkProcessor
 

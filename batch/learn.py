@@ -22,7 +22,7 @@ from engine.images import crop_box, fit_pixels, read_image, resize_mask, to_imag
 from engine.metrics import leakage, success
 from engine.roi import default_dilation
 from registry.addresses import parse_new_address
-from registry.entities import (
+from registry.entities.vectors import (
     ClassModel,
     Direction,
     EditingVector,
@@ -31,12 +31,12 @@ from registry.entities import (
     NewVector,
     VectorParcel,
 )
-from registry.masks import encode_mask
+from registry.masks.png import encode_mask
 from registry.release import engine_version
 
 if TYPE_CHECKING:
     from engine.editor import Editor, EmbedResult, Segmented
-    from registry.store import Library
+    from registry.library.library import Library
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage ("embed" or "learn"), the steps made and the steps to be made."""

@@ -11,7 +11,7 @@ from batch.errors import SettingsError
 from batch.settings import MAX_STEPS, Embedding
 from engine.editing import EditSettings
 from engine.inversion import EmbedSettings
-from registry.operation_parsing import parse_edits, place_pasted_files
+from registry.masks.operation_text import parse_edits, place_pasted_files
 
 Preset = Literal["learn", "released"]
 _PRESETS = ("learn", "released")
@@ -74,7 +74,7 @@ class LearnRequest:
         image: The picture.
         mask_after: Its part mask, edited; an index PNG as large as the picture.
         operation: Edits of the mask before, as text, instead of `mask_after`; see
-            `registry.operation_parsing`. Without `mask_before` they are done on the mask that is
+            `registry.masks.operation_text`. Without `mask_before` they are done on the mask that is
             predicted for the middle square of the picture.
         mask_before: The mask before the edit; None segments the reconstruction.
         roi_labels: Parts that the edit may touch; none takes those that `operation` names or

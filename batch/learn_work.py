@@ -20,12 +20,12 @@ from batch.reading import checked_digest
 from batch.work import Worked
 from engine.editor import Editor
 from registry.addresses import parse_new_address
-from registry.entities import EditingVector
+from registry.entities.queries import VectorQuery
+from registry.entities.vectors import EditingVector
 from registry.errors import BlobError, DatabaseError, RegistryError
-from registry.operation_parsing import pasted_files
-from registry.queries import VectorQuery
+from registry.library.library import Library
+from registry.masks.operation_text import pasted_files
 from registry.release import engine_version
-from registry.store import Library
 
 
 class LearnWork:

@@ -19,7 +19,7 @@ from batch.owner import Owner
 from batch.placing import Placement, record_placement
 from batch.plan import ChunkRange
 from batch.settings import LEASE_SECONDS, MAX_ATTEMPTS
-from registry.database import now, reading, transaction
+from registry.tables.database import now, reading, transaction
 
 # databases take some ten thousand parameters in one statement
 _IDS_AT_A_TIME = 5_000

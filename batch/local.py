@@ -13,7 +13,7 @@ from batch.leases import Leases
 from batch.owner import Owner
 from batch.runs import Runs
 from batch.settings import MINI_BATCH
-from registry.store import Library
+from registry.library.library import Library
 
 _POLL_SECONDS = 0.5
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from batch.errors import WorkerError
 from batch.plan import RunPlan
-from registry.brushes import decode_brush
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.brushes import decode_brush
 
 
 def load_deltas(library: Library, plan: RunPlan) -> dict[str, npt.NDArray[np.float32]]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from engine.bundle import load_bundle
 from engine.errors import EngineError
-from registry.blobs import temporary_folder
-from registry.bundles import lay_out, read_manifest
+from registry.blobs.store import temporary_folder
+from registry.bundles.manifest import lay_out, read_manifest
 from registry.errors import BlobError, RegistryError
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
 
 
 def check_model(library: Library, model: ClassModel) -> list[str]:

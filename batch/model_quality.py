@@ -22,8 +22,8 @@ from engine.metrics import mean_iou
 from engine.training.loop import memory_errors
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
 
 COLUMNS = 8  # pictures in a row
 
@@ -213,7 +213,7 @@ def _found_parts(
     if comparison.pairs is None:
         return 0, None
     from batch.pairs import read_pairs
-    from registry.contents import scheme_of_class
+    from registry.library.contents import scheme_of_class
 
     if editor.segmentation is None:
         return 0, None

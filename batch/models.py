@@ -26,7 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import conv
 
 from batch.settings import Priority
-from registry.database import Base, UtcDateTime
+from registry.tables.database import Base, UtcDateTime
 
 RUN_KINDS = ("batch", "generate", "learn", "embed", "evaluate")
 RUN_STATES = ("planned", "running", "paused", "completed", "completed_with_failures", "cancelled")

@@ -17,7 +17,7 @@ from batch.room import Room
 from batch.settings import OutputSize
 from engine.blending import gradient_blend
 from engine.views import add_change, put_labels
-from registry.entities import Label
+from registry.entities.vectors import Label
 
 if TYPE_CHECKING:
     from batch.mini_batches import Variant

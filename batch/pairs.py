@@ -14,8 +14,8 @@ from engine.images import Fit, read_image
 from engine.views import see, see_labels, view_of
 
 if TYPE_CHECKING:
-    from registry.mask_sources import MaskedImage, MaskForm
-    from registry.schemes import LabelScheme
+    from registry.labels.scheme import LabelScheme
+    from registry.masks.sources import MaskedImage, MaskForm
 
 MIN_PAIRS = 4
 SENSIBLE_PAIRS = 16
@@ -74,7 +74,7 @@ def read_pairs(
             than its image or says something that the scheme does not know.
         ImageError: An image cannot be read.
     """
-    from registry.mask_sources import masked_images
+    from registry.masks.sources import masked_images
 
     if not source.is_dir():
         raise PlanError(f"PAIRS: expected a folder, {source} is none")

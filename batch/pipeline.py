@@ -54,8 +54,8 @@ from batch.sinks.sink import NewOutput, Sink
 from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.errors import ImageError
-from registry.entities import Embedding
-from registry.store import Library
+from registry.entities.vectors import Embedding
+from registry.library.library import Library
 
 
 class ChunkProcessor:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
 from batch.models import RunItem
-from registry.database import transaction
+from registry.tables.database import transaction
 
 ItemPosition = tuple[int, int]
 

@@ -35,9 +35,9 @@ from batch.recipe import (
 from batch.recipe_file import RecipeArgument
 from batch.runs import Runs
 from batch.settings import Mode, RunSettings
-from registry.entities import ClassModel
+from registry.entities.vectors import ClassModel
 from registry.errors import RegistryError
-from registry.store import Library
+from registry.library.library import Library
 
 # What a finished run leaves in its folder: without a run that we know, it is somebody else's.
 _OUTPUTS = ("images", "masks", "shards", "metadata.jsonl", "run.json", ".editvec")

@@ -21,11 +21,11 @@ from engine.compositing import composite
 from engine.editor import Editor
 from engine.images import fit_pixels, read_image, to_images, to_pixels
 from engine.inversion import EmbedSettings
-from registry.brushes import decode_brush
 from registry.drawing import png_bytes
-from registry.entities import ClassModel, EditingVector, RoiPolicy
-from registry.spaces import APPLICABLE_SPACES
-from registry.store import Library
+from registry.entities.spaces import APPLICABLE_SPACES
+from registry.entities.vectors import ClassModel, EditingVector, RoiPolicy
+from registry.library.library import Library
+from registry.masks.brushes import decode_brush
 
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 MAX_SCALES = 15

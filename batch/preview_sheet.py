@@ -23,8 +23,8 @@ from registry.drawing import (
     paste_panel,
     write_line,
 )
-from registry.entities import EditingVector, Label, TermRole
-from registry.pictures import colored_mask, outline
+from registry.entities.vectors import EditingVector, Label, TermRole
+from registry.masks.pictures import colored_mask, outline
 
 SIDE = 168
 CHANGE_SHOWN = 0.25

@@ -15,7 +15,7 @@ from batch.models import Chunk, RunInput, RunItem
 from batch.reasons import MAX_REASONS, OTHER_REASONS, general_reason
 from batch.runs import Runs
 from batch.settings import LEASE_SECONDS
-from registry.database import now, reading
+from registry.tables.database import now, reading
 
 RATE_SECONDS = 60.0
 _MOST_REASONS = 10

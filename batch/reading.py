@@ -21,9 +21,9 @@ from batch.room import Room
 from engine.errors import ImageError
 from engine.images import Fit, Pixels, read_image, read_size
 from engine.views import View, see, see_labels, square_around, view_of, with_margin
-from registry.entities import Label
+from registry.entities.vectors import Label
 from registry.errors import MaskError
-from registry.masks import check_labels, check_size, read_mask
+from registry.masks.png import check_labels, check_size, read_mask
 
 
 @dataclass(frozen=True, kw_only=True)

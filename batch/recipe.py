@@ -23,13 +23,13 @@ from batch.scales import (
 )
 from batch.settings import Mode
 from batch.usable_range import ScaleRange, forced_range, pinned_scale
-from registry.entities import require_active
+from registry.entities.spaces import APPLICABLE_SPACES, rows_between
+from registry.entities.vectors import require_active
 from registry.errors import CompatibilityError, RetiredVectorError
-from registry.spaces import APPLICABLE_SPACES, rows_between
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
 
 MAX_RECIPES = 256
 MAX_NAME_LENGTH = 100

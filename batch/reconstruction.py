@@ -144,7 +144,7 @@ def compare_embeddings(
 
 def embedding_table(rows: Sequence[Embedded], perceptual_name: str) -> str:
     """The ways to embed, one in a row."""
-    from registry.tables import format_table
+    from registry.text_tables import format_table
 
     headers = ["embedded by", "PSNR dB", perceptual_name, "seconds an image"]
     cells = [

@@ -18,7 +18,7 @@ from batch.outage import is_away
 from batch.runs import Runs
 from batch.tasks import publish_waiting
 from registry.errors import DatabaseError
-from registry.store import Library
+from registry.library.library import Library
 
 _POLL_SECONDS = 0.5
 _LONELY_SECONDS = 15.0

@@ -16,7 +16,7 @@ from batch.samples import RecipeSummary, Row, Sample, SampleReader, Term, term_a
 from batch.scales import scale_from_json
 from batch.tally import Lowest, RunTally, leakage_of, success_of
 from engine.images import Fit
-from registry.blobs import write_atomically
+from registry.blobs.store import write_atomically
 
 SAMPLES_PER_RECIPE = 9
 # images of all recipes together; of more recipes than that, later ones show none

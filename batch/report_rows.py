@@ -15,7 +15,7 @@ from batch.runs import Runs
 from batch.samples import Row
 from batch.sinks.manifests import leftover_row
 from batch.sinks.sink import Sink
-from registry.database import reading
+from registry.tables.database import reading
 
 _STATES = ("done", "rejected", "failed", "quarantined", "cancelled")
 _ROWS_AT_A_TIME = 2_000

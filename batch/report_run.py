@@ -12,8 +12,8 @@ from batch.runs import Runs
 from batch.sinks.factory import open_sink
 from batch.sinks.manifests import run_summary
 from batch.work_report import write_work_report
-from registry.database import now
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import now
 
 
 def report_run(library: Library, run: RunRecord) -> ReportFiles:

@@ -14,7 +14,7 @@ from batch.entities import RunRecord
 from batch.errors import RunConflictError
 from batch.leases import add_single_chunks
 from batch.models import Chunk, Run, RunInput, RunItem
-from registry.database import reading, transaction
+from registry.tables.database import reading, transaction
 
 FAILURES = ("failed", "quarantined")
 _POSITIONS_AT_A_TIME = 500

@@ -21,8 +21,8 @@ from batch.naming import display_path
 from batch.pace import planned_chunk_size
 from batch.plan import PlannedInput, RunPlan, cut_chunks
 from batch.settings import Priority
-from registry.database import now, reading, transaction
 from registry.release import engine_version
+from registry.tables.database import now, reading, transaction
 
 OPEN_CHUNK_STATES = ("pending", "leased")
 _ROWS_AT_A_TIME = 5_000

@@ -23,8 +23,8 @@ from registry.drawing import (
     png_bytes,
     write_line,
 )
-from registry.entities import Label
-from registry.pictures import colored_mask
+from registry.entities.vectors import Label
+from registry.masks.pictures import colored_mask
 
 SIDE = 128
 MOST_IMAGES = 32

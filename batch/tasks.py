@@ -35,9 +35,9 @@ from batch.runs import Runs
 from batch.settings import LEASE_SECONDS, Priority
 from batch.stopping import StopRequest, undisturbed
 from registry.config import RegistryConfig
-from registry.database import now
 from registry.errors import DatabaseError, RegistryError
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import now
 
 if TYPE_CHECKING:
     from batch.kinds import Processor

@@ -24,8 +24,8 @@ from engine.training.loop import read_log
 
 if TYPE_CHECKING:
     from registry.config import RegistryConfig
-    from registry.entities import ClassModel
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
 
 
 @dataclass(frozen=True, kw_only=True)

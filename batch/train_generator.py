@@ -33,8 +33,8 @@ from engine.training.loop import OnProgress, memory_errors, run_training
 from registry.config import RegistryConfig
 
 if TYPE_CHECKING:
-    from registry.entities import ClassModel
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
 
 SAMPLES_FOLDER = "samples"
 

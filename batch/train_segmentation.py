@@ -39,9 +39,9 @@ from engine.training.segmentation import SegmentationTrainee, SegmentationTraini
 
 if TYPE_CHECKING:
     from registry.config import RegistryConfig
-    from registry.entities import ClassModel
-    from registry.schemes import LabelScheme
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.labels.scheme import LabelScheme
+    from registry.library.library import Library
 
 PREDICTIONS_FILE = "predictions.png"
 
@@ -255,7 +255,7 @@ def _train(
 
 def _scheme(library: Library, request: SegmentationRequest, model: ClassModel) -> LabelScheme:
     """The scheme that was given, or the class's own."""
-    from registry.contents import scheme_of_class
+    from registry.library.contents import scheme_of_class
 
     scheme = request.scheme or scheme_of_class(library, model)
     if len(scheme.labels) < 2:

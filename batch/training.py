@@ -13,9 +13,9 @@ from engine.description import CLASS_NAME, Label
 
 if TYPE_CHECKING:
     from registry.config import RegistryConfig
-    from registry.entities import ClassModel
-    from registry.schemes import LabelScheme
-    from registry.store import Library
+    from registry.entities.vectors import ClassModel
+    from registry.labels.scheme import LabelScheme
+    from registry.library.library import Library
 
 TRAINING_FOLDER = "training"
 BUNDLE_FOLDER = "bundle"

@@ -10,7 +10,7 @@ from batch.errors import RecipeError
 from batch.scales import AskedScale, Choice, Scale, Share, Uniform, UsableRange, scale_ends
 
 if TYPE_CHECKING:
-    from registry.entities import EditingVector
+    from registry.entities.vectors import EditingVector
 
 _LOG = logging.getLogger(__name__)
 

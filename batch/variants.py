@@ -28,7 +28,7 @@ from engine.editing import EditSettings, apply_deltas
 from engine.editor import Editor
 from engine.images import to_images, to_pixels
 from engine.inversion import EmbedSettings
-from registry.entities import Embedding
+from registry.entities.vectors import Embedding
 
 _BLENDS: dict[Composite, CompositeMode] = {
     Composite.NONE: "none",

@@ -28,7 +28,7 @@ from batch.pace import Pace, may_be_cut
 from batch.plan import PlannedInput
 from batch.runs import Runs
 from batch.settings import HEARTBEAT_SECONDS, MINI_BATCH
-from registry.store import Library
+from registry.library.library import Library
 
 
 @dataclass(kw_only=True)

@@ -14,9 +14,9 @@ from batch.findings import Audit
 from batch.ledger import Entry, Ledger
 from batch.runs import Runs
 from batch.work_report import RESULTS
-from registry.entities import EditingVector
+from registry.entities.vectors import EditingVector
 from registry.errors import BlobError, CodecError, VectorNotFoundError
-from registry.store import Library
+from registry.library.library import Library
 
 _RECORDED = "results in SQL"
 _AT_A_TIME = 256

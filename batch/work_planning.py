@@ -22,9 +22,9 @@ from batch.planning import OpenedRun, changes_since, create_run, find_inputs, kn
 from batch.recipe import Recipe
 from batch.settings import RunSettings
 from registry.addresses import parse_new_address
-from registry.entities import ClassModel
-from registry.operation_parsing import pasted_files
-from registry.store import Library
+from registry.entities.vectors import ClassModel
+from registry.library.library import Library
+from registry.masks.operation_text import pasted_files
 
 LEARN, EMBED, EVALUATE = "learn", "embed", "evaluate"
 RUNS_FOLDER = "runs"

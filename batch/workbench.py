@@ -8,8 +8,8 @@ from typing import Self
 from engine.editor import Editor
 from registry.addresses import parse_address
 from registry.config import RegistryConfig
-from registry.entities import ClassModel, EditingVector
-from registry.store import Library
+from registry.entities.vectors import ClassModel, EditingVector
+from registry.library.library import Library
 
 
 class Workbench:

@@ -30,7 +30,7 @@ from batch.tasks import DEVICE_FAILED_SIGNAL, EXIT_DEVICE_LOST, WorkerState, reg
 from batch.worker_log import log_to_stderr
 from registry.config import RegistryConfig
 from registry.errors import RegistryError
-from registry.store import Library
+from registry.library.library import Library
 
 _LOG = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ from engine.classifier import AttributeClassifier
 from engine.editor import Editor
 from engine.images import to_pixels
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 SHARE = 0.05
 

@@ -23,7 +23,7 @@ from batch.planning import RunRequest, open_run
 from batch.recipe import parse_edit
 from batch.settings import RunSettings
 from engine.classifier import AttributeClassifier
-from registry.store import Library
+from registry.library.library import Library
 
 RESOLUTION = 64
 HELD_OUT_SEED = 1_400_000  # of renders that no network of the class has seen, as those below

@@ -23,8 +23,8 @@ from engine.editor import Editor
 from engine.images import fit_pixels, read_image, to_images, to_pixels
 from engine.inversion import EmbedSettings
 from registry.config import RegistryConfig
-from registry.masks import encode_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask
 
 _PNG_LEVEL = 1
 

@@ -14,8 +14,8 @@ from batch.runs import Runs
 from batch.settings import RunSettings
 from benchmarks.batch_processes import spread
 from benchmarks.registry_measures import opened_libraries
-from registry.database import open_engine
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import open_engine
 
 PROCESSES = 8
 CHUNK_SIZES = (1, 64)

@@ -24,9 +24,9 @@ from batch.recipe import parse_edit
 from batch.runs import Runs
 from batch.settings import RunSettings
 from registry.config import RegistryConfig
-from registry.database import now, transaction
-from registry.masks import encode_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask
+from registry.tables.database import now, transaction
 
 VECTOR = "smile"
 SOURCES = 100

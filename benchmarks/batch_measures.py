@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.batch_claims import PROCESSES, measure_claims
 from benchmarks.batch_rates import measure_rates
 from benchmarks.batch_scale import measure_scale
-from registry.tables import format_table
+from registry.text_tables import format_table
 
 PARTS = ("rates", "claims", "scale")
 # the first one tells what a command takes whatever the run

@@ -25,8 +25,8 @@ from batch.models import Chunk, Run
 from benchmarks.batch_library import VECTOR, open_library
 from benchmarks.batch_processes import command, module, redis_server, spread, workers
 from registry.config import RegistryConfig
-from registry.database import reading
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import reading
 
 BARE_LOOP = "bare loop"
 # of 255, between the same image computed in batches of other sizes

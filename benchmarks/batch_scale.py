@@ -12,7 +12,7 @@ from batch.runs import Runs
 from benchmarks.batch_library import VECTOR, decide_items, link_photos, open_library
 from benchmarks.batch_processes import Ended, command, environment, peak_mib, redis_server
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 _FOLLOWED_SECONDS = 5.0
 _WITH_FAILURES = 3

@@ -27,8 +27,8 @@ from engine.bundle import LoadedBundle, load_bundle
 from engine.images import to_images
 from engine.losses import Networks
 from registry.config import RegistryConfig
-from registry.store import Library
-from registry.tables import format_table
+from registry.library.library import Library
+from registry.text_tables import format_table
 
 SEED = 40_000  # far from those that the shipped networks were trained and judged on
 COUNT = 16

@@ -17,8 +17,8 @@ from avatars.render import LABELS, render
 from batch.image_format import ImageFormat
 from batch.sinks.encoding import encode_image
 from batch.sinks.rle import parts_of
-from registry.entities import Label
-from registry.masks import encode_mask
+from registry.entities.vectors import Label
+from registry.masks.png import encode_mask
 
 FORMATS = ("png", "jpeg:95", "jpeg:85", "webp:90", "webp:lossless")
 NOISE = 3.0

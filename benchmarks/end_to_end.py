@@ -131,7 +131,7 @@ def measure(checkout: Path, root: Path, count: int) -> None:
     from avatars import default, parameters
     from avatars.render import render
     from registry.config import RegistryConfig
-    from registry.store import Library
+    from registry.library.library import Library
 
     if not Path(engine.editor.__file__).is_relative_to(checkout):
         raise SystemExit(f"expected the packages of {checkout}, got {engine.editor.__file__}")
@@ -188,7 +188,7 @@ def _run(library: Any, photos: Path, out: Path) -> dict[str, float]:
     from batch.planning import RunRequest, open_run
     from batch.recipe import parse_edit
     from batch.settings import RunSettings
-    from registry.models import EmbeddingRow
+    from registry.tables.models import EmbeddingRow
 
     settings = {"embed": "encoder", "composite": "none", "mode": "vector"}
     request = RunRequest(

@@ -37,8 +37,8 @@ from engine.editor import Editor  # noqa: E402
 from engine.images import fit_pixels, read_image, to_images, to_pixels  # noqa: E402
 from engine.inversion import EmbedSettings  # noqa: E402
 from registry.config import RegistryConfig  # noqa: E402
-from registry.models import EmbeddingRow  # noqa: E402
-from registry.store import Library  # noqa: E402
+from registry.library.library import Library  # noqa: E402
+from registry.tables.models import EmbeddingRow  # noqa: E402
 
 VECTOR = "smile"
 

@@ -42,9 +42,9 @@ from avatars.default import BUNDLE_FOLDER, CLASS_NAME  # noqa: E402 (needs the p
 from batch.workbench import default_device  # noqa: E402
 from benchmarks.real_class_report import write_report  # noqa: E402
 from registry.errors import RegistryError  # noqa: E402
-from registry.operation_parsing import parse_edits  # noqa: E402
-from registry.scheme_files import read_scheme  # noqa: E402
-from registry.schemes import LabelScheme  # noqa: E402
+from registry.labels.files import read_scheme  # noqa: E402
+from registry.labels.scheme import LabelScheme  # noqa: E402
+from registry.masks.operation_text import parse_edits  # noqa: E402
 
 VECTORS = (
     "lights=back_left_light,back_right_light: scale 1.5",

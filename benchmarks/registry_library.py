@@ -17,11 +17,13 @@ from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from avatars import default
-from registry.blobs_local import LocalBlobStore
+from registry.blobs.local import LocalBlobStore
 from registry.codec import encode_latent
-from registry.database import transaction
-from registry.entities import ClassModel
-from registry.models import (
+from registry.entities.vectors import ClassModel
+from registry.library.library import Library
+from registry.library.sketches import sketch_of
+from registry.tables.database import transaction
+from registry.tables.models import (
     AliasRow,
     HistoryRow,
     MetricRow,
@@ -31,8 +33,6 @@ from registry.models import (
     TermRow,
     VectorRow,
 )
-from registry.sketches import sketch_of
-from registry.store import Library
 
 VERSIONS_PER_NAME = 5
 ROWS_AT_ONCE = 2000

@@ -20,12 +20,12 @@ from sqlalchemy import text
 from avatars import default
 from benchmarks.registry_library import StoredDelta, fill, name_of, write_deltas
 from registry.config import RegistryConfig
-from registry.database import open_engine
-from registry.entities import NewTerm, NewVector
-from registry.queries import VectorQuery, parse_bound
-from registry.schema import upgrade
-from registry.store import Library
-from registry.tables import format_table
+from registry.entities.queries import VectorQuery, parse_bound
+from registry.entities.vectors import NewTerm, NewVector
+from registry.library.library import Library
+from registry.tables.database import open_engine
+from registry.tables.schema import upgrade
+from registry.text_tables import format_table
 
 PAGE = 50
 SIZES = (1_000, 10_000, 100_000)

@@ -33,11 +33,11 @@ from benchmarks.smile_faces import write_faces
 from benchmarks.smile_points import ATTRIBUTE, Bench, Place, place_of
 from benchmarks.smile_report import OURS, write_report
 from engine.editor import Editor
-from registry.blobs import write_atomically
+from registry.blobs.store import write_atomically
 from registry.config import RegistryConfig
-from registry.entities import EditingVector
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.entities.queries import VectorQuery
+from registry.entities.vectors import EditingVector
+from registry.library.library import Library
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0)
 LEVEL = 0.9

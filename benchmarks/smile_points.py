@@ -20,9 +20,9 @@ from benchmarks.smile_faces import Faces
 from benchmarks.smile_report import OURS
 from engine.bundle import load_bundle
 from engine.editor import Editor
-from registry.blobs import write_atomically
-from registry.entities import EditingVector
-from registry.store import Library
+from registry.blobs.store import write_atomically
+from registry.entities.vectors import EditingVector
+from registry.library.library import Library
 
 ATTRIBUTE = "smiling"
 _SHOWN = 6

@@ -13,7 +13,7 @@ from batch.evaluation.sets import INCEPTION
 from benchmarks.smile_drawings import Column, draw_grid, draw_over_scales, draw_over_steps
 from benchmarks.smile_drawings import Place as DrawnPlace
 from benchmarks.smile_faces import Faces
-from registry.blobs import write_atomically
+from registry.blobs.store import write_atomically
 
 OURS = "ours"
 UNEDITED = "unedited"

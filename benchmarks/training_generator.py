@@ -27,7 +27,7 @@ from batch.train_generator import (
 )
 from engine.images import Pixels, write_png
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 RESOLUTION = 32
 PHOTOGRAPHS = 4000

@@ -24,7 +24,7 @@ from batch.unlike import find_unlike
 from engine.editor import Editor
 from engine.images import to_images
 from engine.inversion import EmbedSettings
-from registry.tables import format_table
+from registry.text_tables import format_table
 
 SEED = 50_000  # far from those that the shipped networks were trained and judged on
 SIZES = (8, 16, 32)

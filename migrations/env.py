@@ -1,4 +1,4 @@
-"""Runs the migrations: on the connection that `registry.schema` hands over, else on our own.
+"""Runs the migrations: on the connection that `registry.tables.schema` hands over, else on our own.
 
 Our own is for developers: `alembic revision --autogenerate --rev-id 0002 -m "..."` and
 `alembic check` work on the database that the environment names.
@@ -12,9 +12,9 @@ from alembic import context
 from sqlalchemy import Connection
 
 from batch import models as batch_models
-from registry import models as registry_models
 from registry.config import RegistryConfig
-from registry.database import Base, UtcDateTime, open_engine
+from registry.tables import models as registry_models
+from registry.tables.database import Base, UtcDateTime, open_engine
 
 # both modules are imported for their tables
 TABLES_OF = (registry_models, batch_models)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from registry.entities import FloatArray
+from registry.entities.vectors import FloatArray
 from registry.errors import CodecError
 
 MAX_FILE_BYTES = 64 << 20

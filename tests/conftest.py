@@ -69,7 +69,7 @@ def _require(address: tuple[str, int], name: str) -> None:
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with a migrated database and nothing in it; read only."""
     from registry.config import RegistryConfig
-    from registry.schema import upgrade
+    from registry.tables.schema import upgrade
 
     home = tmp_path_factory.mktemp("empty") / "home"
     upgrade(RegistryConfig.for_home(home))

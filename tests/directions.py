@@ -12,8 +12,8 @@ from batch.discover import discover
 from batch.discover_labels import Population
 from batch.discover_request import DiscoverRequest
 from engine.editor import Editor
-from registry.entities import EditingVector
-from registry.store import Library
+from registry.entities.vectors import EditingVector
+from registry.library.library import Library
 
 Find = Callable[..., list[EditingVector]]
 

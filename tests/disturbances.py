@@ -12,7 +12,7 @@ from typing import Literal, Self, get_args
 from batch.audit import audit
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import rows
 from tests.servers import kill_tree
 from tests.worker_processes import children_of, end_worker, start, start_worker

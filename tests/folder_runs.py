@@ -13,8 +13,8 @@ from batch.local import run_locally
 from batch.planning import RunRequest, open_run
 from batch.recipe import parse_edit
 from batch.settings import RunSettings
-from registry.entities import NewVector
-from registry.store import Library
+from registry.entities.vectors import NewVector
+from registry.library.library import Library
 
 Rows = list[dict[str, Any]]
 _EXIF_IFD, _USER_COMMENT, _SOFTWARE, _ORIENTATION = 0x8769, 0x9286, 0x0131, 0x0112

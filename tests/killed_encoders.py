@@ -14,7 +14,7 @@ from batch.encoder_school import Watcher
 from batch.train_encoder import EncoderRequest, train_encoder
 from engine.training.loop import TrainingProgress
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 JOINT_STEPS = 6
 

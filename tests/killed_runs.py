@@ -25,9 +25,9 @@ from batch.pipeline import ChunkProcessor
 from batch.planning import open_run
 from batch.runs import Runs
 from batch.settings import Output
-from registry.blobs import digest_of_file
+from registry.blobs.store import digest_of_file
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import request
 
 _LONGEST_SECONDS = 1.5

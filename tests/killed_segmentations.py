@@ -16,7 +16,7 @@ from batch.settings import Embedding
 from batch.train_segmentation import SegmentationRequest, train_segmentation
 from engine.training.loop import TrainingProgress
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 STEPS = 6
 CALIBRATION_STEPS = 5

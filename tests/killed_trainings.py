@@ -13,7 +13,7 @@ from pathlib import Path
 from batch.train_generator import GeneratorRequest, train_generator
 from engine.training.loop import TrainingProgress
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 STEPS = 6
 

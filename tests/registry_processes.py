@@ -11,19 +11,19 @@ import numpy as np
 from sqlalchemy import inspect, select, update
 
 # loaded once, by the process that all others are forked from
-import registry.composition
-import registry.embeddings
-import registry.inserts
-import registry.parcels  # noqa: F401
-from registry.blobs import digest_of
+import registry.composition.compose
+import registry.library.embeddings
+import registry.library.inserts
+import registry.library.parcels  # noqa: F401
+from registry.blobs.store import digest_of
 from registry.config import RegistryConfig
-from registry.database import open_engine, transaction
-from registry.entities import Embedding, NewTerm
-from registry.garbage import gc
-from registry.models import HistoryRow
-from registry.schema import upgrade
-from registry.store import Library
-from registry.verification import verify
+from registry.entities.vectors import Embedding, NewTerm
+from registry.library.library import Library
+from registry.maintenance.garbage import gc
+from registry.maintenance.verification import verify
+from registry.tables.database import open_engine, transaction
+from registry.tables.models import HistoryRow
+from registry.tables.schema import upgrade
 from tests.registry_fixtures import mask_pair, new_vector, random_delta
 
 

@@ -14,7 +14,7 @@ from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Measure
 from batch.evaluation.targets import Attribute
 from batch.measuring import perceptual_value
-from registry.entities import Direction
+from registry.entities.vectors import Direction
 
 
 class CurvePoint(NamedTuple):

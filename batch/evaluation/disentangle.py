@@ -25,10 +25,10 @@ from batch.evaluation.table import Missing
 from batch.evaluation.together import MeasuredTogether, OnProgress, PairRows, measure_together
 from batch.plan import canonical_json
 from engine.editor import Editor
-from registry.entities import EditingVector, NewMetric
+from registry.composition.pair_metrics import Kept, Together, metrics_of_pair
+from registry.entities.vectors import EditingVector, NewMetric
+from registry.library.library import Library
 from registry.release import engine_version
-from registry.store import Library
-from registry.together import Kept, Together, metrics_of_pair
 
 LEAST_SHOWN = 0.005
 

@@ -13,9 +13,9 @@ from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Table, tabulate
 from batch.plan import canonical_json
 from engine.editor import Editor
-from registry.entities import EditingVector, NewMetric
+from registry.entities.vectors import EditingVector, NewMetric
+from registry.library.library import Library
 from registry.release import engine_version
-from registry.store import Library
 
 EVALUATION_KEY = "evaluation_key"
 """In a metric's settings: digest of all that decides the evaluation."""

@@ -33,9 +33,9 @@ from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.identity import identity_similarity
 from engine.images import to_pixels
-from registry.entities import ClassModel, EditingVector
-from registry.spaces import APPLICABLE_SPACES
-from registry.store import Library
+from registry.entities.spaces import APPLICABLE_SPACES
+from registry.entities.vectors import ClassModel, EditingVector
+from registry.library.library import Library
 
 Row = dict[str, Any]
 OnProgress = Callable[[int, int], None]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from batch.evaluation.disentangle import AloneEffect, Disentanglement, PairEffect, shown_parts
 from batch.report_html import card, document, header, photograph, table, text
-from registry.together import Kept
+from registry.composition.pair_metrics import Kept
 
 _LARGEST_SIDE = 256
 _WORST = 12

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Self
 
 from batch.errors import SettingsError
 from batch.evaluation.settings import EvaluateSettings
-from registry.entities import EditingVector
-from registry.spaces import APPLICABLE_SPACES
-from registry.store import Library
-from registry.terms import parse_term
+from registry.entities.spaces import APPLICABLE_SPACES
+from registry.entities.terms import parse_term
+from registry.entities.vectors import EditingVector
+from registry.library.library import Library
 
 MAX_VECTORS = 16
 """More of them make more pairs than a table shows."""

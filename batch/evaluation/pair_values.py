@@ -10,7 +10,7 @@ import numpy as np
 from batch.evaluation.intervals import bootstrap, bootstrap_ratio, wilson
 from batch.evaluation.targets import Attribute
 from batch.evaluation.together import AloneRows, FloatArray, PairRows, Purpose, Rows
-from registry.together import Kept
+from registry.composition.pair_metrics import Kept
 
 NO_MASKS = "the class has no segmentation branch; `train segmentation` makes one"
 

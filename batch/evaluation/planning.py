@@ -12,10 +12,10 @@ from batch.plan import PlannedInput, build_request, canonical_json
 from batch.planning import OpenedRun, create_run, known_run
 from batch.settings import RunSettings
 from batch.work_planning import EVALUATE, plan_of_work, target_of_work
-from registry.entities import EditingVector
-from registry.queries import VectorQuery
-from registry.spaces import APPLICABLE_SPACES
-from registry.store import Library
+from registry.entities.queries import VectorQuery
+from registry.entities.spaces import APPLICABLE_SPACES
+from registry.entities.vectors import EditingVector
+from registry.library.library import Library
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,8 @@ from batch.unlike import LEAST_EXPLAINED
 from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.metrics import psnr
-from registry.entities import ClassModel, EditingVector
-from registry.store import Library
+from registry.entities.vectors import ClassModel, EditingVector
+from registry.library.library import Library
 
 _NAMED = 3
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from batch.errors import SettingsError
 from batch.plan import scan_folder
 from batch.settings import MAX_STEPS, Embedding, Mode
-from registry.operation_parsing import parse_edits
+from registry.masks.operation_text import parse_edits
 
 SAMPLES = 64
 MAX_IMAGES = 10_000

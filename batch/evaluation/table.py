@@ -21,7 +21,7 @@ from batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.targets import Attribute
 from batch.measuring import perceptual_value
-from registry.entities import Direction, NewMetric
+from registry.entities.vectors import Direction, NewMetric
 
 
 @dataclass(frozen=True, kw_only=True)

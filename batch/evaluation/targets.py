@@ -21,12 +21,12 @@ from batch.errors import SettingsError
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
 from engine.images import resize_mask
-from registry.entities import ClassModel, EditingVector
+from registry.entities.vectors import ClassModel, EditingVector
 from registry.errors import MaskError
-from registry.mask_operations import MaskEdit, edit_mask
-from registry.masks import check_labels, read_mask
-from registry.operation_parsing import parse_edits
-from registry.schemes import LabelScheme
+from registry.labels.scheme import LabelScheme
+from registry.masks.operation_text import parse_edits
+from registry.masks.operations import MaskEdit, edit_mask
+from registry.masks.png import check_labels, read_mask
 
 _NOT = "not "
 

@@ -33,8 +33,8 @@ from batch.variants import VariantMaker
 from engine.editor import Editor
 from engine.images import to_pixels
 from engine.metrics import image_label_ious
-from registry.entities import ClassModel, EditingVector
-from registry.store import Library
+from registry.entities.vectors import ClassModel, EditingVector
+from registry.library.library import Library
 
 FloatArray = npt.NDArray[np.float64]
 OnProgress = Callable[[int, int], None]

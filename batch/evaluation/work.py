@@ -22,10 +22,10 @@ from batch.loaded import require_generator
 from batch.plan import PlannedInput
 from batch.work import Worked
 from engine.editor import Editor
-from registry.blobs import write_atomically
-from registry.entities import EditingVector
+from registry.blobs.store import write_atomically
+from registry.entities.vectors import EditingVector
 from registry.errors import BlobError, DatabaseError, RegistryError
-from registry.store import Library
+from registry.library.library import Library
 
 PAGES_FOLDER = "pages"
 

@@ -22,7 +22,7 @@ from batch.sinks.files import raise_if_full
 from batch.sinks.imagefolder import ImageFolderSink
 from batch.sinks.rle import parts_of
 from registry.errors import MaskError
-from registry.masks import read_mask
+from registry.masks.png import read_mask
 
 _LOG = logging.getLogger(__name__)
 ANNOTATIONS = "annotations.json"

@@ -10,7 +10,7 @@ from batch.sinks.coco import CocoSink
 from batch.sinks.imagefolder import ImageFolderSink
 from batch.sinks.sink import Sink
 from batch.sinks.webdataset import WebDatasetSink
-from registry.entities import Label
+from registry.entities.vectors import Label
 
 _SINKS: dict[Output, type[ImageFolderSink] | type[WebDatasetSink]] = {
     Output.IMAGEFOLDER: ImageFolderSink,

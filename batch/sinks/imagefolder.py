@@ -18,8 +18,8 @@ from batch.sinks import manifests
 from batch.sinks.encoding import encode_image
 from batch.sinks.files import FileWriter, files_below
 from batch.sinks.sink import NewOutput
-from registry.entities import Label
-from registry.masks import encode_mask
+from registry.entities.vectors import Label
+from registry.masks.png import encode_mask
 
 
 class ImageFolderSink:

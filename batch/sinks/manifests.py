@@ -13,7 +13,7 @@ from batch.plan import RunPlan
 from batch.recipe import FixedEdit
 from batch.runs import Runs
 from batch.sinks.files import FileWriter
-from registry.entities import ClassModel
+from registry.entities.vectors import ClassModel
 
 METADATA = "metadata.jsonl"
 REJECTED = "rejected.jsonl"

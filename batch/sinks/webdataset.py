@@ -36,8 +36,8 @@ from batch.sinks.sample_names import (
 )
 from batch.sinks.shards import member_names
 from batch.sinks.sink import NewOutput
-from registry.blobs import digest_of_file
-from registry.entities import Label
+from registry.blobs.store import digest_of_file
+from registry.entities.vectors import Label
 
 SHARD_MANIFEST = "shards.jsonl"
 _LEFTOVER = "leftover"

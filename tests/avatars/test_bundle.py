@@ -11,8 +11,8 @@ from avatars.starter import STARTERS
 from engine.editor import Editor
 from engine.inversion import EmbedSettings
 from registry.config import RegistryConfig
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.entities.queries import VectorQuery
+from registry.library.library import Library
 
 MAX_BYTES = 16 * 2**20
 

@@ -9,9 +9,9 @@ from avatars.judging import expected_attribute
 from avatars.render import LABEL_COLORS, LABELS
 from avatars.starter import STARTERS
 from registry.config import RegistryConfig
+from registry.entities.queries import VectorQuery
 from registry.errors import BundleFormatError
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.library.library import Library
 
 
 def test_installing_brings_the_class_and_every_starter_vector(tmp_path: Path) -> None:

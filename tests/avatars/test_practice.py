@@ -11,8 +11,8 @@ from avatars.default import BUNDLE_FOLDER
 from avatars.practice import rosinality_state, write_practice
 from engine.bundle import read_networks
 from engine.foreign.checkpoint import read_generator
-from registry.mask_sources import read_any_mask
-from registry.scheme_files import read_scheme
+from registry.labels.files import read_scheme
+from registry.masks.sources import read_any_mask
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from avatars.publish import publish
-from registry.archives import read_archive
 from registry.config import RegistryConfig
-from registry.entities import EditingVector, NewMetric
+from registry.entities.vectors import EditingVector, NewMetric
 from registry.errors import ExchangeError
-from registry.exchange import export_library, import_library
-from registry.store import Library
+from registry.library.library import Library
+from registry.sharing.archives import read_archive
+from registry.sharing.exchange import export_library, import_library
 from tests.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 OpenLibrary = Callable[[str], Library]

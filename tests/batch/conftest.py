@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 import editvec
 from batch.settings import broker_url
 from registry.config import RegistryConfig
-from registry.database import open_engine
-from registry.entities import NewVector
-from registry.schema import upgrade
-from registry.store import Library
+from registry.entities.vectors import NewVector
+from registry.library.library import Library
+from registry.tables.database import open_engine
+from registry.tables.schema import upgrade
 from tests.servers import virtual_host
 
 RESOLUTION = 32

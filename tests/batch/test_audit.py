@@ -10,7 +10,7 @@ import pytest
 
 from batch.audit import audit
 from batch.entities import RunRecord
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import do, request
 
 MakePictures = Callable[..., Path]

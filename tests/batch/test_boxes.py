@@ -19,7 +19,7 @@ from batch.reading import decode
 from batch.retry import retry
 from batch.runs import Runs
 from batch.settings import Fit
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import do, pixels, request, rows
 
 EXIF_ORIENTATION = 0x0112

@@ -10,7 +10,7 @@ import pytest
 
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.disturbances import wait_for_images
 from tests.servers import RabbitServer, RedisServer, virtual_host
 from tests.worker_processes import start, worker

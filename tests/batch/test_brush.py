@@ -17,10 +17,10 @@ from batch.recipe import Recipe, expand, parse_edit, pin_vector
 from batch.settings import Mode
 from batch.workbench import Workbench
 from engine.roi import dilate
-from registry.brushes import encode_brush
-from registry.entities import EditingVector, NewVector, VectorParcel
+from registry.entities.vectors import EditingVector, NewVector, VectorParcel
 from registry.errors import BlobError
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.brushes import encode_brush
 from tests.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]

@@ -21,8 +21,8 @@ from batch.reading import Decoded
 from batch.runs import Runs
 from batch.settings import Output
 from engine.editor import Editor
-from registry.database import reading
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import reading
 from tests.batch.test_pace import plan
 from tests.folder_runs import do, request, rows
 

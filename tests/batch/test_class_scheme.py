@@ -12,8 +12,8 @@ import engine.training.segmentation
 from engine.editor import Editor
 from engine.images import to_pixels, write_png
 from registry.config import RegistryConfig
-from registry.contents import scheme_of_class
-from registry.store import Library
+from registry.library.contents import scheme_of_class
+from registry.library.library import Library
 from tests.engine_fixtures import TINY_LABELS
 from tests.killed_segmentations import CALIBRATION_STEPS
 

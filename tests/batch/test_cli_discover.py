@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from registry.config import RegistryConfig
-from registry.exchange import import_library
-from registry.store import Library
+from registry.library.library import Library
+from registry.sharing.exchange import import_library
 from tests.directions import labels_by_number
 from tests.folder_runs import rows
 

@@ -10,7 +10,7 @@ import editvec
 from batch.audit import audit
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import rows
 from tests.worker_processes import start, worker
 

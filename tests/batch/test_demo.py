@@ -17,8 +17,8 @@ from batch import demo
 from batch.errors import PlanError
 from batch.settings import Mode, RunSettings
 from registry.config import RegistryConfig
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.entities.queries import VectorQuery
+from registry.library.library import Library
 
 PHOTOS = 3
 

@@ -15,8 +15,8 @@ from batch.models import Chunk
 from batch.planning import open_run
 from batch.runs import Runs
 from batch.variants import VariantMaker
-from registry.database import reading
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import reading
 from tests.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]

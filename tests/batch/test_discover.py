@@ -19,8 +19,8 @@ from batch.evaluation.evaluate import evaluate_vector
 from batch.evaluation.settings import EvaluateSettings
 from engine.discovery import factorise, modulation_weights
 from engine.editor import Editor
-from registry.entities import EditingVector, NewTerm
-from registry.store import Library
+from registry.entities.vectors import EditingVector, NewTerm
+from registry.library.library import Library
 from tests.directions import Find, balanced_editor, finder, logits
 
 SEEN = ("mean", "interfacegan")

@@ -16,8 +16,8 @@ from batch.discover_labels import Population, draw_population, logits_of
 from batch.discover_request import DiscoverRequest
 from engine.editor import Editor
 from registry.config import RegistryConfig
-from registry.entities import EditingVector
-from registry.store import Library
+from registry.entities.vectors import EditingVector
+from registry.library.library import Library
 
 SAMPLES = 240
 _HELD_OUT = 10_000  # the first sample that no request sees

@@ -12,7 +12,7 @@ from avatars import default
 from batch.doctor import Finding, State, examine
 from engine.bundle import read_networks, write_bundle
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 
 def _by_part(findings: list[Finding]) -> dict[str, Finding]:

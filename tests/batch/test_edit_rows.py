@@ -15,9 +15,9 @@ from batch.materials import load_deltas
 from batch.planning import open_run
 from batch.recipe import Edit, Recipe, parse_edit, pin_vector
 from batch.settings import Composite
-from registry.entities import NewTerm
-from registry.store import Library
-from registry.terms import parse_term
+from registry.entities.terms import parse_term
+from registry.entities.vectors import NewTerm
+from registry.library.library import Library
 from tests.folder_runs import do, pixels, provenance_in, request, rows
 from tests.worker_processes import start, worker
 

@@ -20,7 +20,7 @@ from batch.runs import Runs
 from batch.settings import RunSettings
 from batch.work_planning import EmbedRequest, open_embed_run
 from engine.editor import Editor
-from registry.store import Library
+from registry.library.library import Library
 
 Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]

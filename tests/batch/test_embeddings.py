@@ -13,7 +13,7 @@ from batch.reading import Decoded
 from batch.settings import RunSettings, Space
 from engine.bundle import NetworkState, read_bundle, write_bundle
 from engine.editor import Editor
-from registry.store import Library
+from registry.library.library import Library
 
 
 def _other_weights(source: Path, folder: Path, network: str) -> Path:

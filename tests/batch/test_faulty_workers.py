@@ -17,8 +17,8 @@ from batch.models import Chunk
 from batch.runs import Runs
 from batch.tasks import EXIT_DEVICE_LOST
 from registry.config import RegistryConfig
-from registry.database import now, reading, transaction
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import now, reading, transaction
 from tests.folder_runs import rows
 from tests.servers import RedisServer, virtual_host
 from tests.worker_processes import children_of, end_worker, start, start_worker, worker

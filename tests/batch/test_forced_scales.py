@@ -8,7 +8,7 @@ import pytest
 
 from batch.errors import RecipeError
 from batch.planning import open_run
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]

@@ -13,8 +13,8 @@ from batch.errors import SettingsError
 from batch.gate import rejection
 from batch.runs import Runs
 from batch.settings import Mode, RunSettings
-from registry.masks import encode_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]

@@ -15,7 +15,7 @@ from batch.runs import Runs
 from batch.sinks.shards import member_names
 from engine.bundle import read_networks, write_bundle
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import pixels, rows
 
 Run = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,7 @@ from PIL import Image
 from batch.audit import audit
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import pixels, rows
 from tests.worker_processes import ROOT, environment
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 import editvec
 from engine.bundle import load_bundle
 from registry.config import RegistryConfig
-from registry.entities import NewVector
-from registry.store import Library
+from registry.entities.vectors import NewVector
+from registry.library.library import Library
 from tests.foreign_files import (
     Trap,
     random_variables,

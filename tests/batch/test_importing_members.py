@@ -19,8 +19,8 @@ from engine.config import SegmentationConfig
 from engine.foreign.members import member_files, read_members
 from engine.segmentation import SegmentationBranch
 from registry.config import RegistryConfig
-from registry.entities import NewVector
-from registry.store import Library
+from registry.entities.vectors import NewVector
+from registry.library.library import Library
 from tests.foreign_files import Trap, random_variables, tensorflow_networks, write_pickle
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

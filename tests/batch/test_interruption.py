@@ -19,7 +19,7 @@ from batch.recipe import parse_edit
 from batch.runs import Runs
 from batch.settings import RunSettings
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -24,7 +24,7 @@ from engine.editor import Editor
 from engine.errors import ImageError
 from registry.config import RegistryConfig
 from registry.errors import LabelNotFoundError, MaskError
-from registry.masks import decode_mask
+from registry.masks.png import decode_mask
 
 MOUTH = 4
 FAST = LearnSettings(num_steps=8, embed="steps:2")

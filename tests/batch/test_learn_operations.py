@@ -21,9 +21,9 @@ from batch.settings import Mode, RunSettings
 from batch.workbench import Workbench
 from engine.editor import Editor
 from registry.config import RegistryConfig
-from registry.entities import EditingVector
+from registry.entities.vectors import EditingVector
 from registry.errors import LabelNotFoundError, MaskError, OperationError
-from registry.masks import MaskArray, decode_mask
+from registry.masks.png import MaskArray, decode_mask
 
 FAST = LearnSettings(num_steps=2, embed="steps:2")
 

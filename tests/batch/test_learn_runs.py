@@ -30,7 +30,7 @@ from batch.owner import Owner
 from batch.runs import Runs
 from batch.work_planning import open_learn_run
 from engine.editor import Editor
-from registry.store import Library
+from registry.library.library import Library
 from tests.lessons import write_lesson, write_lessons
 from tests.worker_processes import ROOT
 

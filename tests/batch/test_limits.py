@@ -17,7 +17,7 @@ from batch.runs import Runs
 from batch.settings import broker_url
 from batch.tasks import WorkerState, publish_waiting
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import request, rows
 from tests.worker_processes import ROOT, start, worker
 

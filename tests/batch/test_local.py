@@ -17,9 +17,9 @@ from batch.planning import open_run
 from batch.runs import Runs
 from batch.settings import Composite, Mode
 from engine.inversion import EmbedSettings
-from registry.entities import NewVector
+from registry.entities.vectors import NewVector
 from registry.errors import RegistryError
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]

@@ -18,9 +18,9 @@ from batch.planning import open_run
 from batch.runs import Runs
 from batch.settings import Space
 from registry.config import RegistryConfig
-from registry.entities import NewVector
-from registry.schema import upgrade
-from registry.store import Library
+from registry.entities.vectors import NewVector
+from registry.library.library import Library
+from registry.tables.schema import upgrade
 from tests.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]

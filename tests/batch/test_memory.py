@@ -23,7 +23,7 @@ from engine.config import GeneratorConfig
 from engine.editor import Editor
 from engine.generator import Synthesis, SynthesisOutput
 from engine.memory import Demand, image_bytes
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import request, rows
 
 CONFIG = GeneratorConfig(resolution=1024)

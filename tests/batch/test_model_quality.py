@@ -11,9 +11,9 @@ from PIL import Image
 from engine.bundle import read_networks, write_bundle
 from engine.editor import Editor
 from engine.images import read_image, to_pixels, write_png
-from registry.blobs_local import LocalBlobStore
+from registry.blobs.local import LocalBlobStore
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 Command = Callable[..., int]
 

@@ -23,8 +23,8 @@ from batch.runs import Runs
 from batch.settings import Composite, Fit, Mode, Output, OutputSize, RunSettings
 from engine.images import read_image
 from engine.views import put_labels, view_of
-from registry.masks import encode_mask, read_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask, read_mask
 from tests.folder_runs import do, pixels, read_shards, request, rows
 
 ORIGINAL = OutputSize.ORIGINAL

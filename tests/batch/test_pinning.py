@@ -11,9 +11,9 @@ from batch.local import run_locally
 from batch.planning import RunRequest, open_run
 from batch.recipe import PinnedVector, parse_edit, pin_vector
 from batch.settings import RunSettings
-from registry.entities import NewVector
+from registry.entities.vectors import NewVector
 from registry.errors import AliasNotFoundError
-from registry.store import Library
+from registry.library.library import Library
 
 
 def pin(library: Library, text: str) -> PinnedVector:

@@ -23,10 +23,10 @@ from engine.compositing import composite
 from engine.editor import Editor
 from engine.errors import ImageError
 from engine.images import to_pixels
-from registry.brushes import encode_brush
 from registry.config import RegistryConfig
 from registry.drawing import ACCENT, LINE, fitted
-from registry.entities import LatentSpace, NewTerm, NewVector, RoiPolicy, VectorParcel
+from registry.entities.vectors import LatentSpace, NewTerm, NewVector, RoiPolicy, VectorParcel
+from registry.masks.brushes import encode_brush
 
 Panel = npt.NDArray[np.uint8]
 

@@ -20,8 +20,8 @@ from batch.runs import Runs
 from batch.settings import Priority, broker_url
 from batch.tasks import publish_waiting
 from registry.config import RegistryConfig
-from registry.database import reading
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import reading
 from tests.batch.test_pace import plan
 from tests.folder_runs import request
 from tests.worker_processes import start, worker

@@ -19,7 +19,7 @@ from batch.reasons import MAX_REASONS, OTHER_REASONS
 from batch.recipe import SOURCE_RECIPE, Recipe
 from batch.runs import Runs
 from batch.settings import RunSettings
-from registry.database import now, reading, transaction
+from registry.tables.database import now, reading, transaction
 
 
 def _planned(engine: Engine, out: Path, *, inputs: int, chunk_size: int) -> RunRecord:

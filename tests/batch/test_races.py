@@ -21,8 +21,8 @@ from batch.plan import sampled_inputs
 from batch.planning import open_run
 from batch.runs import Runs
 from engine.editor import Editor
-from registry.database import now, transaction
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import now, transaction
 from tests.batch.test_runs import ME, plan, planned, results
 from tests.folder_runs import do, request, rows
 
@@ -101,7 +101,7 @@ import sys
 from pathlib import Path
 from batch.leases import Leases
 from batch.owner import Owner
-from registry.database import open_engine
+from registry.tables.database import open_engine
 from tests.batch.test_runs import results
 
 leases, owner = Leases(open_engine(sys.argv[1])), Owner.current()
@@ -194,7 +194,7 @@ import os, sys
 from pathlib import Path
 from batch.leases import Leases
 from batch.owner import Owner
-from registry.database import open_engine
+from registry.tables.database import open_engine
 
 leases = Leases(open_engine(sys.argv[1]))
 while (lease := leases.claim(sys.argv[2], Owner.current())) is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.disturbances import VICTIMS, Stage, keys_of, require_whole, wait_for_images
 from tests.folder_runs import do, request
 

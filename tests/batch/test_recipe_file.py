@@ -12,7 +12,7 @@ from batch.errors import RecipeError
 from batch.recipe_file import read_recipes
 from batch.runs import Runs
 from batch.scales import Share, UsableRange
-from registry.store import Library
+from registry.library.library import Library
 
 MakePictures = Callable[..., Path]
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from batch.runs import Runs
-from registry.store import Library
+from registry.library.library import Library
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]
@@ -158,7 +158,7 @@ def reopen(library: Library, run_id: str, *, state: str, reason: str) -> None:
     from sqlalchemy import delete, update
 
     from batch.models import Run, RunItem
-    from registry.database import transaction
+    from registry.tables.database import transaction
 
     with transaction(library.engine) as session:
         session.execute(

@@ -11,7 +11,7 @@ import pytest
 from batch.audit import audit
 from batch.entities import RunRecord
 from batch.runs import Runs
-from registry.store import Library
+from registry.library.library import Library
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]
@@ -165,7 +165,7 @@ def _set_state(library: Library, run_id: str, state: str) -> None:
     from sqlalchemy import update
 
     from batch.models import Run
-    from registry.database import transaction
+    from registry.tables.database import transaction
 
     with transaction(library.engine) as session:
         session.execute(update(Run).where(Run.id == run_id).values(state=state))

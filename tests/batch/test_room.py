@@ -20,7 +20,7 @@ from batch.reading import decode
 from batch.room import BYTES_PER_PIXEL, Room
 from batch.runs import Runs
 from batch.settings import OutputSize
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import do, request, rows
 
 SIDE = 64

@@ -19,7 +19,7 @@ from batch.recipe import Edit, PinnedVector, Recipe
 from batch.retry import retry
 from batch.runs import Runs
 from batch.settings import RunSettings
-from registry.database import now
+from registry.tables.database import now
 
 ME = Owner.current()
 ELSEWHERE = Owner("another host", 1, "1")

@@ -15,8 +15,8 @@ import pytest
 
 from registry.config import RegistryConfig
 from registry.errors import DatabaseError
-from registry.schema import upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.schema import upgrade
 from tests.disturbances import VICTIMS, Stage, Victim, keys_of, require_whole
 from tests.folder_runs import add_tiny_class, do, request
 from tests.servers import PostgresServer, RedisServer

@@ -19,7 +19,7 @@ from batch.runs import Runs
 from batch.settings import MINI_BATCH
 from batch.stopping import StopRequest, undisturbed
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.worker_processes import children_of, start, worker
 
 MakePictures = Callable[..., Path]

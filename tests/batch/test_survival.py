@@ -15,8 +15,8 @@ from batch.audit import audit
 from batch.runs import Runs
 from batch.settings import MINI_BATCH
 from registry.config import RegistryConfig
-from registry.schema import upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.schema import upgrade
 from tests.disturbances import wait_for_images
 from tests.folder_runs import add_tiny_class
 from tests.servers import PostgresServer, RedisServer, kill_tree

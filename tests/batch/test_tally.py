@@ -15,8 +15,8 @@ from batch.report_rows import ReportRows
 from batch.runs import Runs
 from batch.sinks.factory import open_sink
 from batch.tally import MAX_REASONS, OTHER_REASONS, RunTally, leakage_of
-from registry.database import now, transaction
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import now, transaction
 from tests.folder_runs import request
 
 

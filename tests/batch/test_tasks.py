@@ -23,9 +23,9 @@ from batch.tasks import WorkerState, publish_waiting
 from engine.editor import Editor
 from engine.errors import SettingsError
 from registry.config import RegistryConfig
-from registry.database import open_engine, reading
 from registry.errors import DatabaseError
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import open_engine, reading
 
 AWAY = "postgresql://nobody@127.0.0.1:1/none"
 

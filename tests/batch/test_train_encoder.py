@@ -25,7 +25,7 @@ from engine.inversion import EmbedSettings
 from engine.training.encoder import EncoderTrainee
 from registry.config import RegistryConfig
 from registry.errors import ClassNotFoundError
-from registry.store import Library
+from registry.library.library import Library
 from tests.killed_encoders import request
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from engine.images import read_image, write_png
 from engine.training.generator import GeneratorTrainee
 from engine.training.loop import read_log
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.killed_trainings import STEPS, request
 
 ROOT = Path(__file__).parents[2]

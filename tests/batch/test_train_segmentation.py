@@ -29,8 +29,8 @@ from engine.images import read_image, to_pixels
 from engine.training.loop import TrainingProgress
 from engine.training.segmentation import SegmentationTrainee
 from registry.config import RegistryConfig
-from registry.scheme_files import parse_scheme
-from registry.store import Library
+from registry.labels.files import parse_scheme
+from registry.library.library import Library
 from tests.killed_segmentations import CALIBRATION_STEPS, STEPS, request
 
 ROOT = Path(__file__).parents[2]

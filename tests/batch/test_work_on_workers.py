@@ -15,7 +15,7 @@ from batch.audit import audit
 from batch.learn import JOB_KEY
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.lessons import write_lessons
 from tests.servers import kill_tree
 from tests.worker_processes import children_of, start, worker

@@ -15,7 +15,7 @@ import pytest
 from batch.audit import audit
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.servers import virtual_host
 from tests.worker_processes import ROOT, children_of, start, worker
 

@@ -16,7 +16,7 @@ from avatars.parameters import sample
 from avatars.render import LABELS, render
 from benchmarks.real_class import best_mask, find_data
 from benchmarks.real_class_report import draw_curve, edited_rows
-from registry.scheme_files import read_scheme
+from registry.labels.files import read_scheme
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "real_class.py"
 GAP = 2  # as in data sets whose schemes have gaps: every value but 0 is one too high

@@ -18,8 +18,8 @@ from benchmarks.registry_measures import (
     opened_libraries,
     report,
 )
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.entities.queries import VectorQuery
+from registry.library.library import Library
 from tests.conftest import POSTGRESQL, _require
 
 SIZE = 50

@@ -12,13 +12,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
 import batch.models
-import registry.models
+import registry.tables.models
 from registry.config import RegistryConfig
-from registry.database import Base
-from registry.schema import known_revisions, migrations_folder, upgrade
+from registry.tables.database import Base
+from registry.tables.schema import known_revisions, migrations_folder, upgrade
 from tests.migration_libraries import columns
 
-TABLES_OF = (registry.models, batch.models)
+TABLES_OF = (registry.tables.models, batch.models)
 
 
 def _settings(connection: Connection) -> Config:

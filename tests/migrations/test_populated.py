@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from registry.schema import known_revisions
+from registry.tables.schema import known_revisions
 from tests.library_at_0001 import Content
 from tests.migration_libraries import (
     REVISIONS,

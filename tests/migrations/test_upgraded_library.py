@@ -14,15 +14,15 @@ from batch.embeddings import EmbeddingCache, pixel_digest
 from batch.plan import PlannedInput, RunPlan
 from batch.reading import Decoded
 from batch.settings import RunSettings
-from registry.blobs import open_blob_store
+from registry.blobs.store import open_blob_store
 from registry.codec import encode_latent
 from registry.config import RegistryConfig
-from registry.database import reading
-from registry.entities import TermRole
-from registry.models import MetricRow
+from registry.entities.vectors import TermRole
+from registry.library.library import Library
 from registry.release import engine_version
-from registry.schema import upgrade
-from registry.store import Library
+from registry.tables.database import reading
+from registry.tables.models import MetricRow
+from registry.tables.schema import upgrade
 from tests.library_at_0001 import FIRST, at, digest
 from tests.migration_libraries import fill, migrate
 

@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 import editvec
 from registry.config import RegistryConfig
-from registry.database import open_engine
-from registry.schema import upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import open_engine
+from registry.tables.schema import upgrade
 from tests.conftest import POSTGRESQL, _require
 from tests.registry_fixtures import Failure, Run, random_delta, write_small_bundle
 

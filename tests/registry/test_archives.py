@@ -14,19 +14,10 @@ import numpy as np
 import pytest
 
 import editvec
-from registry.archives import MANIFEST_ENTRY
-from registry.blobs import digest_of
-from registry.brushes import encode_brush
+from registry.blobs.store import digest_of
 from registry.codec import encode_latent
 from registry.config import RegistryConfig
-from registry.entities import (
-    Kind,
-    NewMetric,
-    NewTerm,
-    OriginalFile,
-    TermRole,
-    VectorParcel,
-)
+from registry.entities.vectors import Kind, NewMetric, NewTerm, OriginalFile, TermRole, VectorParcel
 from registry.errors import (
     CodecError,
     CompatibilityError,
@@ -35,9 +26,11 @@ from registry.errors import (
     MaskError,
     RecordError,
 )
-from registry.exchange import export_library, import_library, rehearse_import
-from registry.records import as_json
-from registry.store import Library
+from registry.library.library import Library
+from registry.library.records import as_json
+from registry.masks.brushes import encode_brush
+from registry.sharing.archives import MANIFEST_ENTRY
+from registry.sharing.exchange import export_library, import_library, rehearse_import
 from tests.registry_fixtures import (
     NUM_WS,
     RESOLUTION,
@@ -227,7 +220,7 @@ def test_archive_without_the_newer_fields_is_read(
 def test_archive_that_no_import_would_take_is_not_written(
     source: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.archives.MAX_ENTRIES", 3)
+    monkeypatch.setattr("registry.sharing.archives.MAX_ENTRIES", 3)
 
     with pytest.raises(ExchangeError, match="more than one archive holds"):
         export_library(source, tmp_path / "a.zip", ["mix"])
@@ -425,8 +418,8 @@ import os, signal, sys
 from pathlib import Path
 from registry import blobs, blobs_local, inserts
 from registry.config import RegistryConfig
-from registry.exchange import import_library
-from registry.store import Library
+from registry.sharing.exchange import import_library
+from registry.library.library import Library
 
 home, archive, place = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 calls = 0

@@ -9,9 +9,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from registry.blobs import BlobStore, open_blob_store, put_all
-from registry.blobs_fsspec import FsspecBlobStore
-from registry.blobs_local import LocalBlobStore
+from registry.blobs.local import LocalBlobStore
+from registry.blobs.remote import FsspecBlobStore
+from registry.blobs.store import BlobStore, open_blob_store, put_all
 from registry.errors import BlobError
 
 DATA = b"some bytes"

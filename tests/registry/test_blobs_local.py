@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.blobs import open_blob_store, temporary_folder, write_atomically
-from registry.blobs_local import LocalBlobStore
+from registry.blobs.local import LocalBlobStore
+from registry.blobs.store import open_blob_store, temporary_folder, write_atomically
 from registry.errors import BlobError, DiskFullError
 
 DATA = b"some bytes"

@@ -10,13 +10,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from registry.blobs import open_blob_store, put_all
+from registry.blobs.store import open_blob_store, put_all
 from registry.config import RegistryConfig
 from registry.errors import BlobError
-from registry.exchange import export_library, import_library
-from registry.garbage import gc
-from registry.store import Library
-from registry.verification import FaultKind, verify
+from registry.library.library import Library
+from registry.maintenance.garbage import gc
+from registry.maintenance.verification import FaultKind, verify
+from registry.sharing.exchange import export_library, import_library
 from tests.registry_fixtures import Run, mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from registry.bundles import read_manifest, verify_files
+from registry.bundles.manifest import read_manifest, verify_files
 from registry.errors import BundleFormatError
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import rewrite_manifest
 
 

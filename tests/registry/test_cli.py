@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import editvec
-from registry.bundles import read_manifest
+from registry.bundles.manifest import read_manifest
 from tests.registry_fixtures import NUM_WS, W_DIM, Failure, Run, mask_pair
 
 

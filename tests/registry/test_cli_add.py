@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import editvec
-from registry.brushes import encode_brush
+from registry.masks.brushes import encode_brush
 from tests.registry_fixtures import NUM_WS, RESOLUTION, W_DIM, random_delta
 
 Run = Callable[..., str]

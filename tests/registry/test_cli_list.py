@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from editvec import cli
-from registry.cli_list import TABLE_ROWS
-from registry.entities import NewMetric
+from registry.cli.list import TABLE_ROWS
+from registry.cli.list_text import CSV_COLUMNS
+from registry.entities.vectors import NewMetric
 from registry.errors import InvalidNameError, MetricNotFoundError, RecordError
-from registry.listings import CSV_COLUMNS
-from registry.records import as_json
-from registry.store import Library
+from registry.library.library import Library
+from registry.library.records import as_json
 from tests.registry_fixtures import new_vector, random_delta
 
 DESCRIPTION = 'a "wide" smile,\nwith teeth; ümläut'

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import editvec
-from registry.masks import MaskArray, read_mask
+from registry.masks.png import MaskArray, read_mask
 
 SCHEME = """
 name: toy

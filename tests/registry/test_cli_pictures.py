@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.masks import encode_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask
 from tests.registry_fixtures import (
     RESOLUTION,
     Failure,

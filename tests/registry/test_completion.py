@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import editvec
-from registry.cli_completion import FishComplete
-from registry.completion import MAX_SUGGESTIONS, Subject, suggest
+from registry.cli.completion import FishComplete
+from registry.cli.suggestions import MAX_SUGGESTIONS, Subject, suggest
 from registry.config import RegistryConfig
-from registry.entities import NewMetric, VectorParcel
-from registry.store import Library
+from registry.entities.vectors import NewMetric, VectorParcel
+from registry.library.library import Library
 from tests.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 PROGRAM = Path(sys.executable).with_name("editvec")

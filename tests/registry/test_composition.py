@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry import leaves
-from registry.brushes import decode_brush, encode_brush
-from registry.composition import recompute, union_roi
+from registry.composition import leaves
+from registry.composition.compose import recompute, union_roi
+from registry.composition.sums import WeightedDelta, weighted_sum
 from registry.config import RegistryConfig
-from registry.entities import (
+from registry.entities.vectors import (
     Condition,
     EditingVector,
     Kind,
@@ -31,9 +31,9 @@ from registry.errors import (
     RecordError,
     RetiredVectorError,
 )
-from registry.exchange import export_library, import_library
-from registry.store import Library
-from registry.sums import WeightedDelta, weighted_sum
+from registry.library.library import Library
+from registry.masks.brushes import decode_brush, encode_brush
+from registry.sharing.exchange import export_library, import_library
 from tests.registry_fixtures import (
     NUM_WS,
     RESOLUTION,

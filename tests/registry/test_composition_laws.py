@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from registry.codec import decode_latent, encode_latent
-from registry.composition import recompute
+from registry.composition.compose import recompute
+from registry.composition.sums import WeightedDelta, weighted_sum
 from registry.config import RegistryConfig
-from registry.entities import Condition, NewTerm, TermRole
+from registry.entities.vectors import Condition, NewTerm, TermRole
 from registry.errors import CompatibilityError, CompositionError
-from registry.store import Library
-from registry.sums import WeightedDelta, weighted_sum
+from registry.library.library import Library
 from tests.registry_fixtures import NUM_WS, W_DIM, new_vector, random_delta, write_small_bundle
 
 SHAPE = (4, 3)

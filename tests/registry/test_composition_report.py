@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.composition_report import ScaleFit, cosine_between, scale_fit
-from registry.display_composition import composition_text
-from registry.entities import Condition, NewTerm
-from registry.store import Library
+from registry.cli.compose_text import composition_text
+from registry.composition.report import ScaleFit, cosine_between, scale_fit
+from registry.entities.vectors import Condition, NewTerm
+from registry.library.library import Library
 from tests.registry_fixtures import NUM_WS, W_DIM, new_vector
 
 UPPER = (True, True, True, False, False, False)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from registry.bundle_archives import export_bundle, opened_bundle
-from registry.bundles import bundle_digest_of
-from registry.contents import contents_of
+from registry.bundles.manifest import bundle_digest_of
 from registry.errors import BundleFormatError, ExchangeError
-from registry.store import Library
+from registry.library.contents import contents_of
+from registry.library.library import Library
+from registry.sharing.bundle_archives import export_bundle, opened_bundle
 from tests.registry_fixtures import Failure, Run
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from registry.annotations import export_vector
 from registry.config import RegistryConfig
-from registry.database import transaction
-from registry.entities import NewTerm
+from registry.entities.vectors import NewTerm
 from registry.errors import ExchangeError, RecordError
-from registry.exchange import export_library
-from registry.garbage import gc
-from registry.models import VectorRow
-from registry.store import Library
-from registry.verification import verify
+from registry.library.library import Library
+from registry.maintenance.garbage import gc
+from registry.maintenance.verification import verify
+from registry.sharing.annotations import export_vector
+from registry.sharing.exchange import export_library
+from registry.tables.database import transaction
+from registry.tables.models import VectorRow
 from tests.registry_fixtures import contents, new_vector, random_delta
 
 

@@ -13,10 +13,16 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from registry.config import RegistryConfig
-from registry.database import open_engine, parse_database_url, reading, serialise, transaction
 from registry.errors import ConfigError, DatabaseError, DiskFullError
-from registry.models import HistoryRow
-from registry.schema import upgrade
+from registry.tables.database import (
+    open_engine,
+    parse_database_url,
+    reading,
+    serialise,
+    transaction,
+)
+from registry.tables.models import HistoryRow
+from registry.tables.schema import upgrade
 from tests.registry_processes import claim_until_none_is_left
 
 ITEMS = 2_000

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.blobs import digest_of
-from registry.entities import Embedding
+from registry.blobs.store import digest_of
+from registry.entities.vectors import Embedding
 from registry.errors import CodecError, RecordError
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import random_delta
 
 BUNDLE = digest_of(b"bundle")

@@ -10,8 +10,8 @@ import pytest
 
 import registry
 from registry.config import RegistryConfig
-from registry.entities import NewMetric
-from registry.store import Library
+from registry.entities.vectors import NewMetric
+from registry.library.library import Library
 from tests.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 # parts, and how much of the smile is in it
@@ -71,10 +71,10 @@ def test_library_shows_how_it_is_used() -> None:
     shown = {example.name for example in _examples()}
 
     assert {
-        "registry.store.Library",
-        "registry.store.Library.add_vector",
-        "registry.store.Library.compose",
-        "registry.store_marks.VectorMarks.set_alias",
-        "registry.store_search.VectorSearch.find_vectors",
-        "registry.store_search.VectorSearch.find_similar",
+        "registry.library.library.Library",
+        "registry.library.library.Library.add_vector",
+        "registry.library.library.Library.compose",
+        "registry.library.marks.VectorMarks.set_alias",
+        "registry.library.search.VectorSearch.find_vectors",
+        "registry.library.search.VectorSearch.find_similar",
     } <= shown

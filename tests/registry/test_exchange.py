@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.blobs import digest_of
+from registry.blobs.store import digest_of
 from registry.codec import encode_latent
 from registry.config import RegistryConfig
-from registry.entities import NewMetric, NewTerm
+from registry.entities.vectors import NewMetric, NewTerm
 from registry.errors import (
     ClassNotFoundError,
     CodecError,
@@ -23,9 +23,9 @@ from registry.errors import (
     RegistryError,
     VectorNotFoundError,
 )
-from registry.exchange import export_library, import_library
-from registry.records import as_json
-from registry.store import Library
+from registry.library.library import Library
+from registry.library.records import as_json
+from registry.sharing.exchange import export_library, import_library
 from tests.registry_fixtures import mask_pair, new_vector, random_delta
 
 

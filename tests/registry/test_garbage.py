@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from registry.blobs import digest_of, put_all
-from registry.database import transaction
-from registry.entities import Embedding, EmbeddingUsage
+from registry.blobs.store import digest_of, put_all
+from registry.entities.vectors import Embedding, EmbeddingUsage
 from registry.errors import RecordError
-from registry.garbage import gc
-from registry.records import as_json
-from registry.store import Library
-from registry.verification import verify
+from registry.library.library import Library
+from registry.library.records import as_json
+from registry.maintenance.garbage import gc
+from registry.maintenance.verification import verify
+from registry.tables.database import transaction
 from tests.registry_fixtures import mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

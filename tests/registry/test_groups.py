@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from registry.bundles import bundle_digest_of, parse_manifest, read_manifest
-from registry.completion import suggest_parts
+from registry.bundles.manifest import bundle_digest_of, parse_manifest, read_manifest
+from registry.cli.suggestions import suggest_parts
 from registry.config import RegistryConfig
-from registry.entities import NewTerm, NewVector
+from registry.entities.queries import VectorQuery
+from registry.entities.vectors import NewTerm, NewVector
 from registry.errors import BundleFormatError, InvalidNameError, LabelNotFoundError, RecordError
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import Failure, Run, random_delta
 
 

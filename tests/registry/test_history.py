@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.entities import NewMetric
+from registry.entities.vectors import NewMetric
 from registry.errors import (
     ClassNotFoundError,
     InvalidNameError,
@@ -13,7 +13,7 @@ from registry.errors import (
     RegistryError,
     VectorNotFoundError,
 )
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import contents, new_vector, random_delta
 
 

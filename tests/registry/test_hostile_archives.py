@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import editvec
-from registry.archives import read_archive
 from registry.errors import ExchangeError, RegistryError
-from registry.exchange import import_library
-from registry.store import Library
+from registry.library.library import Library
+from registry.sharing.archives import read_archive
+from registry.sharing.exchange import import_library
 from tests.registry_fixtures import contents, random_delta
 
 

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import text
 
 import editvec
-from registry import filesystems, sqlite
 from registry.config import RegistryConfig
-from registry.database import open_engine, reading, transaction
 from registry.errors import DatabaseError, RegistryError, SchemaError
-from registry.schema import known_revisions
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables import filesystems, sqlite
+from registry.tables.database import open_engine, reading, transaction
+from registry.tables.schema import known_revisions
 from tests.library_at_0001 import FIRST
 from tests.migration_libraries import fill, migrate
 from tests.registry_fixtures import new_vector, random_delta

@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import editvec
-from registry.brushes import encode_brush, read_brush
 from registry.codec import MAX_FILE_BYTES, check_delta, load_tensor
-from registry.entities import Label, RoiPolicy
+from registry.entities.vectors import Label, RoiPolicy
 from registry.errors import (
     CodecError,
     CompatibilityError,
@@ -31,9 +30,10 @@ from registry.errors import (
     MaskError,
     RecordError,
 )
-from registry.masks import encode_mask, read_mask, read_mask_pair, read_picture
-from registry.store import Library
-from registry.vector_files import FileRequest, add_vector_file
+from registry.library.library import Library
+from registry.masks.brushes import encode_brush, read_brush
+from registry.masks.png import encode_mask, read_mask, read_mask_pair, read_picture
+from registry.sharing.vector_files import FileRequest, add_vector_file
 from tests.registry_fixtures import (
     NUM_WS,
     RESOLUTION,

@@ -15,11 +15,11 @@ from sqlalchemy.engine import make_url
 
 import editvec
 from registry.config import RegistryConfig
-from registry.database import open_engine, reading
 from registry.errors import DatabaseError, SchemaError
-from registry.models import HistoryRow, VectorRow
-from registry.schema import upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import open_engine, reading
+from registry.tables.models import HistoryRow, VectorRow
+from registry.tables.schema import upgrade
 from tests.library_at_0001 import FIRST
 from tests.migration_libraries import fill, migrate
 from tests.registry_fixtures import new_vector, random_delta

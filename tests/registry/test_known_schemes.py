@@ -3,7 +3,7 @@
 import pytest
 
 from registry.errors import SchemeError
-from registry.scheme_files import known_schemes, read_scheme
+from registry.labels.files import known_schemes, read_scheme
 
 
 def test_every_known_scheme_is_read() -> None:

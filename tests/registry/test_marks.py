@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from registry.database import reading
-from registry.entities import EditingVector, HistoryEntry, Metric, NewMetric, NewTerm
+from registry.entities.vectors import EditingVector, HistoryEntry, Metric, NewMetric, NewTerm
 from registry.errors import (
     AliasNotFoundError,
     BlobError,
@@ -18,8 +17,9 @@ from registry.errors import (
     RegistryError,
     VectorNotFoundError,
 )
-from registry.models import AliasRow, MetricRow
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import reading
+from registry.tables.models import AliasRow, MetricRow
 from tests.registry_fixtures import contents, new_vector, random_delta
 from tests.registry_processes import move_alias
 

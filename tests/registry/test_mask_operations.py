@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from registry.errors import LabelNotFoundError, MaskError, OperationError
-from registry.mask_operations import edit_mask
-from registry.masks import MaskArray
-from registry.operation_parsing import format_edits, parse_edits
-from registry.scheme_files import parse_scheme
+from registry.labels.files import parse_scheme
+from registry.masks.operation_text import format_edits, parse_edits
+from registry.masks.operations import edit_mask
+from registry.masks.png import MaskArray
 
 SCHEME = parse_scheme("parts: [bg, skin, eye, iris, mouth]\ngroups:\n  eyes: [eye, iris]\n")
 PARTS = ("bg", "skin", "eye", "iris", "mouth")

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from registry.errors import MaskError
-from registry.mask_sources import MaskForm, masked_images, open_masks, read_any_mask
-from registry.masks import encode_mask
-from registry.scheme_files import parse_scheme
+from registry.labels.files import parse_scheme
+from registry.masks.png import encode_mask
+from registry.masks.sources import MaskForm, masked_images, open_masks, read_any_mask
 from tests.mask_drawings import (
     COLORS,
     SCHEME,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from registry.bundles import bundle_digest_of, read_manifest
-from registry.contents import scheme_of_class
+from registry.bundles.manifest import bundle_digest_of, read_manifest
 from registry.errors import BundleFormatError
-from registry.mask_spellings import parse_spellings, spellings_to_json
-from registry.scheme_files import known_schemes, parse_scheme, read_scheme
-from registry.store import Library
+from registry.labels.files import known_schemes, parse_scheme, read_scheme
+from registry.labels.spellings import parse_spellings, spellings_to_json
+from registry.library.contents import scheme_of_class
+from registry.library.library import Library
 
 SCHEME = """
 parts:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.entities import Label, NewMaskPair
+from registry.entities.vectors import Label, NewMaskPair
 from registry.errors import MaskError
-from registry.masks import (
+from registry.library.library import Library
+from registry.masks.png import (
     check_labels,
     check_pair,
     check_size,
@@ -19,7 +20,6 @@ from registry.masks import (
     read_mask_pair,
     read_picture,
 )
-from registry.store import Library
 from tests.registry_fixtures import mask_pair
 
 LABELS = [Label(place, f"part{place}", (place, 2 * place, 255 - place)) for place in range(5)]

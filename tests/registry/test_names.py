@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from registry.addresses import MAX_NAME_LENGTH
-from registry.entities import NewMetric, NewTerm
+from registry.entities.queries import VectorQuery
+from registry.entities.vectors import NewMetric, NewTerm
 from registry.errors import (
     BundleFormatError,
     ConflictError,
@@ -18,8 +19,7 @@ from registry.errors import (
     LabelNotFoundError,
     RegistryError,
 )
-from registry.queries import VectorQuery
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import Failure, Run, contents, new_vector, random_delta
 
 BAD_NAMES = [

@@ -19,11 +19,11 @@ from registry.drawing import (
     text_width,
     write_line,
 )
-from registry.entities import Label, NewMaskPair
+from registry.entities.vectors import Label, NewMaskPair
 from registry.errors import MaskError
-from registry.masks import decode_picture, encode_mask
-from registry.pictures import SIDE, draw_mask_pairs, outline, picture_of_pairs
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.pictures import SIDE, draw_mask_pairs, outline, picture_of_pairs
+from registry.masks.png import decode_picture, encode_mask
 from tests.registry_fixtures import RESOLUTION, mask_pair, new_vector, random_delta
 
 LABELS = [

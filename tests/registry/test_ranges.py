@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from registry.display import details_text
+from registry.cli.vector_text import details_text
 from registry.errors import RecordError, VectorNotFoundError
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import new_vector, random_delta
 
 

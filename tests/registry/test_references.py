@@ -9,16 +9,16 @@ import pytest
 from sqlalchemy import text
 
 import batch.models  # noqa: F401 (its tables are looked at too)
-from registry.blobs import digest_of
-from registry.blobs_local import LocalBlobStore
+from registry.blobs.local import LocalBlobStore
+from registry.blobs.store import digest_of
 from registry.config import RegistryConfig
-from registry.database import Base, open_engine, reading, transaction
-from registry.entities import OriginalFile, VectorParcel
+from registry.entities.vectors import OriginalFile, VectorParcel
 from registry.errors import BlobError
-from registry.garbage import gc
-from registry.references import BLOB_COLUMNS, make_store, referenced, storing, users_of
-from registry.schema import upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.library.references import BLOB_COLUMNS, make_store, referenced, storing, users_of
+from registry.maintenance.garbage import gc
+from registry.tables.database import Base, open_engine, reading, transaction
+from registry.tables.schema import upgrade
 from tests.registry_fixtures import mask_pair, new_vector, random_delta
 
 NO_BLOBS = {

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from registry.entities import EditingVector, HistoryEntry, NewTerm, VectorParcel
+from registry.entities.vectors import EditingVector, HistoryEntry, NewTerm, VectorParcel
 from registry.errors import (
     ConflictError,
     InvalidNameError,
@@ -12,7 +12,7 @@ from registry.errors import (
     RetiredVectorError,
     VectorNotFoundError,
 )
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import contents, new_vector, random_delta
 
 PNG = b"\x89PNG\r\n\x1a\n and whatever follows"

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from registry.config import RegistryConfig
-from registry.database import open_engine, transaction
 from registry.errors import ConfigError, DatabaseError, SchemaError
-from registry.schema import current, ensure_current, known_revisions, upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import open_engine, transaction
+from registry.tables.schema import current, ensure_current, known_revisions, upgrade
 
 HEAD = known_revisions()[-1]
 
@@ -41,7 +41,7 @@ def test_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
     ensure_current(RegistryConfig.for_home(tmp_path))
     program = (
         "import sys; from pathlib import Path; from registry.config import RegistryConfig\n"
-        "from registry.store import Library\n"
+        "from registry.library.library import Library\n"
         "Library.open(RegistryConfig.for_home(Path(sys.argv[1]))).classes()\n"
         "print(*sys.modules)"
     )

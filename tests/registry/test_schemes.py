@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from registry.errors import LabelNotFoundError, SchemeError
-from registry.scheme_files import parse_scheme, read_scheme
-from registry.schemes import LabelScheme, Spelling, Split, chosen_color, expand_parts
+from registry.labels.files import parse_scheme, read_scheme
+from registry.labels.scheme import LabelScheme, Spelling, Split, chosen_color, expand_parts
 
 FULL = """\
 name: faces

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import event, text
 
 from registry.config import RegistryConfig
-from registry.database import open_engine
-from registry.entities import NewMetric
+from registry.entities.queries import MetricBound, VectorQuery, parse_bound
+from registry.entities.vectors import NewMetric
 from registry.errors import (
     ClassNotFoundError,
     InvalidNameError,
@@ -22,9 +22,9 @@ from registry.errors import (
     RecordError,
     VectorNotFoundError,
 )
-from registry.queries import MetricBound, VectorQuery, parse_bound
-from registry.schema import upgrade
-from registry.store import Library
+from registry.library.library import Library
+from registry.tables.database import open_engine
+from registry.tables.schema import upgrade
 from tests.conftest import POSTGRESQL
 from tests.registry_fixtures import new_vector, random_delta, write_small_bundle
 

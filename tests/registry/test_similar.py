@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select
 
-from registry import similar
-from registry.database import reading, transaction
-from registry.entities import NewMetric, VectorParcel
+from registry.entities.queries import VectorQuery, parse_bound
+from registry.entities.vectors import NewMetric, VectorParcel
 from registry.errors import CompatibilityError, DatabaseError, RecordError, VectorNotFoundError
-from registry.models import SketchRow
-from registry.queries import VectorQuery, parse_bound
-from registry.store import Library
+from registry.library import similar
+from registry.library.library import Library
+from registry.tables.database import reading, transaction
+from registry.tables.models import SketchRow
 from tests.registry_fixtures import (
     NUM_WS,
     Failure,
@@ -54,7 +54,7 @@ def sketch_count(library: Library) -> int:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The digests of the blobs that are read."""
-    from registry.blobs_local import LocalBlobStore
+    from registry.blobs.local import LocalBlobStore
 
     digests: list[str] = []
     get = LocalBlobStore.get

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from registry.brushes import encode_brush
-from registry.entities import NewTerm, OriginalFile, VectorParcel
+from registry.entities.spaces import rows_between
+from registry.entities.vectors import NewTerm, OriginalFile, VectorParcel
 from registry.errors import CodecError, CompatibilityError, RegistryError
-from registry.spaces import rows_between
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.brushes import encode_brush
 from tests.registry_fixtures import (
     NUM_WS,
     RESOLUTION,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from registry.errors import MaskError
-from registry.masks import MaskArray
-from registry.scheme_files import parse_scheme
-from registry.splits import split_parts
+from registry.labels.files import parse_scheme
+from registry.masks.png import MaskArray
+from registry.masks.splits import split_parts
 
 SCHEME = parse_scheme(
     "parts: [bg, skin, eye_left, eye_right, lip_top, lip_bottom]\n"

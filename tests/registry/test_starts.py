@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from registry.config import RegistryConfig
-from registry.database import open_engine
-from registry.schema import current, known_revisions
+from registry.tables.database import open_engine
+from registry.tables.schema import current, known_revisions
 from tests.library_at_0001 import FIRST
 from tests.migration_libraries import REVISIONS, fill, migrate, read
 from tests.registry_processes import start_together

@@ -10,7 +10,7 @@ from statistics import median
 from click.testing import CliRunner
 
 from editvec import cli
-from registry.store import Library
+from registry.library.library import Library
 from tests.registry_fixtures import new_vector, random_delta
 
 LATER = {"numpy", "PIL", "fsspec", "safetensors", "alembic", "torch", "celery", "yaml"}
@@ -40,7 +40,7 @@ def test_listing_loads_nothing_that_it_does_not_need(sqlite_library: Library) ->
 
     loaded = _loaded_by(sqlite_library, "registry", "list", "smi*", "--roi", "mouth", "--csv")
 
-    assert "registry.store" in loaded
+    assert "registry.library.library" in loaded
     assert loaded & LATER == set()
 
 

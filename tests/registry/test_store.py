@@ -10,14 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.entities import (
-    Direction,
-    Kind,
-    Label,
-    NewMetric,
-    NewTerm,
-    VectorParcel,
-)
+from registry.entities.vectors import Direction, Kind, Label, NewMetric, NewTerm, VectorParcel
 from registry.errors import (
     BlobError,
     ClassNotFoundError,
@@ -31,8 +24,8 @@ from registry.errors import (
     RecordError,
     VectorNotFoundError,
 )
-from registry.masks import encode_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask
 from tests.registry_fixtures import NUM_WS, PARTS, W_DIM, mask_pair, new_vector, random_delta
 from tests.registry_processes import add_vector
 

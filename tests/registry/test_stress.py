@@ -6,8 +6,8 @@ from multiprocessing.context import ForkServerContext
 import pytest
 
 from registry.config import RegistryConfig
-from registry.store import Library
-from registry.verification import verify
+from registry.library.library import Library
+from registry.maintenance.verification import verify
 from tests.registry_processes import add_and_compose, collect_garbage, verify_meanwhile
 
 _WORKERS = 16

@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 
 from batch.evaluation import intervals
-from registry.composition_report import CompositionReport
-from registry.config import RegistryConfig
-from registry.display import vector_text
-from registry.display_composition import composition_text
-from registry.entities import EditingVector, NewMetric, NewTerm
-from registry.exchange import export_library, import_library
-from registry.store import Library
-from registry.together import (
+from registry.cli.compose_text import composition_text
+from registry.cli.vector_text import vector_text
+from registry.composition.pair_metrics import (
     FEWEST_IMAGES,
     Kept,
     Together,
@@ -25,6 +20,11 @@ from registry.together import (
     measured_together,
     metrics_of_pair,
 )
+from registry.composition.report import CompositionReport
+from registry.config import RegistryConfig
+from registry.entities.vectors import EditingVector, NewMetric, NewTerm
+from registry.library.library import Library
+from registry.sharing.exchange import export_library, import_library
 from tests.registry_fixtures import new_vector, random_delta
 
 MOVED = {"mouth": 0.9, "eye": 0.6, "skin": 0.1}
@@ -303,7 +303,7 @@ def test_show_lists_partners_apart_from_the_metrics(
 def test_json_of_a_composition_holds_the_measurement(
     sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
 ) -> None:
-    from registry.records import as_json
+    from registry.library.records import as_json
 
     smile, look = pair
     store(sqlite_library, smile, look, together(look))

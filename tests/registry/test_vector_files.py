@@ -11,10 +11,8 @@ import pytest
 import safetensors.numpy
 from sqlalchemy import text
 
-from registry.annotations import export_vector
-from registry.brushes import encode_brush
 from registry.config import RegistryConfig
-from registry.entities import EditingVector, LatentSpace, NewTerm, RoiPolicy, VectorParcel
+from registry.entities.vectors import EditingVector, LatentSpace, NewTerm, RoiPolicy, VectorParcel
 from registry.errors import (
     CodecError,
     CompatibilityError,
@@ -24,8 +22,10 @@ from registry.errors import (
     RegistryError,
     VectorNotFoundError,
 )
-from registry.store import Library
-from registry.vector_files import FileRequest, add_vector_file
+from registry.library.library import Library
+from registry.masks.brushes import encode_brush
+from registry.sharing.annotations import export_vector
+from registry.sharing.vector_files import FileRequest, add_vector_file
 from tests.registry_fixtures import NUM_WS, RESOLUTION, W_DIM, new_vector, random_delta
 
 

@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import text
 
 from registry import codec
-from registry.blobs import digest_of
-from registry.blobs_local import LocalBlobStore
-from registry.database import transaction
-from registry.entities import Direction, Embedding, NewMetric, NewTerm
+from registry.blobs.local import LocalBlobStore
+from registry.blobs.store import digest_of
+from registry.entities.vectors import Direction, Embedding, NewMetric, NewTerm
 from registry.errors import BlobError
-from registry.garbage import gc
-from registry.records import as_json
-from registry.references import storing
-from registry.store import Library
-from registry.verification import Fault, FaultKind, verify
+from registry.library.library import Library
+from registry.library.records import as_json
+from registry.library.references import storing
+from registry.maintenance.garbage import gc
+from registry.maintenance.verification import Fault, FaultKind, verify
+from registry.tables.database import transaction
 from tests.registry_fixtures import mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

@@ -17,7 +17,7 @@ from batch.evaluation.targets import Attribute
 from batch.settings import Mode
 from engine.editor import Editor
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 

@@ -28,12 +28,12 @@ from batch.evaluation.pair_settings import (
 )
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
-from registry.brushes import encode_brush
-from registry.changes import Change
-from registry.entities import EditingVector, NewMetric, NewVector, VectorParcel
-from registry.models import VectorRow
-from registry.store import Library
-from registry.together import measured_together
+from registry.composition.pair_metrics import measured_together
+from registry.entities.vectors import EditingVector, NewMetric, NewVector, VectorParcel
+from registry.library.changes import Change
+from registry.library.library import Library
+from registry.masks.brushes import encode_brush
+from registry.tables.models import VectorRow
 
 Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]

@@ -21,9 +21,9 @@ from batch.evaluation.evaluate import (
 from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
-from registry.brushes import encode_brush
-from registry.entities import NewVector, VectorParcel
-from registry.store import Library
+from registry.entities.vectors import NewVector, VectorParcel
+from registry.library.library import Library
+from registry.masks.brushes import encode_brush
 from tests.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]

@@ -19,7 +19,7 @@ from batch.local import run_locally
 from batch.runs import Runs
 from engine.editor import Editor
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.worker_processes import start, worker
 
 Editvec = Callable[..., int]

@@ -11,7 +11,7 @@ import pytest
 
 from batch.evaluation.curves import Place, curve
 from batch.evaluation.intervals import Interval
-from registry.store import Library
+from registry.library.library import Library
 
 Editvec = Callable[..., int]
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.editor import Editor
 from engine.images import to_pixels, write_png
-from registry.store import Library
+from registry.library.library import Library
 
 
 @pytest.fixture

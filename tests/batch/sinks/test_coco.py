@@ -16,9 +16,9 @@ from batch.models import RunItem
 from batch.planning import open_run
 from batch.runs import Runs
 from batch.sinks.factory import open_sink
-from registry.database import now, transaction
-from registry.masks import encode_mask
-from registry.store import Library
+from registry.library.library import Library
+from registry.masks.png import encode_mask
+from registry.tables.database import now, transaction
 from tests.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]

@@ -13,10 +13,10 @@ from batch.errors import RunConflictError
 from batch.planning import open_run
 from batch.recipe import SOURCE_RECIPE
 from batch.runs import Runs
-from registry.blobs import digest_of_file
-from registry.database import transaction
+from registry.blobs.store import digest_of_file
+from registry.library.library import Library
 from registry.release import engine_version
-from registry.store import Library
+from registry.tables.database import transaction
 from tests.folder_runs import do, pixels, provenance_in, request, rows
 
 MakePictures = Callable[..., Path]

@@ -11,7 +11,7 @@ import pytest
 from batch.audit import audit
 from batch.runs import Runs
 from registry.config import RegistryConfig
-from registry.store import Library
+from registry.library.library import Library
 from tests.folder_runs import do, request, rows
 
 ROOT = Path(__file__).resolve().parents[3]

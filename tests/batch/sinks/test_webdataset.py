@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from batch.audit import audit
-from registry.blobs import digest_of_file
-from registry.store import Library
+from registry.blobs.store import digest_of_file
+from registry.library.library import Library
 from tests.folder_runs import do, pixels, provenance_in, read_shards, request, rows
 
 MakePictures = Callable[..., Path]

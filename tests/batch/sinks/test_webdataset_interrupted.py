@@ -22,9 +22,9 @@ from batch.planning import open_run
 from batch.retry import retry
 from batch.runs import Runs
 from engine.editor import Editor
-from registry.blobs import digest_of_file
-from registry.database import transaction
-from registry.store import Library
+from registry.blobs.store import digest_of_file
+from registry.library.library import Library
+from registry.tables.database import transaction
 from tests.folder_runs import do, read_shards, request, rows
 
 MakePictures = Callable[..., Path]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
 from registry.errors import MaskError
-from registry.mask_forms.run_lengths import decode_coco
-from registry.mask_forms.shapes import fill_polygon
-from registry.mask_sources import read_any_mask
+from registry.masks.forms.run_lengths import decode_coco
+from registry.masks.forms.shapes import fill_polygon
+from registry.masks.sources import read_any_mask
 from tests.mask_drawings import SCHEME, drawn_mask
 
 # of pycocotools itself, with numpy 2

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from registry.errors import MaskError
-from registry.mask_forms.run_lengths import decode_cvat
-from registry.mask_sources import read_any_mask
+from registry.masks.forms.run_lengths import decode_cvat
+from registry.masks.sources import read_any_mask
 from tests.mask_drawings import SCHEME, drawn_mask
 
 _CVAT = """<?xml version="1.0" encoding="utf-8"?>

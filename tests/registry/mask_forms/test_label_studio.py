@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from registry.errors import MaskError
-from registry.mask_forms.run_lengths import decode_label_studio
-from registry.mask_sources import read_any_mask
+from registry.masks.forms.run_lengths import decode_label_studio
+from registry.masks.sources import read_any_mask
 from tests.mask_drawings import SCHEME, drawn_mask, label_studio_task, result
 
 # what label-studio-sdk 2.1.2 makes (converter.brush.mask2rle) of the picture that the test draws

@@ -1,0 +1,1 @@
+"""Bytes stored by their digest, in a folder or behind any fsspec URL."""

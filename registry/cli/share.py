@@ -1,0 +1,78 @@
+"""Commands that pass vectors on: export, import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from registry.cli.completion import complete_address
+from registry.cli.options import class_option, emit, json_option, opened, registry
+
+
+@registry.command("export")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_address)
+@class_option
+@json_option
+@click.pass_obj
+def registry_export(
+    obj: dict[str, Any],
+    *,
+    path: Path,
+    names: Sequence[str],
+    class_name: str | None,
+    as_json: bool,
+) -> None:
+    """Write the vectors NAMES, with all that they are made of, to one archive PATH.
+
+    A PATH that ends in .safetensors takes one vector, as a plain file that says what it is and
+    that `registry add` reads: without mask pairs, metrics and terms.
+    """
+    from registry.sharing.annotations import export_vector
+    from registry.sharing.exchange import export_library
+
+    is_plain = path.suffix == ".safetensors"
+    if is_plain and len(names) > 1:
+        raise click.UsageError(
+            f"a .safetensors file holds one vector, got {len(names)}; another suffix makes an "
+            "archive"
+        )
+    with opened(obj) as library:
+        addresses = [library.get_vector(name, class_name=class_name).address for name in names]
+        if is_plain:
+            exported = [export_vector(library, path, addresses[0])]
+        else:
+            exported = export_library(library, path, addresses)
+    names_there = [vector.address for vector in exported]
+    text = f"{path}: {', '.join(names_there)}"
+    emit({"path": str(path), "vectors": names_there}, lambda _: text, as_json=as_json)
+
+
+@registry.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Verify and report only; write nothing.")
+@click.option("--reason", default="", help="Why; kept in the history.")
+@json_option
+@click.pass_obj
+def registry_import(
+    obj: dict[str, Any], *, path: Path, dry_run: bool, reason: str, as_json: bool
+) -> None:
+    """Install every vector of the archive PATH, or none.
+
+    What the library holds already is left as it is; a version that is taken by other content
+    becomes the next one. Aliases do not travel.
+    """
+    from registry.cli.vector_text import imported_text
+    from registry.sharing.exchange import import_library, rehearse_import
+
+    with opened(obj) as library:
+        if dry_run:
+            imported = rehearse_import(library, path)
+        else:
+            imported = import_library(library, path, reason=reason)
+    emit(imported, imported_text, as_json=as_json)
+    if dry_run:
+        click.echo("nothing stored (dry run)", err=True)

@@ -1,0 +1,1 @@
+"""Sums of vectors, projection, and how the terms work together."""

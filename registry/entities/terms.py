@@ -1,0 +1,91 @@
+"""The words a composition is written in: `smile[4:9]=0.8`, and `frown[2:5]` to do without."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from registry.addresses import parse_address, quote
+from registry.entities.spaces import rows_between
+from registry.entities.vectors import Condition, NewTerm
+from registry.errors import CompatibilityError, CompositionError
+
+_VECTOR = r"(?P<address>[^\[\]=]+)(\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\])?"
+_TERM = re.compile(rf"{_VECTOR}=(?P<scale>.+)\Z", re.ASCII)
+_CONDITION = re.compile(rf"{_VECTOR}\Z", re.ASCII)
+
+
+def parse_term(text: str, *, num_ws: int | None = None) -> NewTerm:
+    """Parses `smile=0.5`, `avatars/smile@2=1` or `smile[4:9]=0.8` (rows 4 to 8).
+
+    Args:
+        text: address, rows and scale.
+        num_ws: rows of `ws` in the class; needed where rows are given.
+
+    Raises:
+        CompositionError: not a term, a scale that is not finite, or rows outside of `ws`.
+        InvalidNameError: not an address.
+
+    Example:
+        >>> parse_term("smile[1:3]=-0.5", num_ws=4).row_mask
+        (False, True, True, False)
+    """
+    of = f"term {quote(text)}"
+    match = _TERM.match(text.strip())
+    if match is None:
+        raise CompositionError(f"{of}: expected NAME=SCALE or NAME[FIRST:LAST]=SCALE")
+    parse_address(match["address"])
+    try:
+        scale = float(match["scale"])
+    except ValueError as exc:
+        raise CompositionError(
+            f"{of}: expected a number after '=', got {quote(match['scale'])}"
+        ) from exc
+    if not math.isfinite(scale):
+        raise CompositionError(f"{of}: expected a finite scale")
+    return NewTerm(address=match["address"], scale=scale, row_mask=_rows(match, num_ws, of=of))
+
+
+def parse_condition(text: str, *, num_ws: int | None = None) -> Condition:
+    """Parses `frown`, `avatars/frown@2` or `frown[2:5]` (rows 2 to 4): what to project out.
+
+    Args:
+        text: address and rows.
+        num_ws: rows of `ws` in the class; needed where rows are given.
+
+    Raises:
+        CompositionError: not a vector with or without rows, or rows outside of `ws`.
+        InvalidNameError: not an address.
+    """
+    of = f"condition {quote(text)}"
+    match = _CONDITION.match(text.strip())
+    if match is None:
+        raise CompositionError(f"{of}: expected NAME or NAME[FIRST:LAST], without a scale")
+    parse_address(match["address"])
+    return Condition(address=match["address"], row_mask=_rows(match, num_ws, of=of))
+
+
+def class_named_in(texts: Sequence[str]) -> str | None:
+    """The class of the first term or condition that names one; None when none does.
+
+    Raises:
+        InvalidNameError: not an address.
+
+    Example:
+        >>> class_named_in(["smile=1", "avatars/look-left[0:4]=1"])
+        'avatars'
+    """
+    addresses = (parse_address(re.split(r"[\[=]", text.strip(), maxsplit=1)[0]) for text in texts)
+    return next((one.class_name for one in addresses if one.class_name is not None), None)
+
+
+def _rows(match: re.Match[str], num_ws: int | None, *, of: str) -> tuple[bool, ...] | None:
+    if match["first"] is None:
+        return None
+    if num_ws is None:
+        raise CompositionError(f"{of}: rows need a class")
+    try:
+        return rows_between(int(match["first"]), int(match["last"]), rows=num_ws)
+    except CompatibilityError as exc:
+        raise CompositionError(f"{of}: {exc}") from exc

@@ -1,0 +1,1 @@
+"""Parts of a class: labels, schemes, and how tools spell them."""

@@ -1,0 +1,1 @@
+"""Library and everything that works on its rows."""

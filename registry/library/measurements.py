@@ -1,0 +1,88 @@
+"""What is measured of vectors once they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Engine
+
+from registry.entities.vectors import EditingVector, NewMetric
+from registry.errors import RecordError
+from registry.library.changes import changing
+from registry.library.records import mark_latest, metric_row
+
+
+class VectorMetrics:
+    """The part of the library that keeps measurements."""
+
+    engine: Engine
+
+    def add_metrics(
+        self,
+        address: str,
+        metrics: Sequence[NewMetric],
+        *,
+        reason: str = "",
+        class_name: str | None = None,
+    ) -> EditingVector:
+        """Adds measurements of a version; older ones of the same name stay, but count no more.
+
+        Args:
+            address: without a version, the newest that is not retired.
+            metrics: at least one; a `Metric` keeps its time.
+            reason: why, for the history.
+            class_name: the class for an address without one.
+
+        Raises:
+            VectorNotFoundError: no such vector or version.
+            RecordError: no metric, or a value that no database keeps.
+            InvalidNameError: not an address, or a metric's name that is none.
+
+        Example:
+            >>> from registry.entities.vectors import NewMetric
+            >>> found = NewMetric(name="leakage", value=0.02, direction="lower", sample_count=64)
+            >>> [metric.value for metric in library.add_metrics("smile", [found]).metrics]
+            [0.04, 0.02]
+        """
+        return self.add_metrics_of_several(
+            {address: metrics}, reason=reason, class_name=class_name
+        )[0]
+
+    def add_metrics_of_several(
+        self,
+        metrics: Mapping[str, Sequence[NewMetric]],
+        *,
+        reason: str = "",
+        class_name: str | None = None,
+    ) -> list[EditingVector]:
+        """Adds measurements of several versions in one transaction: all of them or none.
+
+        Args:
+            metrics: at least one for every address, as of `add_metrics`.
+            reason: why, for the history of each.
+            class_name: the class for addresses without one.
+
+        Returns:
+            The versions as they are now, in the order of their addresses.
+
+        Raises:
+            RegistryError: as `add_metrics` does.
+
+        Example:
+            >>> from registry.entities.vectors import NewMetric
+            >>> found = NewMetric(name="overlap", value=0.3)
+            >>> stored = library.add_metrics_of_several({"smile": [found], "frown": [found]})
+            >>> [one.address for one in stored]
+            ['avatars/smile@1', 'avatars/frown@1']
+        """
+        added = [[metric_row(metric) for metric in some] for some in metrics.values()]
+        if not all(added):
+            raise RecordError("metrics: expected one at least")
+        with changing(self.engine, list(metrics), class_name) as change:
+            rows = change.rows()
+            for row, measured in zip(rows, added, strict=True):
+                row.metrics.extend(measured)
+                mark_latest(row.metrics)
+                values = [{"name": one.name, "value": one.value} for one in measured]
+                change.record("measure", row.address, reason, {"metrics": values})
+            return [change.result(row) for row in rows]

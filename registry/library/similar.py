@@ -1,0 +1,271 @@
+"""Which vectors point the same way as one: by their sketches, and by their deltas at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Engine, Executable, Select, select
+from sqlalchemy.orm import Session
+
+from registry import codec
+from registry.addresses import parse_class_address
+from registry.blobs.store import BlobStore, at_once
+from registry.entities.queries import BY_TIME, VectorQuery
+from registry.errors import (
+    BlobError,
+    CodecError,
+    CompatibilityError,
+    DatabaseError,
+    DiskFullError,
+    RecordError,
+)
+from registry.library import selects
+from registry.library.selects_search import page_of_ids
+from registry.library.sketches import estimated_cosines, sketch_of
+from registry.tables.database import reading, transaction
+from registry.tables.models import SketchRow, VectorRow
+
+MIN_CANDIDATES = 200
+CANDIDATES_PER_RESULT = 10
+"""How many of the best sketches are compared exactly, so many for each vector that is wanted."""
+
+ROWS_AT_ONCE = 20_000
+SKETCHES_PER_TRANSACTION = 500
+IDS_PER_STATEMENT = 10_000
+
+logger = logging.getLogger(__name__)
+
+
+class Neighbour(NamedTuple):
+    """A vector's id, and the cosine between it and the one that was asked for."""
+
+    id: int
+    cosine: float
+
+
+class _Target(NamedTuple):
+    """What others are compared with."""
+
+    id: int
+    class_name: str
+    direction: npt.NDArray[np.float64]
+    sketch: bytes
+
+
+def neighbours(
+    engine: Engine, blobs: BlobStore, address: str, query: VectorQuery, *, limit: int
+) -> list[Neighbour]:
+    """The vectors that pass a query and point most nearly the same way, nearest first.
+
+    Args:
+        engine: the database.
+        blobs: the deltas.
+        address: of the vector; it is left out itself.
+        query: filters; without a class, of the vector's own. Only deltas of the same generator,
+            space and shape are compared.
+        limit: at most so many.
+
+    Raises:
+        RecordError: a limit below 1, or a query that has an order or a page of its own.
+        CompatibilityError: the query asks for another class.
+        VectorNotFoundError: no such vector.
+        BlobError: its delta is missing or was altered.
+    """
+    _check(query, limit)
+    with reading(engine) as session:
+        row = selects.find_vector_text(session, address, query.class_name)
+    target = _target(row, blobs)
+    query = _within_class(query, row)
+    with reading(engine) as session:
+        identities, cosines, unsketched = _scan(session, query, target)
+    for ids, sketches in _fill(engine, blobs, unsketched):
+        identities.append(np.array(ids, np.int64))
+        cosines.append(estimated_cosines(target.sketch, sketches))
+    count = max(CANDIDATES_PER_RESULT * limit, MIN_CANDIDATES)
+    candidates = _best(np.concatenate(identities), np.concatenate(cosines), count, target.id)
+    with reading(engine) as session:
+        digests = _delta_digests(session, candidates)
+    exact = _exact_cosines(blobs, target, digests)
+    return sorted(exact, key=lambda one: (-one.cosine, one.id))[:limit]
+
+
+def _check(query: VectorQuery, limit: int) -> None:
+    if limit < 1:
+        raise RecordError(f"similar vectors: expected a limit of 1 or more, got {limit}")
+    unpaged = replace(query, sort=VectorQuery.sort, descending=False, after=None, limit=None)
+    if query != unpaged:
+        raise RecordError(
+            "similar vectors: they come nearest first, so the query takes no sort, descending, "
+            "after or limit"
+        )
+
+
+def _target(row: VectorRow, blobs: BlobStore) -> _Target:
+    of = f"delta of {row.class_name}/{row.name}@{row.version}"
+    delta = codec.decode_latent(blobs.get(row.delta_digest), of=of)
+    sketch = sketch_of(delta, generator_digest=row.generator_digest, latent_space=row.latent_space)
+    return _Target(row.id, row.class_name, _direction(delta), sketch)
+
+
+def _within_class(query: VectorQuery, row: VectorRow) -> VectorQuery:
+    """The query, of the vector's class."""
+    if query.class_name is None:
+        return replace(query, class_name=row.class_name)
+    if (name := parse_class_address(query.class_name)[0]) != row.class_name:
+        raise CompatibilityError(
+            f"similar vectors: {row.class_name}/{row.name}@{row.version} has no angle with "
+            f"vectors of class {name}"
+        )
+    return query
+
+
+# --- by sketch ---
+
+
+def _scan(
+    session: Session, query: VectorQuery, target: _Target
+) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.float32]], list[int]]:
+    """Ids and estimated cosines in chunks, and the ids of vectors without a sketch."""
+    identities: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    cosines: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
+    unsketched: list[int] = []
+    # past the session, whose handling of rows takes longer than reading and comparing them
+    found = session.connection().execute(
+        _sketches(session, query), execution_options={"yield_per": ROWS_AT_ONCE}
+    )
+    for rows in found.partitions():
+        if None in (sketches := [row[1] for row in rows]):
+            unsketched += [identity for identity, sketch in rows if sketch is None]
+            rows = [row for row in rows if row[1] is not None]
+            sketches = [row[1] for row in rows]
+        ids = [row[0] for row in rows]
+        identities.append(np.array(ids, np.int64))
+        cosines.append(estimated_cosines(target.sketch, sketches))
+    return identities, cosines, unsketched
+
+
+def _sketches(session: Session, query: VectorQuery) -> Select[Any]:
+    """Id and sketch of what passes a query; NULL where there is no sketch."""
+    # by time, as the sketches lie, though nobody wants an order
+    ids = page_of_ids(session, replace(query, sort=BY_TIME)).order_by(None).subquery()
+    identity = ids.c[0]
+    return select(identity, SketchRow.sketch).select_from(
+        ids.outerjoin(SketchRow, SketchRow.vector_id == identity)
+    )
+
+
+def _best(
+    ids: npt.NDArray[np.int64], cosines: npt.NDArray[np.float32], count: int, own: int
+) -> list[int]:
+    """The ids of the highest cosines, without those that cannot be compared and the own one."""
+    kept = (ids != own) & (cosines >= -1.0)
+    ids, cosines = ids[kept], cosines[kept]
+    if len(ids) > count:
+        ids = ids[np.argpartition(-cosines, count - 1)[:count]]
+    return [int(identity) for identity in ids]
+
+
+# --- by delta ---
+
+
+def _delta_digests(session: Session, ids: Sequence[int]) -> dict[int, str]:
+    digests: dict[int, str] = {}
+    for chunk in _chunks(ids, IDS_PER_STATEMENT):
+        query = select(VectorRow.id, VectorRow.delta_digest).where(VectorRow.id.in_(chunk))
+        digests |= {row.id: row.delta_digest for row in session.execute(query)}
+    return digests
+
+
+def _exact_cosines(blobs: BlobStore, target: _Target, digests: dict[int, str]) -> list[Neighbour]:
+    """Reads every delta once; one that cannot be read is left out, and named."""
+
+    def cosine(digest: str) -> float | None:
+        delta = _read_delta(blobs, digest)
+        return None if delta is None else float(_direction(delta) @ target.direction)
+
+    unique = sorted(set(digests.values()))
+    cosines = dict(zip(unique, at_once(blobs, cosine, unique), strict=True))
+    found = ((identity, cosines[digest]) for identity, digest in digests.items())
+    return [Neighbour(identity, value) for identity, value in found if value is not None]
+
+
+def _read_delta(blobs: BlobStore, digest: str) -> npt.NDArray[np.float32] | None:
+    try:
+        return codec.decode_latent(blobs.get(digest), of=f"delta {digest}")
+    except (BlobError, CodecError) as exc:
+        logger.warning("left out of the search: %s; `editvec registry verify` says more", exc)
+        return None
+
+
+def _direction(delta: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The delta at length 1, float64 and flat."""
+    flat = delta.ravel().astype(np.float64)
+    direction: npt.NDArray[np.float64] = flat / np.linalg.norm(flat)
+    return direction
+
+
+# --- sketches that are missing ---
+
+
+def _fill(
+    engine: Engine, blobs: BlobStore, ids: Sequence[int]
+) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Makes and keeps the sketches of vectors that an older release stored, batch by batch."""
+    for chunk in _chunks(ids, SKETCHES_PER_TRANSACTION):
+        with reading(engine) as session:
+            rows = session.execute(
+                select(
+                    VectorRow.id,
+                    VectorRow.delta_digest,
+                    VectorRow.generator_digest,
+                    VectorRow.latent_space,
+                ).where(VectorRow.id.in_(chunk))
+            ).all()
+        digests = sorted({row.delta_digest for row in rows})
+        deltas = dict(
+            zip(digests, at_once(blobs, lambda one: _read_delta(blobs, one), digests), strict=True)
+        )
+        sketches = {
+            row.id: sketch_of(
+                delta, generator_digest=row.generator_digest, latent_space=row.latent_space
+            )
+            for row in rows
+            if (delta := deltas[row.delta_digest]) is not None
+        }
+        if sketches:
+            _keep(engine, sketches)
+            yield list(sketches), list(sketches.values())
+
+
+def _keep(engine: Engine, sketches: dict[int, bytes]) -> None:
+    """Stores sketches; who may only read, or has no space left, searches without."""
+    rows = [{"vector_id": identity, "sketch": sketch} for identity, sketch in sketches.items()]
+    try:
+        with transaction(engine) as session:
+            session.execute(_insert(engine.dialect.name), rows)
+    except (DatabaseError, DiskFullError) as exc:
+        logger.info("sketches are not kept: %s", exc)
+
+
+def _insert(dialect: str) -> Executable:
+    """An INSERT that leaves alone what somebody else has inserted meanwhile."""
+    if dialect == "postgresql":
+        # imported only here: it takes a tenth of a second, which every command would pay
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(SketchRow).on_conflict_do_nothing()
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(SketchRow).on_conflict_do_nothing()
+
+
+def _chunks(ids: Sequence[int], size: int) -> Iterator[list[int]]:
+    remaining = iter(ids)
+    while chunk := list(islice(remaining, size)):
+        yield chunk

@@ -1,0 +1,1 @@
+"""Care of a library: verify its bytes, find contradictions, collect garbage."""

@@ -1,0 +1,1 @@
+"""Part masks: index PNGs, operations on them, and whatever a mask is read from."""

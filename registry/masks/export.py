@@ -1,0 +1,232 @@
+"""Writes masks as PNGs of several forms, draws them, and tells what is in them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageDraw, PngImagePlugin
+
+from registry.blobs.store import write_atomically
+from registry.drawing import (
+    PAPER,
+    Swatch,
+    draw_legend,
+    fitted,
+    legend_height,
+    paste_panel,
+    png_bytes,
+    write_line,
+)
+from registry.entities.vectors import NewMaskPair
+from registry.errors import MaskError
+from registry.labels.scheme import LabelScheme
+from registry.masks.pictures import colored_mask, draw_mask_pairs
+from registry.masks.png import (
+    INDEX_KEY,
+    MaskArray,
+    check_labels,
+    check_size,
+    decode_picture,
+    encode_mask,
+    read_picture,
+)
+from registry.masks.sources import PICTURES, SourceMask
+from registry.masks.splits import connected_components
+
+_SIDE = 384
+_GAP = 24
+_TITLE = 22
+
+FORMS = ("palette", "index", "colors", "parts")
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """One part of a mask.
+
+    Attributes:
+        part: its name.
+        pixels: how many.
+        share: of the mask, 0 to 1.
+        pieces: its connected components.
+        box: left, top, width, height in pixels.
+    """
+
+    part: str
+    pixels: int
+    share: float
+    pieces: int
+    box: tuple[int, int, int, int]
+
+
+def summarise(mask: MaskArray, scheme: LabelScheme) -> list[PartSummary]:
+    """The parts that a mask has, in the scheme's order.
+
+    Args:
+        mask: label indices, [H, W].
+        scheme: names them.
+    """
+    found = []
+    for label in scheme.labels:
+        inside = mask == label.index
+        if not inside.any():
+            continue
+        rows, columns = np.nonzero(inside)
+        top, left = int(rows.min()), int(columns.min())
+        box = (left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
+        pieces = connected_components(inside)[1]
+        found.append(PartSummary(label.name, rows.size, rows.size / mask.size, pieces, box))
+    return found
+
+
+def encode_as(mask: MaskArray, scheme: LabelScheme, form: str) -> bytes:
+    """A mask as one PNG.
+
+    Args:
+        mask: label indices, [H, W].
+        scheme: its colours become the palette or the pixels.
+        form: "palette", "index" (grey, 16 bit over 256 parts) or "colors".
+
+    Raises:
+        MaskError: an index that the scheme does not have.
+    """
+    check_labels(mask, scheme.labels, of="mask")
+    info = PngImagePlugin.PngInfo()
+    if form == "colors":
+        image = colored_mask(mask, scheme.labels)
+    else:
+        info.add_text(INDEX_KEY, "indices")
+        is_small = len(scheme.labels) <= 256
+        image = Image.fromarray(mask.astype(np.uint8 if is_small else np.uint16))
+        if form == "palette":
+            image = Image.open(io.BytesIO(encode_mask(mask, scheme.labels)))
+    stream = io.BytesIO()
+    image.save(stream, "PNG", pnginfo=info)
+    return stream.getvalue()
+
+
+def convert_masks(
+    masks: Sequence[SourceMask], scheme: LabelScheme, target: Path, *, form: str, is_folder: bool
+) -> list[Path]:
+    """Writes masks in another form; no file that exists is replaced.
+
+    Args:
+        masks: at least one.
+        scheme: of the masks.
+        target: a file for one mask; for several, or for parts, a folder that is made.
+        form: one of `FORMS`; for "parts", a folder for each image with one PNG for each part.
+        is_folder: `target` is a folder even for one mask.
+
+    Returns:
+        The files.
+
+    Raises:
+        MaskError: a mask cannot be read, or two of them or an older file have one name.
+    """
+    written = []
+    for mask in masks:
+        name = PurePosixPath(mask.name.lstrip("/"))
+        if ".." in name.parts:
+            raise MaskError(f"{mask.of}: a name with `..` is none for a file")
+        bare = name.with_suffix("") if name.suffix.lower() in PICTURES else name
+        folder = target / bare.parent
+        labels = mask.read()
+        if form == "parts":
+            for label in scheme.labels:
+                inside = labels == label.index
+                if inside.any():
+                    path = folder / bare.name / f"{label.name}.png"
+                    written.append(_write_new(path, _encode_part(inside.astype(np.uint8) * 255)))
+        else:
+            path = folder / f"{bare.name}.png" if is_folder else target
+            written.append(_write_new(path, encode_as(labels, scheme, form)))
+    return written
+
+
+def draw_mask(mask: MaskArray, scheme: LabelScheme, *, image: Path | None, title: str) -> bytes:
+    """A PNG that shows a mask, beside its image if there is one, and its parts.
+
+    Args:
+        mask: label indices, [H, W].
+        scheme: names and colours.
+        image: the picture of the mask.
+        title: first line.
+
+    Raises:
+        MaskError: the image cannot be read, or has another size.
+    """
+    panels = [fitted(colored_mask(mask, scheme.labels), _SIDE, is_mask=True)]
+    if image is not None:
+        picture = decode_picture(read_picture(image), of=f"image {image}")
+        check_size(mask, picture.height, picture.width, of="mask")
+        panels.insert(0, fitted(picture, _SIDE))
+    width = max(len(panels), 2) * (_SIDE + _GAP) - _GAP
+    entries = [
+        Swatch(scheme.labels[index].color, f"{scheme.labels[index].name}  {count} px")
+        for index, count in enumerate(np.bincount(mask.ravel()).tolist())
+        if count
+    ]
+    top = 2 * _GAP + _TITLE
+    below = top + max(panel.height for panel in panels) + _GAP
+    height = below + legend_height(entries, width=width) + _GAP
+    sheet = Image.new("RGB", (width + 2 * _GAP, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    write_line(pen, (_GAP, _GAP), title, size=_TITLE, width=width)
+    for place, panel in enumerate(panels):
+        paste_panel(sheet, panel, (_GAP + place * (_SIDE + _GAP), top))
+    draw_legend(pen, (_GAP, below), entries, width=width)
+    return png_bytes(sheet)
+
+
+def draw_edit(
+    before: MaskArray,
+    after: MaskArray,
+    scheme: LabelScheme,
+    *,
+    image: Path | None,
+    title: str,
+    subtitle: str,
+) -> bytes:
+    """A PNG that shows what an edit of a mask asks for: image, before, after, what changes.
+
+    Args:
+        before: label indices, [H, W].
+        after: label indices, [H, W].
+        scheme: names and colours.
+        image: the picture of the mask; None shows the mask before in its place.
+        title: first line.
+        subtitle: second line.
+
+    Raises:
+        MaskError: the image cannot be read, or has another size.
+    """
+    if image is None:
+        stream = io.BytesIO()
+        colored_mask(before, scheme.labels).save(stream, "PNG")
+        picture = stream.getvalue()
+    else:
+        picture = read_picture(image)
+    pair = NewMaskPair(
+        image_png=picture,
+        mask_before_png=encode_mask(before, scheme.labels),
+        mask_after_png=encode_mask(after, scheme.labels),
+    )
+    return draw_mask_pairs([pair], scheme.labels, title=title, subtitle=subtitle)
+
+
+def _encode_part(values: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _write_new(path: Path, data: bytes) -> Path:
+    if path.exists():
+        raise MaskError(f"mask {path}: it exists already, and is not replaced")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data)
+    return path

@@ -1,0 +1,88 @@
+"""COCO's JSON of object masks: polygons, run lengths and their compressed text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from registry.errors import MaskError
+from registry.masks.forms.documents import items, mapping, number, text
+from registry.masks.forms.drawings import Drawing, Region, check_extent
+from registry.masks.forms.run_lengths import decode_coco
+from registry.masks.forms.shapes import fill_polygon
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def is_coco(content: object) -> bool:
+    """True for what looks like COCO's JSON."""
+    return isinstance(content, dict) and {"images", "annotations"} <= content.keys()
+
+
+def read_coco(content: object, *, of: str) -> list[Drawing]:
+    """One drawing for each image with annotations; later annotations lie above earlier ones.
+
+    Raises:
+        MaskError: a field is missing or wrong; names it.
+    """
+    root = mapping(content, of=of)
+    names: dict[Any, str] = {}
+    for place, entry in enumerate(items(root.get("categories"), of=f"{of}: categories")):
+        where = f"{of}: categories[{place}]"
+        category = mapping(entry, of=where)
+        names[_identity(category, "id", of=where)] = text(category.get("name"), of=f"{where}: name")
+    drawn: dict[Any, list[Region]] = defaultdict(list)
+    for place, entry in enumerate(items(root.get("annotations"), of=f"{of}: annotations")):
+        where = f"{of}: annotations[{place}]"
+        annotation = mapping(entry, of=where)
+        category_id = _identity(annotation, "category_id", of=where)
+        if category_id not in names:
+            raise MaskError(f"{where}: category_id {category_id!r} is none of the categories")
+        fill = partial(_fill, annotation.get("segmentation"), of=where)
+        region = Region(names[category_id], where, fill)
+        drawn[_identity(annotation, "image_id", of=where)].append(region)
+    drawings = []
+    for place, entry in enumerate(items(root.get("images"), of=f"{of}: images")):
+        where = f"{of}: images[{place}]"
+        image = mapping(entry, of=where)
+        check_extent(image.get("height"), image.get("width"), of=where)
+        name = text(image.get("file_name"), of=f"{where}: file_name")
+        regions = drawn.pop(_identity(image, "id", of=where), [])
+        if regions:
+            drawings.append(Drawing(name, where, image["height"], image["width"], regions))
+    if drawn:
+        raise MaskError(f"{of}: image_id {next(iter(drawn))!r} is none of the images")
+    return drawings
+
+
+def _fill(segmentation: object, height: int, width: int, *, of: str) -> BoolArray:
+    of = f"{of}: segmentation"
+    if isinstance(segmentation, dict):
+        if segmentation.get("size") != [height, width]:
+            raise MaskError(
+                f"{of}: size {segmentation.get('size')} is not that of its image, "
+                f"[{height}, {width}]"
+            )
+        counts = segmentation.get("counts")
+        if not isinstance(counts, str | list):
+            raise MaskError(f"{of}: counts: expected a list or a text")
+        return decode_coco(counts, height, width, of=of)
+    filled = np.zeros((height, width), np.bool_)
+    for polygon in items(segmentation, of=of):
+        values = [number(value, of=of) for value in items(polygon, of=of)]
+        if len(values) % 2:
+            raise MaskError(f"{of}: a polygon has {len(values)} numbers, x and y are pairs")
+        points = list(zip(values[::2], values[1::2], strict=True))
+        filled |= fill_polygon(points, height, width, of=of)
+    return filled
+
+
+def _identity(entry: dict[str, Any], key: str, *, of: str) -> int | str:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise MaskError(f"{of}: {key}: expected a number, got {value!r:.60}")
+    return value

@@ -1,0 +1,113 @@
+"""CVAT's XML `CVAT for images`: polygons, masks, boxes and ellipses by their z order."""
+
+from __future__ import annotations
+
+from functools import partial
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+
+from registry.errors import MaskError
+from registry.masks.forms import shapes
+from registry.masks.forms.drawings import Drawing, Region, check_extent
+from registry.masks.forms.run_lengths import decode_cvat
+
+BoolArray = npt.NDArray[np.bool_]
+
+_SHAPES = ("polygon", "mask", "box", "ellipse")
+_NO_SHAPES = ("tag", "attribute")
+
+
+def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
+    """One drawing for each image with shapes; a higher z order lies above, then the later shape.
+
+    Raises:
+        MaskError: not that XML, a field is missing or wrong, or a shape covers no pixels.
+    """
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise MaskError(f"{of}: it defines entities, which no export of CVAT does")
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError as exc:
+        raise MaskError(f"{of}: not XML ({exc})") from exc
+    if root.tag != "annotations":
+        raise MaskError(f"{of}: expected <annotations> of CVAT, got <{root.tag}>")
+    if root.find("track") is not None:
+        raise MaskError(f"{of}: it holds tracks of a video; export `CVAT for images`")
+    drawings = []
+    for image in root.iter("image"):
+        name = image.get("name", "")
+        where = f"{of}: image {name!r}"
+        if not name:
+            raise MaskError(f"{where}: it has no name")
+        shapes_found = [one for one in image if one.tag not in _NO_SHAPES]
+        if not shapes_found:
+            continue
+        height, width = (_integer(image, key, of=where) for key in ("height", "width"))
+        check_extent(height, width, of=where)
+        shapes_found.sort(key=lambda shape: _integer(shape, "z_order", of=where, default="0"))
+        regions = [_region(one, of=where) for one in shapes_found]
+        drawings.append(Drawing(name, where, height, width, regions))
+    return drawings
+
+
+def _region(shape: ElementTree.Element, *, of: str) -> Region:
+    label = shape.get("label", "")
+    of = f"{of}: {shape.tag} {label!r}"
+    if shape.tag not in _SHAPES:
+        raise MaskError(f"{of}: it covers no pixels; {', '.join(_SHAPES)} are read")
+    return Region(label, of, partial(_fill, shape, of=of))
+
+
+def _fill(shape: ElementTree.Element, height: int, width: int, *, of: str) -> BoolArray:
+    def said(key: str) -> float:
+        return _number(shape.get(key, ""), of=f"{of}: {key}")
+
+    if shape.tag == "mask":
+        return _mask(shape, height, width, of=of)
+    degrees = _number(shape.get("rotation", "0"), of=f"{of}: rotation")
+    if shape.tag == "box":
+        left, top, right, bottom = (said(key) for key in ("xtl", "ytl", "xbr", "ybr"))
+        # unlike Label Studio's, a box turns about its middle
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        corners = shapes.rectangle(left, top, right - left, bottom - top, 0)
+        points = shapes.turned(corners, middle, degrees)
+    elif shape.tag == "ellipse":
+        points = shapes.ellipse((said("cx"), said("cy")), (said("rx"), said("ry")), degrees)
+    else:
+        points = []
+        for pair in shape.get("points", "").split(";"):
+            x, _, y = pair.partition(",")
+            points.append((_number(x, of=f"{of}: points"), _number(y, of=f"{of}: points")))
+    return shapes.fill_polygon(points, height, width, of=of)
+
+
+def _mask(shape: ElementTree.Element, height: int, width: int, *, of: str) -> BoolArray:
+    left, top, across, down = (
+        _integer(shape, key, of=of) for key in ("left", "top", "width", "height")
+    )
+    if not (0 <= left < left + across <= width and 0 <= top < top + down <= height):
+        raise MaskError(f"{of}: its box is not inside of the picture")
+    filled = np.zeros((height, width), np.bool_)
+    code = shape.get("rle", "")
+    filled[top : top + down, left : left + across] = decode_cvat(code, down, across, of=of)
+    return filled
+
+
+def _integer(shape: ElementTree.Element, key: str, *, of: str, default: str | None = None) -> int:
+    said = shape.get(key, default)
+    try:
+        return int(said or "")
+    except ValueError as exc:
+        raise MaskError(f"{of}: {key}: expected a number, got {said!r}") from exc
+
+
+def _number(said: str, *, of: str) -> float:
+    try:
+        value = float(said)
+    except ValueError as exc:
+        raise MaskError(f"{of}: expected a number, got {said!r:.40}") from exc
+    if not abs(value) <= shapes.MAX_COORDINATE:
+        raise MaskError(f"{of}: expected a place in the picture, got {said!r:.40}")
+    return value
