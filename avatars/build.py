@@ -34,10 +34,10 @@ from avatars.stages.networks import (
     train_identity,
     train_trunk,
 )
-from engine.bundle import NetworkState, write_bundle
-from engine.description import Label
-from engine.losses import Networks
-from engine.perceptual import build_perceptual
+from engine.bundle.bundle import NetworkState, write_bundle
+from engine.bundle.description import Label
+from engine.editing.losses import Networks
+from engine.networks.perceptual import build_perceptual
 
 _log = logging.getLogger(__name__)
 

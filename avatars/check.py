@@ -21,10 +21,10 @@ from avatars import attributes, default, parameters
 from avatars.dataset import as_images
 from avatars.parameters import FloatArray
 from avatars.render import DEFAULT_STYLE, LABELS, SHIFTED_STYLE, Rendered, Style, render
-from engine.editing import EditSettings
+from engine.editing.editing import EditSettings
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.inversion import EmbedSettings
-from engine.metrics import label_ious, masked_psnr
+from engine.metrics.edits import label_ious, masked_psnr
 from registry.config import RegistryConfig
 from registry.library.library import Library
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from avatars.parameters import PARAMETERS, AnyFloatArray, FloatArray, from_normal, to_unit
-from engine.generator import Generator
-from engine.layers import FullyConnected
+from engine.networks.generator import Generator
+from engine.networks.layers import FullyConnected
 
 W_DIM = 64
 Z_DIM = len(PARAMETERS)

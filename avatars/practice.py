@@ -28,7 +28,7 @@ from torch import Tensor
 from avatars.default import BUNDLE_FOLDER
 from avatars.parameters import sample
 from avatars.render import LABEL_COLORS, LABELS, render
-from engine.bundle import read_networks
+from engine.bundle.bundle import read_networks
 
 RESOLUTION = 64
 PAIRS, PHOTOGRAPHS, UNSEEN = 16, 48, 6

@@ -15,10 +15,10 @@ from batch.embeddings import networks_digest
 from batch.pairs import Pairs
 from batch.reconstruction import Errors
 from batch.settings import Embedding
+from engine.editing.inversion import EmbedSettings
+from engine.editing.losses import PRESETS, LossWeights
 from engine.editor import Editor
-from engine.images import to_images
-from engine.inversion import EmbedSettings
-from engine.losses import PRESETS, LossWeights
+from engine.images.images import to_images
 from engine.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from registry.release import engine_version
 

@@ -12,7 +12,7 @@ from batch.errors import SettingsError
 from batch.learn_request import LearnRequest
 from batch.lesson_checks import unseen
 from batch.parts import repainted_labels
-from engine.images import crop_box, resize_mask
+from engine.images.images import crop_box, resize_mask
 from registry.entities.vectors import ClassModel
 from registry.errors import MaskError
 from registry.labels.scheme import LabelScheme

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.description import Label
+from engine.bundle.description import Label
 from registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from batch.memory import images_at_a_time
 from batch.naming import display_path
 from batch.plan import scan_folder
 from batch.settings import Embedding
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.images import fit_pixels, read_image, to_images
-from engine.inversion import EmbedSettings
+from engine.images.images import fit_pixels, read_image, to_images
 from engine.memory import Demand
 
 OnProgress = Callable[[str, int, int], None]

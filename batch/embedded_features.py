@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from batch.errors import SettingsError
-from engine.generator import Generator
-from engine.images import Pixels, to_pixels
+from engine.images.images import Pixels, to_pixels
+from engine.networks.generator import Generator
 from engine.shapes import block_resolutions
 from engine.training.pixels import PixelFeatures
 

@@ -25,12 +25,12 @@ from batch.reconstruction import (
 )
 from batch.sample_quality import grid_of
 from batch.unlike import Unlike, check_likeness, described, find_unlike
-from engine.bundle import LoadedBundle
-from engine.config import EncoderConfig, PerceptualConfig
-from engine.encoder import Encoder
-from engine.images import Pixels, to_images, write_png
-from engine.losses import Networks
-from engine.perceptual import PerceptualDistance, build_perceptual, load_lpips
+from engine.bundle.bundle import LoadedBundle
+from engine.editing.losses import Networks
+from engine.images.images import Pixels, to_images, write_png
+from engine.networks.config import EncoderConfig, PerceptualConfig
+from engine.networks.encoder import Encoder
+from engine.networks.perceptual import PerceptualDistance, build_perceptual, load_lpips
 from engine.training.chance import epoch_indices
 from engine.training.checkpoints import write_whole
 from engine.training.encoder import (

@@ -15,8 +15,8 @@ from avatars.default import BUNDLE_FOLDER, is_shipped
 from batch.class_scheme import Rectangle, scheme_rectangle, scheme_values
 from batch.errors import SettingsError
 from batch.training import store_networks
-from engine.bundle import NetworkState, read_networks, write_bundle
-from engine.description import CLASS_NAME, Label
+from engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from engine.bundle.description import CLASS_NAME, Label
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.members import member_files, read_members
 from registry.blobs.store import digest_of_file, temporary_folder

@@ -16,11 +16,11 @@ from batch.class_networks import require_segmentation
 from batch.learn_request import LearnRequest, LearnSettings
 from batch.lesson_checks import check_asked, check_taught
 from cuda_ext.dispatch import kernel_version
-from engine.descent import OnStep
-from engine.editing import EditResult
-from engine.images import crop_box, fit_pixels, read_image, resize_mask, to_images
-from engine.metrics import leakage, success
-from engine.roi import default_dilation
+from engine.editing.descent import OnStep
+from engine.editing.editing import EditResult
+from engine.images.images import crop_box, fit_pixels, read_image, resize_mask, to_images
+from engine.images.roi import default_dilation
+from engine.metrics.edits import leakage, success
 from registry.addresses import parse_new_address
 from registry.entities.vectors import (
     ClassModel,

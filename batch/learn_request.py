@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 
 from batch.errors import SettingsError
 from batch.settings import MAX_STEPS, Embedding
-from engine.editing import EditSettings
-from engine.inversion import EmbedSettings
+from engine.editing.editing import EditSettings
+from engine.editing.inversion import EmbedSettings
 from registry.masks.operation_text import parse_edits, place_pasted_files
 
 Preset = Literal["learn", "released"]

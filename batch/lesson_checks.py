@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from batch.asked_pair import AskedPair
     from batch.learn_request import LearnRequest
-    from engine.editing import EditResult
+    from engine.editing.editing import EditResult
     from registry.entities.vectors import ClassModel
 
     Mask = npt.NDArray[np.integer[Any]]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from engine.editor import Editor
-from engine.metrics import leakage, success
-from engine.uncertainty import image_uncertainty
+from engine.metrics.edits import leakage, success
+from engine.segmentation.uncertainty import image_uncertainty
 
 
 def leakage_rows(

@@ -15,8 +15,8 @@ from registry.errors import RecordError
 from registry.quantities import parse_size, size_text
 
 if TYPE_CHECKING:
-    from engine.config import GeneratorConfig
     from engine.editor import Editor
+    from engine.networks.config import GeneratorConfig
 
 _LOG = logging.getLogger(__name__)
 _AT_A_TIME: WeakKeyDictionary[Editor, dict[Demand, int]] = WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.bundle import load_bundle
+from engine.bundle.bundle import load_bundle
 from engine.errors import EngineError
 from registry.blobs.store import temporary_folder
 from registry.bundles.manifest import lay_out, read_manifest

@@ -14,11 +14,11 @@ from torch import Tensor
 from batch.errors import SettingsError
 from batch.reconstruction import BATCH
 from batch.sample_quality import grid_of
+from engine.editing.inversion import EmbedSettings
+from engine.editing.losses import LossWeights
 from engine.editor import Editor, EmbedResult
-from engine.images import Fit, Pixels, to_images, to_pixels, write_png
-from engine.inversion import EmbedSettings
-from engine.losses import LossWeights
-from engine.metrics import mean_iou
+from engine.images.images import Fit, Pixels, to_images, to_pixels, write_png
+from engine.metrics.edits import mean_iou
 from engine.training.loop import memory_errors
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from batch.plan import RunPlan
 from batch.reading import Decoded, read_picture, read_wanted_mask
 from batch.room import Room
 from batch.settings import OutputSize
-from engine.blending import gradient_blend
-from engine.views import add_change, put_labels
+from engine.images.blending import gradient_blend
+from engine.images.views import add_change, put_labels
 from registry.entities.vectors import Label
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from batch.errors import PlanError
-from engine.images import Fit, read_image
-from engine.views import see, see_labels, view_of
+from engine.images.images import Fit, read_image
+from engine.images.views import see, see_labels, view_of
 
 if TYPE_CHECKING:
     from registry.labels.scheme import LabelScheme

@@ -17,7 +17,7 @@ from batch.errors import PlanError
 from batch.naming import display_path
 from batch.plan import PlannedInput, scan_folder
 from engine.errors import ImageError
-from engine.images import Fit, fit_pixels, read_image
+from engine.images.images import Fit, fit_pixels, read_image
 from engine.training.checkpoints import write_whole
 
 CACHE_FILE = "photographs.npy"
@@ -58,7 +58,7 @@ def load_photographs(
         cache: Folder for the decoded pixels, which are made anew when a file's path, size or time
             changes, or a setting.
         resolution: Side of the square that they are brought to.
-        fit: How; see `engine.images.fit_pixels`.
+        fit: How; see `engine.images.images.fit_pixels`.
         on_read: Called with the number read and that of all.
 
     Raises:

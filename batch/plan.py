@@ -18,7 +18,7 @@ from batch.recipe import EditArgument, FixedEdit, Recipe
 from batch.recipe_file import RecipeArgument
 from batch.settings import Mode, RunSettings
 
-# the formats that `engine.images` reads
+# the formats that `engine.images.images` reads
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     "png", "jpg", "jpeg", "jpe", "jfif", "webp", "avif", "gif", "bmp", "dib", "tif", "tiff",

@@ -17,10 +17,10 @@ from batch.errors import SettingsError
 from batch.naming import display_path
 from batch.plan import scan_folder
 from batch.preview_sheet import Cell, ProbeRow, draw_preview
-from engine.compositing import composite
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.images import fit_pixels, read_image, to_images, to_pixels
-from engine.inversion import EmbedSettings
+from engine.images.compositing import composite
+from engine.images.images import fit_pixels, read_image, to_images, to_pixels
 from registry.drawing import png_bytes
 from registry.entities.spaces import APPLICABLE_SPACES
 from registry.entities.vectors import ClassModel, EditingVector, RoiPolicy

@@ -19,8 +19,8 @@ from batch.naming import display_path
 from batch.plan import PlannedInput, RunPlan
 from batch.room import Room
 from engine.errors import ImageError
-from engine.images import Fit, Pixels, read_image, read_size
-from engine.views import View, see, see_labels, square_around, view_of, with_margin
+from engine.images.images import Fit, Pixels, read_image, read_size
+from engine.images.views import View, see, see_labels, square_around, view_of, with_margin
 from registry.entities.vectors import Label
 from registry.errors import MaskError
 from registry.masks.png import check_labels, check_size, read_mask

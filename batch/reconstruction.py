@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.encoder import Encoder, encode
-from engine.generator import Generator
-from engine.images import Pixels, to_images, to_pixels
-from engine.inversion import EmbedSettings, invert, reconstruction_error
-from engine.losses import PRESETS, LossWeights, Networks
-from engine.perceptual import PerceptualDistance
+from engine.editing.inversion import EmbedSettings, invert, reconstruction_error
+from engine.editing.losses import PRESETS, LossWeights, Networks
+from engine.images.images import Pixels, to_images, to_pixels
+from engine.networks.encoder import Encoder, encode
+from engine.networks.generator import Generator
+from engine.networks.perceptual import PerceptualDistance
 
 BATCH = 16
 LONGER = (1, 2, 4)  # times as many steps for inversion alone

@@ -15,7 +15,7 @@ from batch.report_sections import MAX_REASONS, Reason
 from batch.samples import RecipeSummary, Row, Sample, SampleReader, Term, term_address
 from batch.scales import scale_from_json
 from batch.tally import Lowest, RunTally, leakage_of, success_of
-from engine.images import Fit
+from engine.images.images import Fit
 from registry.blobs.store import write_atomically
 
 SAMPLES_PER_RECIPE = 9

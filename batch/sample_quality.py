@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.distribution import (
+from engine.images.images import Pixels, to_images, to_pixels, write_png
+from engine.metrics.distribution import (
     FeatureNetwork,
     features_of,
     frechet_distance,
     kernel_distance,
     standardised,
 )
-from engine.generator import Generator
-from engine.images import Pixels, to_images, to_pixels, write_png
+from engine.networks.generator import Generator
 from engine.training.generator import grid_latents
 from engine.training.loop import read_log
 

@@ -24,10 +24,10 @@ from batch.boxes import Box
 from batch.errors import PlanError
 from batch.reading import seen_part
 from batch.sinks.shards import MemberReader
-from engine.decoding import FORMATS, MAX_PIXELS, decode_picture, decode_stream
 from engine.errors import ImageError
-from engine.images import Fit, fit_pixels, read_image
-from engine.views import see
+from engine.images.decoding import FORMATS, MAX_PIXELS, decode_picture, decode_stream
+from engine.images.images import Fit, fit_pixels, read_image
+from engine.images.views import see
 
 Row = Mapping[str, Any]
 

@@ -13,9 +13,9 @@ import torch
 from batch.annotated_embeddings import Embedded
 from batch.class_scheme import Rectangle
 from batch.pairs import Pairs
-from engine.metrics import label_table, mean_iou
+from engine.metrics.edits import label_table, mean_iou
+from engine.segmentation.uncertainty import image_uncertainty
 from engine.training.segmentation import SegmentationTrainee
-from engine.uncertainty import image_uncertainty
 
 
 @dataclass(frozen=True)

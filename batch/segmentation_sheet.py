@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from batch.pairs import Pairs
 from batch.segmentation_quality import ImageQuality, SegmentationQuality
-from engine.images import Pixels
+from engine.images.images import Pixels
 from engine.training.segmentation import HeldOut
 from registry.drawing import (
     MUTED,

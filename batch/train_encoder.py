@@ -14,12 +14,12 @@ from batch.photographs import Photographs, load_photographs
 from batch.reconstruction import Embedded
 from batch.training import store_networks, training_folder
 from batch.unlike import Unlike
-from engine.bundle import NetworkState, load_bundle
-from engine.config import EncoderConfig
+from engine.bundle.bundle import NetworkState, load_bundle
 from engine.devices import require_device
-from engine.encoder import Encoder
-from engine.images import Fit
-from engine.perceptual import PublishedTrunk
+from engine.images.images import Fit
+from engine.networks.config import EncoderConfig
+from engine.networks.encoder import Encoder
+from engine.networks.perceptual import PublishedTrunk
 from engine.training.loop import read_log
 
 if TYPE_CHECKING:

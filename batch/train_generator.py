@@ -15,15 +15,11 @@ from batch.importing import PLACEHOLDER
 from batch.photographs import Photographs, load_photographs
 from batch.sample_quality import SampleQuality, read_curve
 from batch.training import store_class, training_folder
-from engine.bundle import NetworkState, load_bundle
-from engine.config import GeneratorConfig
+from engine.bundle.bundle import NetworkState, load_bundle
 from engine.devices import require_device
-from engine.distribution import (
-    FeatureNetwork,
-    inception_features,
-    trunk_features,
-)
-from engine.images import Fit
+from engine.images.images import Fit
+from engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
+from engine.networks.config import GeneratorConfig
 from engine.training.generator import (
     MIN_PHOTOGRAPHS,
     GeneratorTrainee,

@@ -21,11 +21,11 @@ from batch.segmentation_sheet import draw_predictions
 from batch.settings import Embedding
 from batch.training import store_networks, training_folder
 from batch.unlike import find_unlike
-from engine.bundle import NetworkState
-from engine.config import GeneratorConfig, SegmentationConfig
-from engine.description import Bundle
+from engine.bundle.bundle import NetworkState
+from engine.bundle.description import Bundle
 from engine.editor import Editor
-from engine.images import Fit, Pixels
+from engine.images.images import Fit, Pixels
+from engine.networks.config import GeneratorConfig, SegmentationConfig
 from engine.training.checkpoints import load_checkpoint, write_whole
 from engine.training.loop import (
     LOG_FILE,

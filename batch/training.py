@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from batch.class_scheme import Rectangle, scheme_values
 from batch.errors import SettingsError
-from engine.bundle import NetworkState, read_networks, write_bundle
-from engine.description import CLASS_NAME, Label
+from engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from engine.bundle.description import CLASS_NAME, Label
 
 if TYPE_CHECKING:
     from registry.config import RegistryConfig

@@ -23,11 +23,11 @@ from batch.plan import RunPlan
 from batch.reading import Decoded
 from batch.recipe import Recipe
 from batch.settings import Composite, Mode, OutputSize
-from engine.compositing import CompositeMode, composite
-from engine.editing import EditSettings, apply_deltas
+from engine.editing.editing import EditSettings, apply_deltas
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.images import to_images, to_pixels
-from engine.inversion import EmbedSettings
+from engine.images.compositing import CompositeMode, composite
+from engine.images.images import to_images, to_pixels
 from registry.entities.vectors import Embedding
 
 _BLENDS: dict[Composite, CompositeMode] = {

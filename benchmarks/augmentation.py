@@ -45,9 +45,9 @@ from benchmarks.augmentation_training import (
     jittered,
     segmenter_scores,
 )
-from engine.classifier import AttributeClassifier
 from engine.editor import Editor
-from engine.images import to_pixels
+from engine.images.images import to_pixels
+from engine.networks.classifier import AttributeClassifier
 from registry.config import RegistryConfig
 from registry.library.library import Library
 

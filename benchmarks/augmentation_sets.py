@@ -22,7 +22,7 @@ from batch.local import run_locally
 from batch.planning import RunRequest, open_run
 from batch.recipe import parse_edit
 from batch.settings import RunSettings
-from engine.classifier import AttributeClassifier
+from engine.networks.classifier import AttributeClassifier
 from registry.library.library import Library
 
 RESOLUTION = 64

@@ -11,7 +11,7 @@ from torch.nn import functional
 from avatars.dataset import as_images
 from avatars.render import LABELS
 from benchmarks.augmentation_sets import Examples
-from engine.metrics import label_ious, mean_iou
+from engine.metrics.edits import label_ious, mean_iou
 
 _CLASSIFIER_RATE, _SEGMENTER_RATE = 5e-3, 1e-2
 _WARM_UP = 0.2  # of the steps

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from avatars import default
 from benchmarks.batch_library import VECTOR
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.images import fit_pixels, read_image, to_images, to_pixels
-from engine.inversion import EmbedSettings
+from engine.images.images import fit_pixels, read_image, to_images, to_pixels
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from registry.masks.png import encode_mask

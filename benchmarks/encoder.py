@@ -23,9 +23,9 @@ from batch.cli_train import progress_line
 from batch.encoder_school import Watcher
 from batch.reconstruction import compare_embeddings, embedding_table, encoding_errors
 from batch.train_encoder import EncoderRequest, train_encoder
-from engine.bundle import LoadedBundle, load_bundle
-from engine.images import to_images
-from engine.losses import Networks
+from engine.bundle.bundle import LoadedBundle, load_bundle
+from engine.editing.losses import Networks
+from engine.images.images import to_images
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from registry.text_tables import format_table

@@ -158,8 +158,8 @@ def _loop(editor: Any, library: Any, photos: list[Path], out: Path) -> dict[str,
     """The bare loop of `first_light.py`."""
     import torch
 
-    from engine.images import fit_pixels, read_image, to_images, to_pixels
-    from engine.inversion import EmbedSettings
+    from engine.editing.inversion import EmbedSettings
+    from engine.images.images import fit_pixels, read_image, to_images, to_pixels
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -226,8 +226,8 @@ def _stages(editor: Any, photos: list[Path]) -> dict[str, float]:
     """Processor milliseconds per image of each stage, the least of five."""
     import torch
 
-    from engine.images import read_image, to_images, to_pixels
-    from engine.inversion import EmbedSettings
+    from engine.editing.inversion import EmbedSettings
+    from engine.images.images import read_image, to_images, to_pixels
 
     images = to_images([read_image(path) for path in photos])
     with torch.inference_mode():

@@ -10,14 +10,19 @@ import torch
 from torch import Tensor
 
 from benchmarks import naive
-from engine.config import EncoderConfig, GeneratorConfig, PerceptualConfig, SegmentationConfig
-from engine.editing import apply_deltas
-from engine.encoder import Encoder
-from engine.folding import BATCH_NORM_EPS
-from engine.generator import Generator
-from engine.losses import PRESETS, Networks, Objective
-from engine.perceptual import PerceptualDistance, build_perceptual
-from engine.segmentation import SegmentationBranch
+from engine.editing.editing import apply_deltas
+from engine.editing.losses import PRESETS, Networks, Objective
+from engine.networks.config import (
+    EncoderConfig,
+    GeneratorConfig,
+    PerceptualConfig,
+    SegmentationConfig,
+)
+from engine.networks.encoder import Encoder
+from engine.networks.generator import Generator
+from engine.networks.perceptual import PerceptualDistance, build_perceptual
+from engine.segmentation.branch import SegmentationBranch
+from engine.segmentation.folding import BATCH_NORM_EPS
 from engine.training.members import Members
 
 ROI_SHARES = (0.02, 0.10, 0.40)

@@ -33,9 +33,9 @@ from batch.models import Chunk, Run  # noqa: E402
 from batch.planning import RunRequest, open_run  # noqa: E402
 from batch.recipe import parse_edit  # noqa: E402
 from batch.settings import MINI_BATCH, RunSettings  # noqa: E402
+from engine.editing.inversion import EmbedSettings  # noqa: E402
 from engine.editor import Editor  # noqa: E402
-from engine.images import fit_pixels, read_image, to_images, to_pixels  # noqa: E402
-from engine.inversion import EmbedSettings  # noqa: E402
+from engine.images.images import fit_pixels, read_image, to_images, to_pixels  # noqa: E402
 from registry.config import RegistryConfig  # noqa: E402
 from registry.library.library import Library  # noqa: E402
 from registry.tables.models import EmbeddingRow  # noqa: E402

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config import SegmentationConfig
-from engine.generator import Synthesis
-from engine.losses import LossWeights
-from engine.perceptual import PerceptualDistance
+from engine.editing.losses import LossWeights
+from engine.networks.config import SegmentationConfig
+from engine.networks.generator import Synthesis
+from engine.networks.perceptual import PerceptualDistance
 
 
 def load_members(state: Mapping[str, Tensor], config: SegmentationConfig) -> nn.ModuleList:

@@ -18,7 +18,7 @@ from batch.evaluation.sets import MIN_IMAGES, SetNetworks, distances
 from batch.evaluation.settings import EvaluateSettings
 from benchmarks.smile_faces import Faces
 from benchmarks.smile_report import OURS
-from engine.bundle import load_bundle
+from engine.bundle.bundle import load_bundle
 from engine.editor import Editor
 from registry.blobs.store import write_atomically
 from registry.entities.vectors import EditingVector

@@ -32,8 +32,8 @@ from torch import Tensor
 # a script's folder comes first on the path, where `benchmarks/batch.py` would hide a package
 sys.path[0] = str(Path(__file__).parents[1])
 
-from engine.config import GeneratorConfig, SegmentationConfig  # noqa: E402 (needs the path)
-from engine.generator import Generator  # noqa: E402
+from engine.networks.config import GeneratorConfig, SegmentationConfig  # noqa: E402 (needs the path)
+from engine.networks.generator import Generator  # noqa: E402
 from engine.training.members import Members, members_loss  # noqa: E402
 from engine.training.segmentation import (  # noqa: E402
     SegmentationTrainee,

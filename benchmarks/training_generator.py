@@ -25,7 +25,7 @@ from batch.train_generator import (
     feature_network,
     train_generator,
 )
-from engine.images import Pixels, write_png
+from engine.images.images import Pixels, write_png
 from registry.config import RegistryConfig
 from registry.library.library import Library
 

@@ -21,9 +21,9 @@ from avatars.parameters import sample
 from avatars.render import render
 from batch.reconstruction import BATCH, Errors
 from batch.unlike import find_unlike
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.images import to_images
-from engine.inversion import EmbedSettings
+from engine.images.images import to_images
 from registry.text_tables import format_table
 
 SEED = 50_000  # far from those that the shipped networks were trained and judged on

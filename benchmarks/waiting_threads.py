@@ -27,8 +27,8 @@ TIMEOUT_SECONDS = 120
 def measure(steps: int) -> float:
     """Images times steps per second of inversion in this process."""
     from avatars import default
+    from engine.editing.inversion import EmbedSettings
     from engine.editor import Editor
-    from engine.inversion import EmbedSettings
 
     editor = Editor.open(default.BUNDLE_FOLDER)
     images = editor.synthesize(editor.sample(COUNT, seed=1)).clone()

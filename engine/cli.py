@@ -18,7 +18,7 @@ def engine() -> None:
 @click.argument("bundle", type=FOLDER)
 def verify(bundle: Path) -> None:
     """Check every file of BUNDLE against its digests."""
-    from engine.bundle import load_bundle
+    from engine.bundle.bundle import load_bundle
 
     checked = load_bundle(bundle).bundle
     click.echo(f"{checked.class_name}: {len(checked.files)} files are as bundle.json says")
@@ -68,9 +68,9 @@ def apply(
     device: str,
 ) -> None:
     """Embed the picture SOURCE, add the vector file DELTA, write the picture TARGET."""
+    from engine.editing.inversion import EmbedSettings
     from engine.editor import Editor
     from engine.files import edit_file, read_delta
-    from engine.inversion import EmbedSettings
 
     editor = Editor.open(bundle, device)
     vector = read_delta(delta, num_ws=editor.bundle.num_ws, w_dim=editor.bundle.w_dim)

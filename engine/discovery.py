@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import MissingPackageError, SettingsError, ShapeError
-from engine.generator import Synthesis
-from engine.layers import SynthesisLayer, ToRGB
+from engine.networks.generator import Synthesis
+from engine.networks.layers import SynthesisLayer, ToRGB
 from engine.shapes import block_resolutions, check_finite
 
 LEAST_KEPT = 0.1

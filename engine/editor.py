@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine import editing, inversion
-from engine.bundle import LoadedBundle, load_bundle
-from engine.descent import OnStep
-from engine.description import Bundle
+from engine.bundle.bundle import LoadedBundle, load_bundle
+from engine.bundle.description import Bundle
 from engine.devices import require_device
-from engine.editing import EditResult, EditSettings
-from engine.encoder import Encoder
+from engine.editing import editing, inversion
+from engine.editing.descent import OnStep
+from engine.editing.editing import EditResult, EditSettings
+from engine.editing.inversion import EmbedSettings
+from engine.editing.losses import Networks
 from engine.errors import CompatibilityError, SettingsError
-from engine.generator import Generator, cut_for_synthesis
-from engine.inversion import EmbedSettings
-from engine.labels import likeliest_labels
-from engine.losses import Networks
-from engine.parallel import map_parts
-from engine.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
-from engine.roi import default_dilation, roi_from_masks
-from engine.segmentation import SegmentationBranch
+from engine.images.roi import default_dilation, roi_from_masks
+from engine.networks.encoder import Encoder
+from engine.networks.generator import Generator, cut_for_synthesis
+from engine.networks.parallel import map_parts
+from engine.networks.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
+from engine.segmentation.branch import SegmentationBranch
+from engine.segmentation.labels import likeliest_labels
 from engine.shapes import check_ws
 
 Labels = Sequence[str] | Sequence[int]

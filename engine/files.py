@@ -9,10 +9,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
 from engine.errors import CompatibilityError, SettingsError
-from engine.images import fit_pixels, read_image, to_images, to_pixels, write_mask, write_png
-from engine.inversion import EmbedSettings
+from engine.images.images import fit_pixels, read_image, to_images, to_pixels, write_mask, write_png
 from engine.shapes import check_finite
 
 BATCH_SIZE = 16

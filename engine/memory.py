@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from engine.config import GeneratorConfig
+from engine.networks.config import GeneratorConfig
 from engine.shapes import block_resolutions
 
 

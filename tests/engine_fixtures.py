@@ -25,20 +25,20 @@ def write_tiny_bundle(
     """
     import torch
 
-    from engine.bundle import NetworkState, write_bundle
-    from engine.classifier import AttributeClassifier
-    from engine.config import (
+    from engine.bundle.bundle import NetworkState, write_bundle
+    from engine.bundle.description import Label
+    from engine.networks.classifier import AttributeClassifier
+    from engine.networks.config import (
         ClassifierConfig,
         EncoderConfig,
         GeneratorConfig,
         PerceptualConfig,
         SegmentationConfig,
     )
-    from engine.description import Label
-    from engine.encoder import Encoder
-    from engine.generator import Generator
-    from engine.identity import IdentityNetwork
-    from engine.perceptual import build_perceptual
+    from engine.networks.encoder import Encoder
+    from engine.networks.generator import Generator
+    from engine.networks.identity import IdentityNetwork
+    from engine.networks.perceptual import build_perceptual
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -104,9 +104,9 @@ def _random_members(config: object, generator: object) -> dict[str, object]:
     """
     import torch
 
-    from engine.config import SegmentationConfig
-    from engine.generator import Generator
-    from engine.segmentation import SegmentationBranch
+    from engine.networks.config import SegmentationConfig
+    from engine.networks.generator import Generator
+    from engine.segmentation.branch import SegmentationBranch
 
     assert isinstance(config, SegmentationConfig)
     assert isinstance(generator, Generator)

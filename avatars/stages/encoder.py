@@ -11,10 +11,10 @@ from avatars.checkpoints import load_state, save_state
 from avatars.dataset import Renders, as_images, w_codes
 from avatars.stages.generator import CONFIG
 from avatars.stages.supervised import augmented, fit
-from engine.config import EncoderConfig
-from engine.encoder import Encoder
-from engine.generator import Generator
-from engine.perceptual import PerceptualDistance
+from engine.networks.config import EncoderConfig
+from engine.networks.encoder import Encoder
+from engine.networks.generator import Generator
+from engine.networks.perceptual import PerceptualDistance
 from engine.training.chance import epoch_indices, step_generator
 from engine.training.encoder import EncoderBatch, EncoderTrainee, EncoderTraining
 from engine.training.loop import TrainingProgress, run_training

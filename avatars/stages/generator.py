@@ -23,8 +23,8 @@ from avatars import codes
 from avatars.checkpoints import load_state, save_state
 from avatars.dataset import Renders, as_images, batches, w_codes
 from avatars.render import LABELS
-from engine.config import GeneratorConfig
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
 from engine.training.averages import update_average
 from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
 

@@ -12,10 +12,10 @@ from avatars.parameters import PARAMETERS, index, to_unit
 from avatars.render import LABELS
 from avatars.stages.generator import RESOLUTION
 from avatars.stages.supervised import fit
-from engine.classifier import AttributeClassifier, ConvolutionStages
-from engine.config import ClassifierConfig, PerceptualConfig
-from engine.identity import IdentityNetwork
-from engine.perceptual import SmallTrunk
+from engine.networks.classifier import AttributeClassifier, ConvolutionStages
+from engine.networks.config import ClassifierConfig, PerceptualConfig
+from engine.networks.identity import IdentityNetwork
+from engine.networks.perceptual import SmallTrunk
 
 PERCEPTUAL = PerceptualConfig(trunk="avatars")
 CLASSIFIER = ClassifierConfig(resolution=RESOLUTION, outputs=attributes.ATTRIBUTE_NAMES)

@@ -12,9 +12,9 @@ from avatars.dataset import Renders, as_images
 from avatars.parameters import to_unit
 from avatars.render import LABELS
 from avatars.stages.generator import CONFIG
-from engine.config import SegmentationConfig
-from engine.inversion import EmbedSettings, invert
-from engine.losses import Networks
+from engine.editing.inversion import EmbedSettings, invert
+from engine.editing.losses import Networks
+from engine.networks.config import SegmentationConfig
 from engine.training.segmentation import SegmentationTraining, train_segmentation
 
 _log = logging.getLogger(__name__)

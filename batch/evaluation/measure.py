@@ -31,8 +31,8 @@ from batch.recipe import EditArgument, expand, pin_vector
 from batch.settings import Mode, RunSettings
 from batch.variants import VariantMaker
 from engine.editor import Editor
-from engine.identity import identity_similarity
-from engine.images import to_pixels
+from engine.images.images import to_pixels
+from engine.networks.identity import identity_similarity
 from registry.entities.spaces import APPLICABLE_SPACES
 from registry.entities.vectors import ClassModel, EditingVector
 from registry.library.library import Library

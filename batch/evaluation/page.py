@@ -19,7 +19,7 @@ from batch.evaluation.table import Measure
 from batch.evaluation.targets import Attribute
 from batch.measuring import perceptual_value
 from batch.report_html import card, document, exact_picture, header, photograph, table, text
-from engine.description import Label
+from engine.bundle.description import Label
 
 SHOWN = 6
 _TILES = 6

@@ -25,7 +25,7 @@ from batch.settings import Mode
 from batch.unlike import LEAST_EXPLAINED
 from batch.variants import VariantMaker
 from engine.editor import Editor
-from engine.metrics import psnr
+from engine.metrics.edits import psnr
 from registry.entities.vectors import ClassModel, EditingVector
 from registry.library.library import Library
 

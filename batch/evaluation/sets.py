@@ -15,7 +15,11 @@ from batch.evaluation.intervals import Interval, half_samples
 from batch.evaluation.settings import EvaluateSettings
 from batch.memory import images_at_a_time
 from batch.plan import scan_folder
-from engine.distribution import (
+from engine.editor import Editor
+from engine.errors import WeightsUnavailableError
+from engine.images.images import fit_pixels, read_image, to_images
+from engine.memory import Demand
+from engine.metrics.distribution import (
     FeatureNetwork,
     features_of,
     frechet_distance,
@@ -23,10 +27,6 @@ from engine.distribution import (
     kernel_distance,
     trunk_features,
 )
-from engine.editor import Editor
-from engine.errors import WeightsUnavailableError
-from engine.images import fit_pixels, read_image, to_images
-from engine.memory import Demand
 
 INCEPTION = "inception-v3"
 MIN_IMAGES = 16

@@ -20,7 +20,7 @@ from avatars.default import CLASS_NAME
 from batch.errors import SettingsError
 from batch.evaluation.settings import EvaluateSettings
 from engine.editor import Editor
-from engine.images import resize_mask
+from engine.images.images import resize_mask
 from registry.entities.vectors import ClassModel, EditingVector
 from registry.errors import MaskError
 from registry.labels.scheme import LabelScheme

@@ -31,8 +31,8 @@ from batch.recipe import EditArgument, PinnedArgument, expand, pin_vector
 from batch.settings import RunSettings
 from batch.variants import VariantMaker
 from engine.editor import Editor
-from engine.images import to_pixels
-from engine.metrics import image_label_ious
+from engine.images.images import to_pixels
+from engine.metrics.edits import image_label_ious
 from registry.entities.vectors import ClassModel, EditingVector
 from registry.library.library import Library
 

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.config import GeneratorConfig
 from engine.errors import ForeignFileError, SettingsError
 from engine.foreign.records import finite_weights
-from engine.generator import Generator
-from engine.generator import Mapping as MappingNetwork
-from engine.layers import filter_kernel
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
+from engine.networks.generator import Mapping as MappingNetwork
+from engine.networks.layers import filter_kernel
 from engine.shapes import block_resolutions
 
 LISTED_KEYS = 3

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from cuda_ext.bias_act import bias_act
 from cuda_ext.upfirdn2d import upfirdn2d
-from engine.config import GeneratorConfig, JsonConfig, check_positive
-from engine.layers import FullyConnected
+from engine.networks.config import GeneratorConfig, JsonConfig, check_positive
+from engine.networks.layers import FullyConnected
 from engine.shapes import channels_at, check_resolution
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.config import EncoderConfig, JsonConfig
-from engine.encoder import Encoder, passes
 from engine.errors import NonFiniteError, SettingsError
-from engine.generator import Generator
-from engine.perceptual import PerceptualDistance
+from engine.networks.config import EncoderConfig, JsonConfig
+from engine.networks.encoder import Encoder, passes
+from engine.networks.generator import Generator
+from engine.networks.perceptual import PerceptualDistance
 from engine.training.averages import update_average
 from engine.training.chance import step_generator
 from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from engine.config import GeneratorConfig, JsonConfig, check_positive
 from engine.errors import NonFiniteError, SettingsError
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig, JsonConfig, check_positive
+from engine.networks.generator import Generator
 from engine.training.adversarial import (
     discriminator_loss,
     generator_loss,

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.config import SegmentationConfig
 from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.feature_groups import check_features
-from engine.segmentation import SegmentationBranch
+from engine.networks.config import SegmentationConfig
+from engine.segmentation.branch import SegmentationBranch
+from engine.segmentation.feature_groups import check_features
 from engine.shapes import check_mask
 from engine.training.chance import step_generator
 from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix

@@ -11,7 +11,7 @@ from avatars import dataset, parameters
 from avatars.render import render
 from avatars.stages import generator as stage
 from avatars.stages import segmentation, supervised
-from engine.config import GeneratorConfig
+from engine.networks.config import GeneratorConfig
 
 
 @pytest.fixture(scope="module")

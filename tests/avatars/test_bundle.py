@@ -8,8 +8,8 @@ import torch
 from avatars import check, default
 from avatars.render import LABELS
 from avatars.starter import STARTERS
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.inversion import EmbedSettings
 from registry.config import RegistryConfig
 from registry.entities.queries import VectorQuery
 from registry.library.library import Library

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from avatars import codes, parameters
-from engine.config import GeneratorConfig
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
 
 
 def test_code_is_undone_by_decode() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from avatars.default import BUNDLE_FOLDER
 from avatars.practice import rosinality_state, write_practice
-from engine.bundle import read_networks
+from engine.bundle.bundle import read_networks
 from engine.foreign.checkpoint import read_generator
 from registry.labels.files import read_scheme
 from registry.masks.sources import read_any_mask

@@ -16,7 +16,7 @@ from batch.preview import Probes, preview_vector
 from batch.recipe import Recipe, expand, parse_edit, pin_vector
 from batch.settings import Mode
 from batch.workbench import Workbench
-from engine.roi import dilate
+from engine.images.roi import dilate
 from registry.entities.vectors import EditingVector, NewVector, VectorParcel
 from registry.errors import BlobError
 from registry.library.library import Library

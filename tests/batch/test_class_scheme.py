@@ -10,7 +10,7 @@ from PIL import Image
 
 import engine.training.segmentation
 from engine.editor import Editor
-from engine.images import to_pixels, write_png
+from engine.images.images import to_pixels, write_png
 from registry.config import RegistryConfig
 from registry.library.contents import scheme_of_class
 from registry.library.library import Library

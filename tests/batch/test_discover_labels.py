@@ -12,7 +12,7 @@ import torch
 from batch.discover_labels import read_population
 from batch.errors import PlanError, SettingsError
 from engine.editor import Editor
-from engine.images import to_pixels, write_png
+from engine.images.images import to_pixels, write_png
 from registry.library.library import Library
 from tests.directions import Find, balanced_editor, finder, labels_by_number
 

@@ -10,7 +10,7 @@ import pytest
 import editvec
 from avatars import default
 from batch.doctor import Finding, State, examine
-from engine.bundle import read_networks, write_bundle
+from engine.bundle.bundle import read_networks, write_bundle
 from registry.config import RegistryConfig
 from registry.library.library import Library
 

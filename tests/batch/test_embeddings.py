@@ -11,7 +11,7 @@ from batch.embeddings import EmbeddingCache, networks_digest
 from batch.plan import PlannedInput, RunPlan
 from batch.reading import Decoded
 from batch.settings import RunSettings, Space
-from engine.bundle import NetworkState, read_bundle, write_bundle
+from engine.bundle.bundle import NetworkState, read_bundle, write_bundle
 from engine.editor import Editor
 from registry.library.library import Library
 

@@ -13,7 +13,7 @@ import editvec
 from batch.audit import audit
 from batch.runs import Runs
 from batch.sinks.shards import member_names
-from engine.bundle import read_networks, write_bundle
+from engine.bundle.bundle import read_networks, write_bundle
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.folder_runs import pixels, rows

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import editvec
-from engine.bundle import load_bundle
+from engine.bundle.bundle import load_bundle
 from registry.config import RegistryConfig
 from registry.entities.vectors import NewVector
 from registry.library.library import Library

@@ -14,10 +14,10 @@ from torch import Tensor
 
 import editvec
 from batch.training import store_networks
-from engine.bundle import NetworkState, load_bundle, read_networks
-from engine.config import SegmentationConfig
+from engine.bundle.bundle import NetworkState, load_bundle, read_networks
 from engine.foreign.members import member_files, read_members
-from engine.segmentation import SegmentationBranch
+from engine.networks.config import SegmentationConfig
+from engine.segmentation.branch import SegmentationBranch
 from registry.config import RegistryConfig
 from registry.entities.vectors import NewVector
 from registry.library.library import Library

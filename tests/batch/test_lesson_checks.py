@@ -13,10 +13,10 @@ from batch.learn import learn_vector
 from batch.learn_request import LearnRequest, LearnSettings
 from batch.lesson_checks import check_taught
 from batch.workbench import Workbench
-from engine.bundle import NetworkState, read_networks, write_bundle
-from engine.editing import EditSettings
+from engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from engine.editing.editing import EditSettings
 from engine.editor import Editor
-from engine.images import to_pixels
+from engine.images.images import to_pixels
 from registry.config import RegistryConfig
 
 HAIR, MOUTH = 2, 4

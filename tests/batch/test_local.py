@@ -16,7 +16,7 @@ from batch.local import run_locally
 from batch.planning import open_run
 from batch.runs import Runs
 from batch.settings import Composite, Mode
-from engine.inversion import EmbedSettings
+from engine.editing.inversion import EmbedSettings
 from registry.entities.vectors import NewVector
 from registry.errors import RegistryError
 from registry.library.library import Library
@@ -96,7 +96,7 @@ def test_pixels_outside_the_roi_are_those_of_the_input(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
     from engine.editor import Editor
-    from engine.images import to_images
+    from engine.images.images import to_images
 
     source, out = make_pictures(4), tmp_path / "out"
     model = library.get_class("tiny")

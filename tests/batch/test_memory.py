@@ -19,10 +19,10 @@ from batch.planning import open_run
 from batch.recipe import Recipe
 from batch.settings import Mode, RunSettings
 from batch.variants import VariantMaker
-from engine.config import GeneratorConfig
 from engine.editor import Editor
-from engine.generator import Synthesis, SynthesisOutput
 from engine.memory import Demand, image_bytes
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Synthesis, SynthesisOutput
 from registry.library.library import Library
 from tests.folder_runs import request, rows
 

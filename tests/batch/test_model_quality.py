@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.bundle import read_networks, write_bundle
+from engine.bundle.bundle import read_networks, write_bundle
 from engine.editor import Editor
-from engine.images import read_image, to_pixels, write_png
+from engine.images.images import read_image, to_pixels, write_png
 from registry.blobs.local import LocalBlobStore
 from registry.config import RegistryConfig
 from registry.library.library import Library

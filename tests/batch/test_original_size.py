@@ -21,8 +21,8 @@ from batch.reading import decode
 from batch.room import BYTES_PER_PIXEL, Room
 from batch.runs import Runs
 from batch.settings import Composite, Fit, Mode, Output, OutputSize, RunSettings
-from engine.images import read_image
-from engine.views import put_labels, view_of
+from engine.images.images import read_image
+from engine.images.views import put_labels, view_of
 from registry.library.library import Library
 from registry.masks.png import encode_mask, read_mask
 from tests.folder_runs import do, pixels, read_shards, request, rows

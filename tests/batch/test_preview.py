@@ -19,10 +19,10 @@ from batch.errors import PlanError, SettingsError
 from batch.preview import MAX_SCALES, Probes, preview_vector
 from batch.preview_sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
 from batch.workbench import Workbench
-from engine.compositing import composite
 from engine.editor import Editor
 from engine.errors import ImageError
-from engine.images import to_pixels
+from engine.images.compositing import composite
+from engine.images.images import to_pixels
 from registry.config import RegistryConfig
 from registry.drawing import ACCENT, LINE, fitted
 from registry.entities.vectors import LatentSpace, NewTerm, NewVector, RoiPolicy, VectorParcel

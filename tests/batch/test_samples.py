@@ -10,8 +10,8 @@ from PIL import Image
 from batch.boxes import Box
 from batch.reading import seen_part
 from batch.samples import SampleReader
-from engine.images import Fit, fit_pixels
-from engine.views import see
+from engine.images.images import Fit, fit_pixels
+from engine.images.views import see
 
 Pixels = npt.NDArray[np.uint8]
 

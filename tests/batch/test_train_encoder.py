@@ -17,11 +17,11 @@ from batch.encoder_school import Watcher
 from batch.errors import BatchError, SettingsError
 from batch.train_encoder import EncoderRequest, TrainedEncoder, read_curve, train_encoder
 from batch.unlike import Unlike
-from engine.bundle import read_networks, write_bundle
+from engine.bundle.bundle import read_networks, write_bundle
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
 from engine.errors import CheckpointError
-from engine.images import read_image, to_pixels, write_png
-from engine.inversion import EmbedSettings
+from engine.images.images import read_image, to_pixels, write_png
 from engine.training.encoder import EncoderTrainee
 from registry.config import RegistryConfig
 from registry.errors import ClassNotFoundError

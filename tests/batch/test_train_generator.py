@@ -15,9 +15,9 @@ import editvec
 from batch.errors import SettingsError
 from batch.sample_quality import grid_of, read_curve
 from batch.train_generator import TrainedGenerator, train_generator
-from engine.bundle import load_bundle
+from engine.bundle.bundle import load_bundle
 from engine.errors import CheckpointError, OutOfMemoryError
-from engine.images import read_image, write_png
+from engine.images.images import read_image, write_png
 from engine.training.generator import GeneratorTrainee
 from engine.training.loop import read_log
 from registry.config import RegistryConfig

@@ -21,11 +21,11 @@ from batch.errors import PlanError, SettingsError
 from batch.settings import Embedding
 from batch.train_segmentation import TrainedSegmentation, train_segmentation
 from batch.training import store_networks
-from engine.bundle import NetworkState, load_bundle, read_networks, write_bundle
-from engine.description import Label
+from engine.bundle.bundle import NetworkState, load_bundle, read_networks, write_bundle
+from engine.bundle.description import Label
 from engine.editor import Editor
 from engine.errors import CheckpointError, OutOfMemoryError
-from engine.images import read_image, to_pixels
+from engine.images.images import read_image, to_pixels
 from engine.training.loop import TrainingProgress
 from engine.training.segmentation import SegmentationTrainee
 from registry.config import RegistryConfig

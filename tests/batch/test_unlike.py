@@ -11,10 +11,10 @@ from avatars.parameters import sample
 from avatars.render import render
 from batch.reconstruction import Errors, encoding_errors
 from batch.unlike import find_unlike
-from engine.bundle import load_bundle
+from engine.bundle.bundle import load_bundle
+from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
-from engine.images import to_images
-from engine.inversion import EmbedSettings
+from engine.images.images import to_images
 
 SEED = 31_000  # far from those that the shipped networks were trained on
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from batch.settings import Composite
 from engine.editor import Editor, Segmented
-from engine.generator import Synthesis
+from engine.networks.generator import Synthesis
 from registry.library.library import Library
 from registry.tables.models import EmbeddingRow
 from tests.folder_runs import do, request, rows

@@ -15,8 +15,8 @@ from benchmarks.smile import PARTS, command, reaching
 from benchmarks.smile_faces import Faces, write_faces
 from benchmarks.smile_points import Place
 from benchmarks.smile_report import OURS, write_report
-from engine.bundle import load_bundle
-from engine.images import to_images
+from engine.bundle.bundle import load_bundle
+from engine.images.images import to_images
 
 
 def _pictures(folder: Path) -> list[np.ndarray[Any, Any]]:

@@ -11,17 +11,17 @@ import pytest
 import safetensors.torch
 import torch
 
-from engine.bundle import (
+from engine.bundle.bundle import (
     NetworkState,
     generator_digest,
     load_bundle,
     read_bundle,
     write_bundle,
 )
-from engine.config import GeneratorConfig
-from engine.description import Label, canonical_json
+from engine.bundle.description import Label, canonical_json
 from engine.errors import BundleError, SettingsError
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
 
 CONFIG = GeneratorConfig(16, z_dim=4, w_dim=4, channel_base=64, channel_max=4, mapping_layers=1)
 

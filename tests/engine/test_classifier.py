@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from engine.classifier import AttributeClassifier
-from engine.config import ClassifierConfig
 from engine.errors import SettingsError, ShapeError
+from engine.networks.classifier import AttributeClassifier
+from engine.networks.config import ClassifierConfig
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.compositing import composite, feather_alpha
 from engine.errors import SettingsError, ShapeError
-from engine.images import to_images, to_pixels
-from engine.roi import dilate
+from engine.images.compositing import composite, feather_alpha
+from engine.images.images import to_images, to_pixels
+from engine.images.roi import dilate
 
 
 def _reference_alpha(roi: Tensor, feather: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from engine.bundle import LoadedBundle
+from engine.bundle.bundle import LoadedBundle
 from engine.discovery import (
     LEAST_KEPT,
     conditioned,
@@ -24,8 +24,8 @@ from engine.discovery import (
     svm_boundary,
 )
 from engine.errors import MissingPackageError, NonFiniteError, SettingsError, ShapeError
-from engine.generator import Synthesis
-from engine.layers import FullyConnected
+from engine.networks.generator import Synthesis
+from engine.networks.layers import FullyConnected
 
 Fit = Callable[[Tensor, Tensor], object]
 

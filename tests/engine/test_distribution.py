@@ -9,8 +9,9 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from engine.bundle import load_bundle
-from engine.distribution import (
+from engine.bundle.bundle import load_bundle
+from engine.errors import ShapeError, WeightsUnavailableError
+from engine.metrics.distribution import (
     FeatureNetwork,
     features_of,
     frechet_distance,
@@ -19,7 +20,6 @@ from engine.distribution import (
     standardised,
     trunk_features,
 )
-from engine.errors import ShapeError, WeightsUnavailableError
 
 
 def drawn(count: int, *, seed: int, shift: float = 0.0) -> Tensor:

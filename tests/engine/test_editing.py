@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.editing import EditResult, EditSettings, apply_deltas, learn, optimize, refine, segment
+from engine.editing.editing import (
+    EditResult,
+    EditSettings,
+    apply_deltas,
+    learn,
+    optimize,
+    refine,
+    segment,
+)
+from engine.editing.losses import LossWeights, Networks, Objective
 from engine.errors import MaskError, NonFiniteError, SettingsError, ShapeError
-from engine.losses import LossWeights, Networks, Objective
 
 ROI_LABELS = [5]
 

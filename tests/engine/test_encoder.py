@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config import EncoderConfig
-from engine.encoder import Encoder
 from engine.errors import SettingsError, ShapeError
+from engine.networks.config import EncoderConfig
+from engine.networks.encoder import Encoder
 
 
 def _encoder(resolution: int = 32, num_ws: int = 8, **settings) -> Encoder:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.frozen_layer import FrozenTensors, frozen_layer
-from engine.layers import NoiseMode, SynthesisLayer
+from engine.networks.frozen_layer import FrozenTensors, frozen_layer
+from engine.networks.layers import NoiseMode, SynthesisLayer
 
 SEED = random.randrange(2**31)
 

@@ -9,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.config import GeneratorConfig
 from engine.errors import SettingsError, ShapeError
-from engine.generator import Generator
-from engine.layers import demodulation
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
+from engine.networks.layers import demodulation
 from engine.shapes import block_resolutions
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

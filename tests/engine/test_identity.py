@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from engine.config import ClassifierConfig
 from engine.errors import ShapeError
-from engine.identity import IdentityNetwork, identity_similarity
+from engine.networks.config import ClassifierConfig
+from engine.networks.identity import IdentityNetwork, identity_similarity
 
 
 def test_embeddings_have_unit_length() -> None:

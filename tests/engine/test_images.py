@@ -15,12 +15,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-import engine.images
+import engine.images.images
 from engine.errors import ImageError
-from engine.images import (
-    read_image,
-    write_png,
-)
+from engine.images.images import read_image, write_png
 
 Array = npt.NDArray[np.uint8]
 
@@ -449,7 +446,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(engine.images.os, "fsync", full)
+    monkeypatch.setattr(engine.images.images.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_png(path, draw_pixels() // 2)
 

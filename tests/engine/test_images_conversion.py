@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from engine.errors import MaskError, SettingsError, ShapeError
-from engine.images import (
+from engine.images.images import (
     crop_box,
     fit_pixels,
     read_mask,

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.bundle import LoadedBundle
+from engine.bundle.bundle import LoadedBundle
+from engine.editing.inversion import EmbedSettings, invert
+from engine.editing.losses import LossWeights, Networks
 from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.inversion import EmbedSettings, invert
-from engine.losses import LossWeights, Networks
 
 MSE = LossWeights(mse_weight=1.0)
 

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from cuda_ext import bias_act, segment_gather, upfirdn2d
 from cuda_ext.dispatch import chosen_kernels, kernels_are_available
-from engine import layers, segmentation
-from engine.config import GeneratorConfig, SegmentationConfig
-from engine.folding import FoldedLayers
-from engine.generator import Generator
-from engine.segmentation import SegmentationBranch
+from engine.networks import layers
+from engine.networks.config import GeneratorConfig, SegmentationConfig
+from engine.networks.generator import Generator
+from engine.segmentation import branch as segmentation
+from engine.segmentation.branch import SegmentationBranch
+from engine.segmentation.folding import FoldedLayers
 from tests.kernel_cases import draw
 from tests.kernel_emulation import COMPILER, emulated_operators
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from engine.errors import ShapeError
-from engine.labels import likeliest_labels
+from engine.segmentation.labels import likeliest_labels
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

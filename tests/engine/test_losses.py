@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.encoder import Encoder
-from engine.errors import SettingsError
-from engine.losses import (
+from engine.editing.losses import (
     PRESETS,
     LossWeights,
     Networks,
@@ -14,6 +12,8 @@ from engine.losses import (
     masked_mse,
     roi_cross_entropy,
 )
+from engine.errors import SettingsError
+from engine.networks.encoder import Encoder
 
 ALL_TERMS = LossWeights(
     perceptual_weight=2.0,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import GeneratorConfig
 from engine.memory import Demand, _available, _left_to_container, free_bytes, image_bytes
+from engine.networks.config import GeneratorConfig
 
 # Peak memory of a step on N images in a process of its own, which is not the first step.
 _PROGRAM = """
@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, {root!r})
 from benchmarks import engine_workloads
 from benchmarks.engine_meters import peak_memory
-from engine.config import GeneratorConfig
+from engine.networks.config import GeneratorConfig
 
 engine_workloads.GeneratorConfig = lambda size, **given: GeneratorConfig(
     size, **given | {{"channel_base": {base}}}

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import PerceptualConfig
 from engine.errors import SettingsError, ShapeError
-from engine.metrics import (
+from engine.metrics.edits import (
     image_label_ious,
     label_ious,
     label_table,
@@ -20,7 +19,8 @@ from engine.metrics import (
     psnr,
     success,
 )
-from engine.perceptual import build_perceptual
+from engine.networks.config import PerceptualConfig
+from engine.networks.perceptual import build_perceptual
 
 
 def _reference_psnr(image: Tensor, reference: Tensor, region: Tensor) -> float:

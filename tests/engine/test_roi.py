@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import SettingsError, ShapeError
-from engine.roi import default_dilation, dilate, erode, roi_from_masks
+from engine.images.roi import default_dilation, dilate, erode, roi_from_masks
 
 
 def _reference_dilate(region: Tensor, dilation: int) -> Tensor:

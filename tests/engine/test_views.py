@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from engine.errors import SettingsError, ShapeError
-from engine.images import fit_pixels
-from engine.views import (
+from engine.images.images import fit_pixels
+from engine.images.views import (
     View,
     add_change,
     put_labels,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.editor import Editor
-from engine.images import to_pixels, write_png
+from engine.images.images import to_pixels, write_png
 from registry.library.library import Library
 
 

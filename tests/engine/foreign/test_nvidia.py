@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.errors import ForeignFileError
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.generators import ImportedGenerator
-from engine.generator import Generator
+from engine.networks.generator import Generator
 from tests.foreign_files import (
     Persistent,
     Trap,
@@ -135,7 +135,7 @@ def _tensorflow_names(state: dict[str, Tensor], resolution: int) -> dict[str, An
 
 
 def test_a_resnet_generator_equals_the_equations(tmp_path: Path, marker: Path) -> None:
-    from engine.config import GeneratorConfig
+    from engine.networks.config import GeneratorConfig
 
     config = GeneratorConfig(
         32, z_dim=6, w_dim=8, channel_base=128, channel_max=10, architecture="resnet"

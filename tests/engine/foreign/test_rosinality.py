@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.errors import ForeignFileError
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.generators import ImportedGenerator
-from engine.generator import Generator
+from engine.networks.generator import Generator
 from tests.foreign_files import Trap, training_arguments, write_rosinality
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import GeneratorConfig
 from engine.errors import ForeignFileError, SettingsError
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.generators import ImportedGenerator
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
 from tests.foreign_files import (
     network,
     random_variables,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import GeneratorConfig
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
 from engine.training.adversarial import (
     discriminator_loss,
     generator_loss,

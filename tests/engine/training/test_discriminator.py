@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.config import GeneratorConfig
-from engine.layers import filter_kernel
+from engine.networks.config import GeneratorConfig
+from engine.networks.layers import filter_kernel
 from engine.training.discriminator import (
     Discriminator,
     DiscriminatorConfig,

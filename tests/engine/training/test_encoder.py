@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.bundle import LoadedBundle, load_bundle
-from engine.config import EncoderConfig, GeneratorConfig
-from engine.encoder import Encoder, encode
+from engine.bundle.bundle import LoadedBundle, load_bundle
 from engine.errors import NonFiniteError, SettingsError
+from engine.networks.config import EncoderConfig, GeneratorConfig
+from engine.networks.encoder import Encoder, encode
 from engine.training.encoder import (
     EncoderBatch,
     EncoderTrainee,

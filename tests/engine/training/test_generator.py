@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import GeneratorConfig
 from engine.errors import NonFiniteError, SettingsError
-from engine.generator import Generator
+from engine.networks.config import GeneratorConfig
+from engine.networks.generator import Generator
 from engine.training.averages import update_average
 from engine.training.generator import GeneratorTrainee, GeneratorTraining
 from engine.training.loop import TrainingState

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import engine.training.segmentation
-from engine.config import SegmentationConfig
 from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.metrics import mean_iou
-from engine.segmentation import SegmentationBranch
+from engine.metrics.edits import mean_iou
+from engine.networks.config import SegmentationConfig
+from engine.segmentation.branch import SegmentationBranch
 from engine.training.loop import run_training
 from engine.training.members import Members, members_loss
 from engine.training.pixels import PixelFeatures

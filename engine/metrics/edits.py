@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import SettingsError, ShapeError
-from engine.perceptual import PerceptualDistance
-from engine.roi import check_region
+from engine.images.roi import check_region
+from engine.networks.perceptual import PerceptualDistance
 from engine.shapes import check_images, check_mask
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cuda_ext.bias_act import LRELU_SLOPE
 from cuda_ext.upfirdn2d import upfirdn2d
-from engine.layouts import pixel_matrix
+from engine.networks.layouts import pixel_matrix
 
 _GAIN = math.sqrt(2.0)
 _LONG = 4096  # values of a sum from which on a product of vectors beats a reduction, on a CPU

@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.descent import OnStep, constant_rate, descend
+from engine.editing.descent import OnStep, constant_rate, descend
+from engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
 from engine.errors import MaskError, SettingsError, ShapeError
-from engine.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
-from engine.roi import default_dilation, roi_from_masks
-from engine.segmentation import SegmentationBranch
+from engine.images.roi import default_dilation, roi_from_masks
+from engine.segmentation.branch import SegmentationBranch
 from engine.shapes import check_finite, check_images, check_mask, check_ws
 
 Mode = Literal["learn", "refine", "optimize", "released"]

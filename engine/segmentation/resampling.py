@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cuda_ext.bilinear import axis_taps
 from engine.errors import ShapeError
-from engine.scratch import Scratch
+from engine.segmentation.scratch import Scratch
 
 # Columns of a block, see `block_width`.
 MIN_BLOCK_WIDTH = 16

@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.descent import OnStep, descend, ramped_rate
-from engine.encoder import encode
+from engine.editing.descent import OnStep, descend, ramped_rate
+from engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
 from engine.errors import SettingsError
-from engine.generator import cut_for_synthesis
-from engine.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
-from engine.metrics import psnr
+from engine.metrics.edits import psnr
+from engine.networks.encoder import encode
+from engine.networks.generator import cut_for_synthesis
 from engine.shapes import check_finite, check_images, check_ws
 
 Space = Literal["W", "W+"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ShapeError, WeightsUnavailableError
-from engine.perceptual import PerceptualDistance
+from engine.networks.perceptual import PerceptualDistance
 from engine.shapes import check_images
 
 KID_SUBSET_SIZE = 1000

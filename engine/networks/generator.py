@@ -10,16 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.config import GeneratorConfig
 from engine.errors import SettingsError, ShapeError
-from engine.layers import (
-    FullyConnected,
-    NoiseMode,
-    Skip,
-    SynthesisLayer,
-    ToRGB,
-    upsample,
-)
+from engine.networks.config import GeneratorConfig
+from engine.networks.layers import FullyConnected, NoiseMode, Skip, SynthesisLayer, ToRGB, upsample
 from engine.shapes import block_resolutions, check_ws
 
 NOISE_MODES = ("const", "random", "none")

@@ -15,9 +15,9 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from engine.config import PerceptualConfig
 from engine.errors import SettingsError, ShapeError, WeightsUnavailableError
-from engine.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
+from engine.networks.config import PerceptualConfig
+from engine.networks.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
 from engine.shapes import check_images
 
 PublishedTrunk = Literal["vgg", "alex", "squeeze"]

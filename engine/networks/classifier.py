@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from engine.config import ClassifierConfig
 from engine.errors import SettingsError
+from engine.networks.config import ClassifierConfig
 from engine.shapes import check_images
 
 GRID = 4

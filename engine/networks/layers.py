@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from cuda_ext.bias_act import bias_act
 from cuda_ext.dispatch import takes_kernel
 from cuda_ext.upfirdn2d import upfirdn2d
-from engine.frozen_layer import FrozenTensors, frozen_layer
-from engine.layouts import is_channels_last, pixel_matrix
+from engine.networks.frozen_layer import FrozenTensors, frozen_layer
+from engine.networks.layouts import is_channels_last, pixel_matrix
 
 NoiseMode = Literal["const", "random", "none"]
 

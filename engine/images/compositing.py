@@ -5,9 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.blending import gradient_blend
 from engine.errors import SettingsError, ShapeError
-from engine.roi import check_region, default_dilation, erode
+from engine.images.blending import gradient_blend
+from engine.images.roi import check_region, default_dilation, erode
 from engine.shapes import check_images
 
 CompositeMode = Literal["none", "feather", "gradient"]

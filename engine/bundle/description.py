@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.config import (
+from engine.errors import BundleError, SettingsError
+from engine.networks.config import (
     ClassifierConfig,
     EncoderConfig,
     GeneratorConfig,
@@ -16,7 +17,6 @@ from engine.config import (
     PerceptualConfig,
     SegmentationConfig,
 )
-from engine.errors import BundleError, SettingsError
 
 FORMAT = "editvec-bundle"
 FORMAT_VERSION = 1

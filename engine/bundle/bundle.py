@@ -15,8 +15,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from engine.classifier import AttributeClassifier
-from engine.config import (
+from engine.bundle.description import Bundle, FileEntry, Label, NetworkEntry, parse_bundle
+from engine.errors import BundleError, ShapeError
+from engine.networks.classifier import AttributeClassifier
+from engine.networks.config import (
     ClassifierConfig,
     EncoderConfig,
     GeneratorConfig,
@@ -24,13 +26,11 @@ from engine.config import (
     PerceptualConfig,
     SegmentationConfig,
 )
-from engine.description import Bundle, FileEntry, Label, NetworkEntry, parse_bundle
-from engine.encoder import Encoder
-from engine.errors import BundleError, ShapeError
-from engine.generator import Generator
-from engine.identity import IdentityNetwork
-from engine.perceptual import PerceptualDistance, build_perceptual
-from engine.segmentation import SegmentationBranch
+from engine.networks.encoder import Encoder
+from engine.networks.generator import Generator
+from engine.networks.identity import IdentityNetwork
+from engine.networks.perceptual import PerceptualDistance, build_perceptual
+from engine.segmentation.branch import SegmentationBranch
 
 DESCRIPTION_FILE = "bundle.json"
 MAX_DESCRIPTION_BYTES = 4 * 2**20

@@ -23,15 +23,15 @@ from torch.utils.checkpoint import checkpoint
 from cuda_ext.bilinear import gather_bilinear, pixel_rows
 from cuda_ext.dispatch import takes_kernel
 from cuda_ext.segment_gather import PixelLayers, segment_gather
-from engine.config import SegmentationConfig
 from engine.errors import ShapeError
-from engine.feature_groups import FeatureGroup, check_features, group_features
-from engine.folding import FoldedLayers, fold_constant, fold_members
-from engine.pixel_logits import PixelClassifiers, pixel_logits
-from engine.pixel_plan import PixelPlan, plan_pixels
-from engine.resampling import BandSum, check_pixels
-from engine.scratch import Scratch
-from engine.uncertainty import divergence, entropy_sums
+from engine.networks.config import SegmentationConfig
+from engine.segmentation.feature_groups import FeatureGroup, check_features, group_features
+from engine.segmentation.folding import FoldedLayers, fold_constant, fold_members
+from engine.segmentation.pixel_logits import PixelClassifiers, pixel_logits
+from engine.segmentation.pixel_plan import PixelPlan, plan_pixels
+from engine.segmentation.resampling import BandSum, check_pixels
+from engine.segmentation.scratch import Scratch
+from engine.segmentation.uncertainty import divergence, entropy_sums
 
 # Size of the first hidden maps of a piece of the work: a band of rows of some members. On a CPU a
 # piece should stay near the caches, elsewhere it should be worth a launch.

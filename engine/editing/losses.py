@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.encoder import Encoder, encode
 from engine.errors import SettingsError
-from engine.generator import Synthesis
-from engine.identity import identity_similarity
-from engine.perceptual import PerceptualDistance
-from engine.pixel_plan import PixelPlan
-from engine.segmentation import SegmentationBranch
+from engine.networks.encoder import Encoder, encode
+from engine.networks.generator import Synthesis
+from engine.networks.identity import identity_similarity
+from engine.networks.perceptual import PerceptualDistance
+from engine.segmentation.branch import SegmentationBranch
+from engine.segmentation.pixel_plan import PixelPlan
 
 
 @dataclass(frozen=True)

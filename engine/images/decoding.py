@@ -122,7 +122,7 @@ def decode_stream(
 
 
 def decode_picture(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Load the first frame: upright RGB, uint8 [H, W, 3]; see `engine.images.read_image`."""
+    """Load the first frame: upright RGB, uint8 [H, W, 3]; see `engine.images.images.read_image`."""
     _check_size(image, max_pixels)
     if min(image.size) < MIN_SIDE:
         raise ImageError(

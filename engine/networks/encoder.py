@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config import EncoderConfig
 from engine.errors import SettingsError
-from engine.generator import Synthesis
+from engine.networks.config import EncoderConfig
+from engine.networks.generator import Synthesis
 from engine.shapes import check_images
 
 GRID = 4  # heads read their pyramid level on a grid of at most GRID x GRID

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.decoding import (
+from engine.errors import ImageError, MaskError, SettingsError, ShapeError
+from engine.images.decoding import (
     FORMATS,
     MASK_FORMATS,
     MAX_PIXELS,
@@ -27,7 +28,6 @@ from engine.decoding import (
     decode_mask,
     decode_picture,
 )
-from engine.errors import ImageError, MaskError, SettingsError, ShapeError
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.int32]

@@ -1,0 +1,1 @@
+"""A class on disk: bundle.json and safetensors, checked digest by digest."""

@@ -1,0 +1,1 @@
+"""Latents found by descent: learn, refine, optimise and invert, with their losses."""

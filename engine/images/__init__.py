@@ -1,0 +1,1 @@
+"""Files, pixels and tensors; views, regions of interest and compositing."""

@@ -1,0 +1,1 @@
+"""Measures of edits and of whole sets of images."""

@@ -1,0 +1,1 @@
+"""The networks of a class, from layers to generator, encoder and trunks."""

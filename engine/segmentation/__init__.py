@@ -1,0 +1,1 @@
+"""The segmentation branch, and how its labels are computed fast."""
