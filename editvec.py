@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import click
 
-import batch.cli
+import batch.cli.commands
 import cuda_ext.cli
 import engine.cli
 import registry.cli.commands
@@ -63,11 +63,11 @@ def _ignore_result(result: object, **options: object) -> None:
     """Only ctx.exit() sets the exit status: what a command's function returns does not."""
 
 
-for _package in (batch.cli, registry.cli.commands, engine.cli, cuda_ext.cli):
+for _package in (batch.cli.commands, registry.cli.commands, engine.cli, cuda_ext.cli):
     for _command in _package.COMMANDS:
         cli.add_command(_command)
 
-for _group, _commands in batch.cli.ATTACHED.items():
+for _group, _commands in batch.cli.commands.ATTACHED.items():
     for _command in _commands:
         cast(click.Group, cli.commands[_group]).add_command(_command)
 

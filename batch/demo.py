@@ -18,15 +18,15 @@ from avatars import default
 from avatars.parameters import FloatArray, index, sample
 from avatars.render import render
 from avatars.starter import RESOLUTION, SURPRISE, write_pair
-from batch.contact_sheet import Section, draw_contact_sheet
 from batch.errors import PlanError
-from batch.learn import LearnOutcome, OnProgress, learn_vector
-from batch.learn_request import LearnRequest
-from batch.local import Progress, run_locally
-from batch.planning import RunRequest, open_run
-from batch.recipe import EditArgument
-from batch.samples import SampleReader, read_rows, summarise
-from batch.settings import Composite, Mode, RunSettings
+from batch.execution.local import Progress, run_locally
+from batch.learning.learn import LearnOutcome, OnProgress, learn_vector
+from batch.learning.request import LearnRequest
+from batch.recipes.recipe import EditArgument
+from batch.recipes.settings import Composite, Mode, RunSettings
+from batch.reports.contact_sheet import Section, draw_contact_sheet
+from batch.reports.pictures import SampleReader, read_rows, summarise
+from batch.runs.planning import RunRequest, open_run
 from batch.sinks.manifests import METADATA
 from batch.workbench import Workbench
 from registry.blobs.store import write_atomically

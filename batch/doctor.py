@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from avatars import default
-from batch.broker import parse_broker_url, without_password
 from batch.doctor_features import lacking
 from batch.errors import BatchError
-from batch.settings import broker_url
+from batch.recipes.settings import broker_url
+from batch.workers.broker import parse_broker_url, without_password
 from registry.blobs.store import open_blob_store, vanished
 from registry.bundles.manifest import read_manifest, verify_files
 from registry.config import RegistryConfig
@@ -190,7 +190,7 @@ def _broker(config: RegistryConfig) -> str:
     url = broker_url(config.home)
     folder = parse_broker_url(url).folder
     if folder is None:
-        from batch.app import create_app, require_broker
+        from batch.workers.app import create_app, require_broker
 
         require_broker(create_app(url))
         return without_password(url)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from batch.class_networks import networks_of
+from batch.runs.requirements import networks_of
 from registry.errors import RegistryError
 from registry.library.library import Library
 from registry.tables import schema

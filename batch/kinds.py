@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from batch.embed_work import EmbedWork
-from batch.entities import RunRecord
+from batch.chunks.images import ChunkProcessor
+from batch.chunks.library import Work, WorkProcessor
+from batch.editing.memory import demand_of, images_that_fit
+from batch.embedding.work import EmbedWork
 from batch.evaluation.work import EvaluateWork
-from batch.learn_work import LearnWork
-from batch.memory import demand_of, images_that_fit
-from batch.pipeline import ChunkProcessor
-from batch.settings import MINI_BATCH
-from batch.work import Work, WorkProcessor
+from batch.learning.work import LearnWork
+from batch.recipes.settings import MINI_BATCH
+from batch.runs.entities import RunRecord
 from engine.editor import Editor
 from registry.library.library import Library
 

@@ -18,10 +18,10 @@ from PIL import Image
 from avatars import attributes, default, parameters
 from avatars.dataset import as_images
 from avatars.render import render
-from batch.local import run_locally
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
-from batch.settings import RunSettings
+from batch.execution.local import run_locally
+from batch.recipes.recipe import parse_edit
+from batch.recipes.settings import RunSettings
+from batch.runs.planning import RunRequest, open_run
 from engine.networks.classifier import AttributeClassifier
 from registry.library.library import Library
 

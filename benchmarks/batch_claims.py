@@ -7,11 +7,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from batch.leases import ItemResult, Leases
-from batch.owner import Owner
-from batch.planning import RunRequest, open_run
-from batch.runs import Runs
-from batch.settings import RunSettings
+from batch.recipes.settings import RunSettings
+from batch.runs.leases import ItemResult, Leases
+from batch.runs.owner import Owner
+from batch.runs.planning import RunRequest, open_run
+from batch.runs.store import Runs
 from benchmarks.batch_processes import spread
 from benchmarks.registry_measures import opened_libraries
 from registry.library.library import Library

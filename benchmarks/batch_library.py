@@ -17,12 +17,12 @@ from sqlalchemy import insert, update
 
 from avatars import default, parameters
 from avatars.render import render
-from batch.entities import RunRecord
-from batch.models import Chunk, RunInput, RunItem
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
-from batch.runs import Runs
-from batch.settings import RunSettings
+from batch.recipes.recipe import parse_edit
+from batch.recipes.settings import RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.models import Chunk, RunInput, RunItem
+from batch.runs.planning import RunRequest, open_run
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from registry.masks.png import encode_mask

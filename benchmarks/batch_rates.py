@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from avatars import parameters
 from avatars.render import render
-from batch.models import Chunk, Run
+from batch.runs.models import Chunk, Run
 from benchmarks.batch_library import VECTOR, open_library
 from benchmarks.batch_processes import command, module, redis_server, spread, workers
 from registry.config import RegistryConfig

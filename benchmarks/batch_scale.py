@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from batch.leases import Leases
-from batch.runs import Runs
+from batch.runs.leases import Leases
+from batch.runs.store import Runs
 from benchmarks.batch_library import VECTOR, decide_items, link_photos, open_library
 from benchmarks.batch_processes import Ended, command, environment, peak_mib, redis_server
 from registry.config import RegistryConfig

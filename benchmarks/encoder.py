@@ -19,10 +19,10 @@ from torch import Tensor
 from avatars.default import BUNDLE_FOLDER
 from avatars.parameters import sample
 from avatars.render import render
-from batch.cli_train import progress_line
-from batch.encoder_school import Watcher
-from batch.reconstruction import compare_embeddings, embedding_table, encoding_errors
-from batch.train_encoder import EncoderRequest, train_encoder
+from batch.cli.train.commands import progress_line
+from batch.quality.reconstruction import compare_embeddings, embedding_table, encoding_errors
+from batch.training.encoder import EncoderRequest, train_encoder
+from batch.training.encoder_course import Watcher
 from engine.bundle.bundle import LoadedBundle, load_bundle
 from engine.editing.losses import Networks
 from engine.images.images import to_images

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avatars.parameters import sample
 from avatars.render import LABELS, render
-from batch.image_format import ImageFormat
+from batch.recipes.image_format import ImageFormat
 from batch.sinks.encoding import encode_image
 from batch.sinks.rle import parts_of
 from registry.entities.vectors import Label

@@ -183,11 +183,11 @@ def _run(library: Any, photos: Path, out: Path) -> dict[str, float]:
     from sqlalchemy import delete
     from sqlalchemy.orm import Session
 
-    from batch.local import run_locally
-    from batch.pipeline import ChunkProcessor
-    from batch.planning import RunRequest, open_run
-    from batch.recipe import parse_edit
-    from batch.settings import RunSettings
+    from batch.chunks.images import ChunkProcessor
+    from batch.execution.local import run_locally
+    from batch.recipes.recipe import parse_edit
+    from batch.recipes.settings import RunSettings
+    from batch.runs.planning import RunRequest, open_run
     from registry.tables.models import EmbeddingRow
 
     settings = {"embed": "encoder", "composite": "none", "mode": "vector"}

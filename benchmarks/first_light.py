@@ -28,11 +28,11 @@ sys.path[0] = str(Path(__file__).parents[1])
 
 from avatars import default, parameters, starter  # noqa: E402 (needs the path)
 from avatars.render import render  # noqa: E402
-from batch.local import run_locally  # noqa: E402
-from batch.models import Chunk, Run  # noqa: E402
-from batch.planning import RunRequest, open_run  # noqa: E402
-from batch.recipe import parse_edit  # noqa: E402
-from batch.settings import MINI_BATCH, RunSettings  # noqa: E402
+from batch.execution.local import run_locally  # noqa: E402
+from batch.recipes.recipe import parse_edit  # noqa: E402
+from batch.recipes.settings import MINI_BATCH, RunSettings  # noqa: E402
+from batch.runs.models import Chunk, Run  # noqa: E402
+from batch.runs.planning import RunRequest, open_run  # noqa: E402
 from engine.editing.inversion import EmbedSettings  # noqa: E402
 from engine.editor import Editor  # noqa: E402
 from engine.images.images import fit_pixels, read_image, to_images, to_pixels  # noqa: E402

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from batch.sample_quality import read_curve
+from batch.quality.samples import read_curve
 from engine.training.loop import read_log
 
 _SIZE = (640, 280)

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 from avatars.default import CLASS_NAME, install
-from batch.discover import discover
-from batch.discover_request import DiscoverRequest, Method
-from batch.plan import canonical_json
+from batch.discovery.discover import discover
+from batch.discovery.request import DiscoverRequest, Method
+from batch.runs.plan import canonical_json
 from benchmarks.smile_faces import write_faces
 from benchmarks.smile_points import ATTRIBUTE, Bench, Place, place_of
 from benchmarks.smile_report import OURS, write_report

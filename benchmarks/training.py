@@ -165,7 +165,7 @@ def _published_steps(rows: Tensor, config: SegmentationConfig) -> float:
 
 def measure_ours(resolution: int, *, images: int) -> dict[str, Any]:
     """All images, through what the command uses."""
-    from batch.embedded_features import features_of
+    from batch.training.segmentation_features import features_of
 
     generator, config = _networks(resolution)
     chance = torch.Generator().manual_seed(0)

@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from avatars.parameters import sample
 from avatars.render import render
-from batch.cli_train import progress_line
-from batch.photographs import load_photographs
-from batch.sample_quality import GRID_SIDE, SampleQuality, read_curve
-from batch.train_generator import (
+from batch.cli.train.commands import progress_line
+from batch.quality.photographs import load_photographs
+from batch.quality.samples import GRID_SIDE, SampleQuality, read_curve
+from batch.training.generator import (
     SAMPLES_FOLDER,
     GeneratorRequest,
     feature_network,

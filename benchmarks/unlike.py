@@ -19,8 +19,8 @@ from torch import Tensor
 from avatars.default import BUNDLE_FOLDER
 from avatars.parameters import sample
 from avatars.render import render
-from batch.reconstruction import BATCH, Errors
-from batch.unlike import find_unlike
+from batch.quality.likeness import find_unlike
+from batch.quality.reconstruction import BATCH, Errors
 from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor
 from engine.images.images import to_images

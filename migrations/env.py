@@ -11,7 +11,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection
 
-from batch import models as batch_models
+from batch.runs import models as batch_models
 from registry.config import RegistryConfig
 from registry.tables import models as registry_models
 from registry.tables.database import Base, UtcDateTime, open_engine

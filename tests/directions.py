@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batch.discover import discover
-from batch.discover_labels import Population
-from batch.discover_request import DiscoverRequest
+from batch.discovery.discover import discover
+from batch.discovery.labels import Population
+from batch.discovery.request import DiscoverRequest
 from engine.editor import Editor
 from registry.entities.vectors import EditingVector
 from registry.library.library import Library

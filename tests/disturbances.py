@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
-from batch.audit import audit
-from batch.runs import Runs
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.folder_runs import rows

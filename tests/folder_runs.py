@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from batch.entities import RunRecord
-from batch.local import run_locally
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
-from batch.settings import RunSettings
+from batch.execution.local import run_locally
+from batch.recipes.recipe import parse_edit
+from batch.recipes.settings import RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.planning import RunRequest, open_run
 from registry.entities.vectors import NewVector
 from registry.library.library import Library
 

@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from batch.encoder_school import Watcher
-from batch.train_encoder import EncoderRequest, train_encoder
+from batch.training.encoder import EncoderRequest, train_encoder
+from batch.training.encoder_course import Watcher
 from engine.training.loop import TrainingProgress
 from registry.config import RegistryConfig
 from registry.library.library import Library

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from batch.audit import audit
-from batch.local import run_locally
-from batch.pipeline import ChunkProcessor
-from batch.planning import open_run
-from batch.runs import Runs
-from batch.settings import Output
+from batch.chunks.images import ChunkProcessor
+from batch.execution.local import run_locally
+from batch.recipes.settings import Output
+from batch.reports.audit import audit
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from registry.blobs.store import digest_of_file
 from registry.config import RegistryConfig
 from registry.library.library import Library

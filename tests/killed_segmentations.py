@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import engine.training.segmentation
-from batch.settings import Embedding
-from batch.train_segmentation import SegmentationRequest, train_segmentation
+from batch.recipes.settings import Embedding
+from batch.training.segmentation import SegmentationRequest, train_segmentation
 from engine.training.loop import TrainingProgress
 from registry.config import RegistryConfig
 from registry.library.library import Library

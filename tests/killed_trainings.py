@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from batch.train_generator import GeneratorRequest, train_generator
+from batch.training.generator import GeneratorRequest, train_generator
 from engine.training.loop import TrainingProgress
 from registry.config import RegistryConfig
 from registry.library.library import Library

@@ -226,7 +226,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 
 def test_a_worker_has_more_time_to_stop_than_it_takes() -> None:
-    from batch.stopping import STOP_SECONDS
+    from batch.chunks.stopping import STOP_SECONDS
 
     (seconds,) = unit_values("TimeoutStopSec")
     services = compose()["services"]

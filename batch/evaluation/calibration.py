@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from batch.editing.measuring import perceptual_value
 from batch.evaluation.intervals import Interval, bootstrap
 from batch.evaluation.measure import Measured, Row
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Measure
 from batch.evaluation.targets import Attribute
-from batch.measuring import perceptual_value
 from registry.entities.vectors import Direction
 
 

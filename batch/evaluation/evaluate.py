@@ -11,7 +11,7 @@ from batch.evaluation.probes import unlike_text
 from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.table import Table, tabulate
-from batch.plan import canonical_json
+from batch.runs.plan import canonical_json
 from engine.editor import Editor
 from registry.entities.vectors import EditingVector, NewMetric
 from registry.library.library import Library

@@ -17,19 +17,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from batch.editing.deltas import load_brushes, load_deltas
+from batch.editing.measuring import number, success_rows, uncertainty_rows
+from batch.editing.memory import demand_of, images_at_a_time
+from batch.editing.mini_batches import Edited, Prepared
+from batch.editing.variants import VariantMaker
 from batch.errors import SettingsError
 from batch.evaluation.probes import ProbeBatch, Probes
 from batch.evaluation.sets import SetNetworks
 from batch.evaluation.settings import AskedMode, EvaluateSettings
 from batch.evaluation.targets import Attribute, attribute_of, mask_target_of
-from batch.materials import load_brushes, load_deltas
-from batch.measuring import number, success_rows, uncertainty_rows
-from batch.memory import demand_of, images_at_a_time
-from batch.mini_batches import Edited, Prepared
-from batch.plan import RunPlan
-from batch.recipe import EditArgument, expand, pin_vector
-from batch.settings import Mode, RunSettings
-from batch.variants import VariantMaker
+from batch.recipes.recipe import EditArgument, expand, pin_vector
+from batch.recipes.settings import Mode, RunSettings
+from batch.runs.plan import RunPlan
 from engine.editor import Editor
 from engine.images.images import to_pixels
 from engine.networks.identity import identity_similarity

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from batch.contact_sheet import number_text
+from batch.editing.measuring import perceptual_value
 from batch.evaluation.calibration import Calibration, CurvePoint
 from batch.evaluation.curves import Place, curve
 from batch.evaluation.evaluate import Evaluation
 from batch.evaluation.measure import Measured, ModeResult, Pictures, Row
 from batch.evaluation.table import Measure
 from batch.evaluation.targets import Attribute
-from batch.measuring import perceptual_value
-from batch.report_html import card, document, exact_picture, header, photograph, table, text
+from batch.reports.contact_sheet import number_text
+from batch.reports.html import card, document, exact_picture, header, photograph, table, text
 from engine.bundle.description import Label
 
 SHOWN = 6

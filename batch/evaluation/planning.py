@@ -8,10 +8,10 @@ from pathlib import Path
 
 from batch.errors import PlanError
 from batch.evaluation.settings import EvaluateSettings
-from batch.plan import PlannedInput, build_request, canonical_json
-from batch.planning import OpenedRun, create_run, known_run
-from batch.settings import RunSettings
-from batch.work_planning import EVALUATE, plan_of_work, target_of_work
+from batch.learning.planning import EVALUATE, plan_of_work, target_of_work
+from batch.recipes.settings import RunSettings
+from batch.runs.plan import PlannedInput, build_request, canonical_json
+from batch.runs.planning import OpenedRun, create_run, known_run
 from registry.entities.queries import VectorQuery
 from registry.entities.spaces import APPLICABLE_SPACES
 from registry.entities.vectors import EditingVector

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from avatars import judging
 from avatars.default import CLASS_NAME
-from batch.embeddings import EmbeddingCache, networks_digest
+from batch.editing.embeddings import EmbeddingCache, networks_digest
+from batch.editing.mini_batches import Latents, Prepared
+from batch.editing.reading import Decoded, decode
+from batch.editing.variants import VariantMaker
 from batch.errors import SettingsError
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.targets import MaskTarget
-from batch.mini_batches import Latents, Prepared
-from batch.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
-from batch.reading import Decoded, decode
-from batch.settings import Mode
-from batch.unlike import LEAST_EXPLAINED
-from batch.variants import VariantMaker
+from batch.quality.likeness import LEAST_EXPLAINED
+from batch.recipes.settings import Mode
+from batch.runs.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
 from engine.editor import Editor
 from engine.metrics.edits import psnr
 from registry.entities.vectors import ClassModel, EditingVector

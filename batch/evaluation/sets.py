@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from batch.editing.memory import images_at_a_time
 from batch.evaluation.intervals import Interval, half_samples
 from batch.evaluation.settings import EvaluateSettings
-from batch.memory import images_at_a_time
-from batch.plan import scan_folder
+from batch.runs.plan import scan_folder
 from engine.editor import Editor
 from engine.errors import WeightsUnavailableError
 from engine.images.images import fit_pixels, read_image, to_images

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from batch.errors import SettingsError
-from batch.plan import scan_folder
-from batch.settings import MAX_STEPS, Embedding, Mode
+from batch.recipes.settings import MAX_STEPS, Embedding, Mode
+from batch.runs.plan import scan_folder
 from registry.masks.operation_text import parse_edits
 
 SAMPLES = 64

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from batch.editing.measuring import perceptual_value
 from batch.evaluation.intervals import (
     LEVEL,
     Interval,
@@ -20,7 +21,6 @@ from batch.evaluation.measure import Measured, ModeResult, Row
 from batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
 from batch.evaluation.settings import EvaluateSettings
 from batch.evaluation.targets import Attribute
-from batch.measuring import perceptual_value
 from registry.entities.vectors import Direction, NewMetric
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batch.entities import RunRecord
+from batch.chunks.isolation import isolated
+from batch.chunks.library import Worked
+from batch.chunks.processor import require_generator
 from batch.errors import BatchError
 from batch.evaluation.evaluate import (
     EVALUATION_KEY,
@@ -16,11 +18,9 @@ from batch.evaluation.evaluate import (
 )
 from batch.evaluation.page import page_of
 from batch.evaluation.settings import EvaluateSettings
-from batch.isolation import isolated
-from batch.leases import ItemResult
-from batch.loaded import require_generator
-from batch.plan import PlannedInput
-from batch.work import Worked
+from batch.runs.entities import RunRecord
+from batch.runs.leases import ItemResult
+from batch.runs.plan import PlannedInput
 from engine.editor import Editor
 from registry.blobs.store import write_atomically
 from registry.entities.vectors import EditingVector

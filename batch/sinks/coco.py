@@ -12,14 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from batch.entities import ItemRow
 from batch.errors import DiskFullError
-from batch.findings import Audit
-from batch.ledger import Entry, Ledger
-from batch.runs import Runs
+from batch.runs.entities import ItemRow
+from batch.runs.store import Runs
 from batch.sinks import manifests
 from batch.sinks.files import raise_if_full
+from batch.sinks.findings import Audit
 from batch.sinks.imagefolder import ImageFolderSink
+from batch.sinks.ledger import Entry, Ledger
 from batch.sinks.rle import parts_of
 from registry.errors import MaskError
 from registry.masks.png import read_mask

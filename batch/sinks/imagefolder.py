@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batch.entities import ItemRow, RunRecord
-from batch.findings import Audit
-from batch.ledger import Ledger
 from batch.naming import MASK_SUFFIX
-from batch.placing import OutputNames, Placement
-from batch.plan import RunPlan
-from batch.provenance import provenance
-from batch.recipe import SOURCE_RECIPE
-from batch.runs import Runs
+from batch.recipes.recipe import SOURCE_RECIPE
+from batch.runs.entities import ItemRow, RunRecord
+from batch.runs.placements import OutputNames, Placement
+from batch.runs.plan import RunPlan
+from batch.runs.store import Runs
 from batch.sinks import manifests
 from batch.sinks.encoding import encode_image
 from batch.sinks.files import FileWriter, files_below
+from batch.sinks.findings import Audit
+from batch.sinks.ledger import Ledger
+from batch.sinks.provenance import provenance
 from batch.sinks.sink import NewOutput
 from registry.entities.vectors import Label
 from registry.masks.png import encode_mask

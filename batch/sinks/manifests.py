@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from batch.entities import ItemRow, RunCounts, RunRecord
-from batch.plan import RunPlan
-from batch.recipe import FixedEdit
-from batch.runs import Runs
+from batch.recipes.recipe import FixedEdit
+from batch.runs.entities import ItemRow, RunCounts, RunRecord
+from batch.runs.plan import RunPlan
+from batch.runs.store import Runs
 from batch.sinks.files import FileWriter
 from registry.entities.vectors import ClassModel
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from batch.entities import ItemRow
-from batch.findings import Audit
-from batch.ledger import Ledger
-from batch.placing import OutputNames, Placement
-from batch.plan import PlannedInput
-from batch.runs import Runs
+from batch.runs.entities import ItemRow
+from batch.runs.placements import OutputNames, Placement
+from batch.runs.plan import PlannedInput
+from batch.runs.store import Runs
+from batch.sinks.findings import Audit
+from batch.sinks.ledger import Ledger
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.integer[Any]]

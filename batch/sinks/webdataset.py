@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batch.entities import ItemRow, RunRecord
-from batch.findings import Audit
-from batch.ledger import Ledger
 from batch.naming import MASK_SUFFIX
-from batch.placing import OutputNames, Placement, place
-from batch.recipe import SOURCE_RECIPE
-from batch.runs import Runs
+from batch.recipes.recipe import SOURCE_RECIPE
+from batch.runs.entities import ItemRow, RunRecord
+from batch.runs.placements import OutputNames, Placement, place
+from batch.runs.store import Runs
 from batch.sinks import manifests
 from batch.sinks.files import FileWriter
+from batch.sinks.findings import Audit
 from batch.sinks.imagefolder import encode
+from batch.sinks.ledger import Ledger
 from batch.sinks.packing import ShardPacker
 from batch.sinks.sample_names import (
     SHARDS,

@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 import editvec
-from batch.settings import broker_url
+from batch.recipes.settings import broker_url
 from registry.config import RegistryConfig
 from registry.entities.vectors import NewVector
 from registry.library.library import Library

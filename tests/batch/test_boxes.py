@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.boxes import Box, box_path, read_boxes
-from batch.content_key import content_key
+from batch.editing.content_key import content_key
+from batch.editing.reading import decode
 from batch.errors import PlanError, RunConflictError
-from batch.planning import OpenedRun, RunRequest, open_run
-from batch.reading import decode
-from batch.retry import retry
-from batch.runs import Runs
-from batch.settings import Fit
+from batch.recipes.boxes import Box, box_path, read_boxes
+from batch.recipes.settings import Fit
+from batch.runs.planning import OpenedRun, RunRequest, open_run
+from batch.runs.retry import retry
+from batch.runs.store import Runs
 from registry.library.library import Library
 from tests.folder_runs import do, pixels, request, rows
 

@@ -14,11 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from batch.app import create_app, forget_taken_messages, require_broker, send, waiting_messages
-from batch.broker import parse_broker_url, without_password
 from batch.errors import BrokerError, SettingsError
-from batch.settings import Priority, broker_url
-from batch.worker_log import log_to_stderr
+from batch.recipes.settings import Priority, broker_url
+from batch.workers.app import (
+    create_app,
+    forget_taken_messages,
+    require_broker,
+    send,
+    waiting_messages,
+)
+from batch.workers.broker import parse_broker_url, without_password
+from batch.workers.log import log_to_stderr
 
 
 @pytest.mark.parametrize(

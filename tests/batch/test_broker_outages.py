@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.runs import Runs
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.disturbances import wait_for_images

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from batch.errors import RecipeError
-from batch.planning import open_run
-from batch.preview import Probes, preview_vector
-from batch.recipe import Recipe, expand, parse_edit, pin_vector
-from batch.settings import Mode
+from batch.previews.preview import Probes, preview_vector
+from batch.recipes.recipe import Recipe, expand, parse_edit, pin_vector
+from batch.recipes.settings import Mode
+from batch.runs.planning import open_run
 from batch.workbench import Workbench
 from engine.images.roi import dilate
 from registry.entities.vectors import EditingVector, NewVector, VectorParcel

@@ -8,18 +8,18 @@ import pytest
 from sqlalchemy import Engine, select
 from torch import Tensor
 
-from batch.audit import audit
-from batch.completion import complete
+from batch.chunks.images import ChunkProcessor
+from batch.editing.reading import Decoded
 from batch.errors import BatchError, LeaseLostError
-from batch.leases import Lease, Leases
-from batch.models import Chunk
-from batch.owner import Owner
-from batch.pipeline import ChunkProcessor
-from batch.plan import sampled_inputs
-from batch.planning import open_run
-from batch.reading import Decoded
-from batch.runs import Runs
-from batch.settings import Output
+from batch.recipes.settings import Output
+from batch.reports.audit import audit
+from batch.reports.completion import complete
+from batch.runs.leases import Lease, Leases
+from batch.runs.models import Chunk
+from batch.runs.owner import Owner
+from batch.runs.plan import sampled_inputs
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.library.library import Library
 from registry.tables.database import reading

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import editvec
-from batch.audit import audit
-from batch.runs import Runs
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.folder_runs import rows

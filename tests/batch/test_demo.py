@@ -15,7 +15,7 @@ from avatars import attributes, starter
 from avatars.parameters import PARAMETERS
 from batch import demo
 from batch.errors import PlanError
-from batch.settings import Mode, RunSettings
+from batch.recipes.settings import Mode, RunSettings
 from registry.config import RegistryConfig
 from registry.entities.queries import VectorQuery
 from registry.library.library import Library

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.device import Device, describe, hold_device, probe_device
 from batch.errors import WorkerError
+from batch.workers.device import Device, describe, hold_device, probe_device
 from tests.worker_processes import worker
 
 

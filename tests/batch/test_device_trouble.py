@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from batch.audit import audit
+from batch.editing.mini_batches import Prepared, Variant
+from batch.editing.variants import VariantMaker
 from batch.errors import DeviceLostError
-from batch.local import run_locally
-from batch.mini_batches import Prepared, Variant
-from batch.models import Chunk
-from batch.planning import open_run
-from batch.runs import Runs
-from batch.variants import VariantMaker
+from batch.execution.local import run_locally
+from batch.reports.audit import audit
+from batch.runs.models import Chunk
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from registry.library.library import Library
 from registry.tables.database import reading
 from tests.folder_runs import do, request, rows

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from batch.discover_boundaries import find_boundary
-from batch.discover_labels import Population, draw_population
-from batch.discover_request import DiscoverRequest
+from batch.discovery.boundaries import find_boundary
+from batch.discovery.labels import Population, draw_population
+from batch.discovery.request import DiscoverRequest
 from batch.errors import SettingsError
 from batch.evaluation.evaluate import evaluate_vector
 from batch.evaluation.settings import EvaluateSettings

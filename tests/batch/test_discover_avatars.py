@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from avatars.default import BUNDLE_FOLDER
-from batch.discover import discover
-from batch.discover_labels import Population, draw_population, logits_of
-from batch.discover_request import DiscoverRequest
+from batch.discovery.discover import discover
+from batch.discovery.labels import Population, draw_population, logits_of
+from batch.discovery.request import DiscoverRequest
 from engine.editor import Editor
 from registry.config import RegistryConfig
 from registry.entities.vectors import EditingVector

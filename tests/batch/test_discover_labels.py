@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from batch.discover_labels import read_population
+from batch.discovery.labels import read_population
 from batch.errors import PlanError, SettingsError
 from engine.editor import Editor
 from engine.images.images import to_pixels, write_png

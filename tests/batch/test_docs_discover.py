@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import editvec
-from batch.cli_discover import discover
-from batch.discover_request import Method
+from batch.cli.discover import discover
+from batch.discovery.request import Method
 from tests.console_blocks import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "discover.md"

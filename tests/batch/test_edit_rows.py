@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batch.audit import audit
+from batch.editing.deltas import load_deltas
 from batch.errors import RecipeError
-from batch.materials import load_deltas
-from batch.planning import open_run
-from batch.recipe import Edit, Recipe, parse_edit, pin_vector
-from batch.settings import Composite
+from batch.recipes.recipe import Edit, Recipe, parse_edit, pin_vector
+from batch.recipes.settings import Composite
+from batch.reports.audit import audit
+from batch.runs.planning import open_run
 from registry.entities.terms import parse_term
 from registry.entities.vectors import NewTerm
 from registry.library.library import Library

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from batch.audit import audit
-from batch.entities import RunRecord
+from batch.execution.local import run_locally
 from batch.kinds import open_processor
-from batch.leases import Leases
-from batch.local import run_locally
-from batch.owner import Owner
-from batch.runs import Runs
-from batch.settings import RunSettings
-from batch.work_planning import EmbedRequest, open_embed_run
+from batch.learning.planning import EmbedRequest, open_embed_run
+from batch.recipes.settings import RunSettings
+from batch.reports.audit import audit
+from batch.runs.entities import RunRecord
+from batch.runs.leases import Leases
+from batch.runs.owner import Owner
+from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.library.library import Library
 

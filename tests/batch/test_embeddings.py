@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from batch.embeddings import EmbeddingCache, networks_digest
-from batch.plan import PlannedInput, RunPlan
-from batch.reading import Decoded
-from batch.settings import RunSettings, Space
+from batch.editing.embeddings import EmbeddingCache, networks_digest
+from batch.editing.reading import Decoded
+from batch.recipes.settings import RunSettings, Space
+from batch.runs.plan import PlannedInput, RunPlan
 from engine.bundle.bundle import NetworkState, read_bundle, write_bundle
 from engine.editor import Editor
 from registry.library.library import Library

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from batch.audit import audit
-from batch.models import Chunk
-from batch.runs import Runs
-from batch.tasks import EXIT_DEVICE_LOST
+from batch.reports.audit import audit
+from batch.runs.models import Chunk
+from batch.runs.store import Runs
+from batch.workers.tasks import EXIT_DEVICE_LOST
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from registry.tables.database import now, reading, transaction
@@ -33,7 +33,7 @@ def faulty(patch: str) -> str:
 
 
 # Loads what computes before the children are forked: each of them begins at once.
-EARLY = "import batch.pipeline\n"
+EARLY = "import batch.chunks.images\n"
 
 POISON = (
     EARLY
@@ -45,21 +45,21 @@ def decode(plan, planned, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(plan, planned, **options)
 
-whole, batch.pipeline.decode = batch.pipeline.decode, decode
+whole, batch.chunks.images.decode = batch.chunks.images.decode, decode
 """
 )
 
 RECYCLED = (
     EARLY
     + """
-import batch.worker
+import batch.workers.worker
 
 def create_app(url):
     app = whole(url)
     app.conf.worker_max_tasks_per_child = 1
     return app
 
-whole, batch.worker.create_app = batch.worker.create_app, create_app
+whole, batch.workers.worker.create_app = batch.workers.worker.create_app, create_app
 """
 )
 
@@ -67,7 +67,7 @@ DEAD_DEVICE = (
     EARLY
     + """
 import torch
-from batch.variants import VariantMaker
+from batch.editing.variants import VariantMaker
 
 def make(self, *arguments):
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batch.errors import RecipeError
-from batch.planning import open_run
+from batch.runs.planning import open_run
 from registry.library.library import Library
 from tests.folder_runs import do, request, rows
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batch.audit import audit
+from batch.editing.gate import rejection
 from batch.errors import SettingsError
-from batch.gate import rejection
-from batch.runs import Runs
-from batch.settings import Mode, RunSettings
+from batch.recipes.settings import Mode, RunSettings
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.library.library import Library
 from registry.masks.png import encode_mask
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import editvec
-from batch.audit import audit
-from batch.runs import Runs
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from batch.sinks.shards import member_names
 from engine.bundle.bundle import read_networks, write_bundle
 from registry.config import RegistryConfig

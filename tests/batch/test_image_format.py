@@ -1,8 +1,8 @@
 import pytest
 
 from batch.errors import SettingsError
-from batch.image_format import ImageFormat
-from batch.settings import RunSettings
+from batch.recipes.image_format import ImageFormat
+from batch.recipes.settings import RunSettings
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import editvec
-from batch.training import store_networks
+from batch.classes.storing import store_networks
 from engine.bundle.bundle import NetworkState, load_bundle, read_networks
 from engine.foreign.members import member_files, read_members
 from engine.networks.config import SegmentationConfig

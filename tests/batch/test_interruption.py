@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from batch.audit import audit
-from batch.local import run_locally
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
-from batch.runs import Runs
-from batch.settings import RunSettings
+from batch.execution.local import run_locally
+from batch.recipes.recipe import parse_edit
+from batch.recipes.settings import RunSettings
+from batch.reports.audit import audit
+from batch.runs.planning import RunRequest, open_run
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 
@@ -156,14 +156,14 @@ def test_an_impatient_interrupt_ends_at_once_and_the_same_command_goes_on(
 
 POISONED = """
 import os, signal, sys
-import batch.pipeline, editvec
+import batch.chunks.images, editvec
 
 def decode(plan, planned, **options):
     if planned.source == "5.png":
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(plan, planned, **options)
 
-whole, batch.pipeline.decode = batch.pipeline.decode, decode
+whole, batch.chunks.images.decode = batch.chunks.images.decode, decode
 sys.exit(editvec.main(sys.argv[1:]))
 """
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 import editvec
 from batch.errors import SettingsError
-from batch.learn import learn_vector
-from batch.learn_jobs import read_jobs
-from batch.learn_request import LearnRequest, LearnSettings
+from batch.learning.jobs import read_jobs
+from batch.learning.learn import learn_vector
+from batch.learning.request import LearnRequest, LearnSettings
 from batch.workbench import Workbench
 from engine.editor import Editor
 from engine.errors import ImageError

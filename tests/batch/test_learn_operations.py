@@ -14,10 +14,10 @@ from PIL import Image
 
 import editvec
 from batch.errors import SettingsError
-from batch.learn import learn_vector
-from batch.learn_request import LearnRequest, LearnSettings
-from batch.planning import RunRequest, open_run
-from batch.settings import Mode, RunSettings
+from batch.learning.learn import learn_vector
+from batch.learning.request import LearnRequest, LearnSettings
+from batch.recipes.settings import Mode, RunSettings
+from batch.runs.planning import RunRequest, open_run
 from batch.workbench import Workbench
 from engine.editor import Editor
 from registry.config import RegistryConfig

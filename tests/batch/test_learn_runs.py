@@ -16,19 +16,19 @@ import pytest
 import torch
 from PIL import Image
 
-from batch.audit import audit
-from batch.entities import RunRecord
 from batch.errors import LeaseLostError, SettingsError
+from batch.execution.local import run_locally
 from batch.kinds import open_processor
-from batch.learn import JOB_KEY
-from batch.learn_jobs import read_jobs
-from batch.learn_request import LearnSettings
-from batch.learn_work import LearnWork
-from batch.leases import Leases
-from batch.local import run_locally
-from batch.owner import Owner
-from batch.runs import Runs
-from batch.work_planning import open_learn_run
+from batch.learning.jobs import read_jobs
+from batch.learning.learn import JOB_KEY
+from batch.learning.planning import open_learn_run
+from batch.learning.request import LearnSettings
+from batch.learning.work import LearnWork
+from batch.reports.audit import audit
+from batch.runs.entities import RunRecord
+from batch.runs.leases import Leases
+from batch.runs.owner import Owner
+from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.library.library import Library
 from tests.lessons import write_lesson, write_lessons
@@ -230,7 +230,7 @@ def test_a_killed_run_is_resumed_by_its_id(
     program = f"""
 import os, signal, sys
 import editvec
-from batch.learn_work import LearnWork
+from batch.learning.work import LearnWork
 
 def do(self, inputs, require_lease):
     if inputs[0].position == 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batch.errors import DiskFullError
-from batch.ledger import Entry, Ledger
+from batch.sinks.ledger import Entry, Ledger
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from batch.errors import SettingsError
-from batch.learn import learn_vector
-from batch.learn_request import LearnRequest, LearnSettings
-from batch.lesson_checks import check_taught
+from batch.learning.learn import learn_vector
+from batch.learning.lesson_checks import check_taught
+from batch.learning.request import LearnRequest, LearnSettings
 from batch.workbench import Workbench
 from engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from engine.editing.editing import EditSettings

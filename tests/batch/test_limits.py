@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from batch.app import create_app
-from batch.audit import audit
-from batch.leases import Leases
-from batch.owner import Owner
-from batch.pace import SHORTEST_LIMIT_SECONDS
-from batch.planning import open_run
-from batch.runs import Runs
-from batch.settings import broker_url
-from batch.tasks import WorkerState, publish_waiting
+from batch.recipes.settings import broker_url
+from batch.reports.audit import audit
+from batch.runs.leases import Leases
+from batch.runs.owner import Owner
+from batch.runs.pace import SHORTEST_LIMIT_SECONDS
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
+from batch.workers.app import create_app
+from batch.workers.tasks import WorkerState, publish_waiting
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.folder_runs import request, rows
@@ -26,16 +26,16 @@ MakePictures = Callable[..., Path]
 IMPATIENT = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
-import batch.pace, batch.settings
-batch.pace.LONGEST_LIMIT_SECONDS = 8
-batch.settings.REAP_SECONDS = 1.0
-import batch.completion, batch.pipeline, editvec
-decode = batch.pipeline.decode
+import batch.runs.pace, batch.recipes.settings
+batch.runs.pace.LONGEST_LIMIT_SECONDS = 8
+batch.recipes.settings.REAP_SECONDS = 1.0
+import batch.reports.completion, batch.chunks.images, editvec
+decode = batch.chunks.images.decode
 def decode_for_ever(plan, planned, **options):
     if planned.source == "2.png":
         time.sleep(3600)
     return decode(plan, planned, **options)
-batch.pipeline.decode = decode_for_ever
+batch.chunks.images.decode = decode_for_ever
 sys.exit(editvec.main(sys.argv[1:]))
 """
 

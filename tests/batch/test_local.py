@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from batch.audit import audit
 from batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
-from batch.local import run_locally
-from batch.planning import open_run
-from batch.runs import Runs
-from batch.settings import Composite, Mode
+from batch.execution.local import run_locally
+from batch.recipes.settings import Composite, Mode
+from batch.reports.audit import audit
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from engine.editing.inversion import EmbedSettings
 from registry.entities.vectors import NewVector
 from registry.errors import RegistryError

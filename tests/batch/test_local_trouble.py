@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batch.audit import audit
-from batch.entities import RunRecord
 from batch.errors import DiskFullError, PlanError, RunConflictError
-from batch.local import Progress, run_locally
-from batch.planning import open_run
-from batch.runs import Runs
-from batch.settings import Space
+from batch.execution.local import Progress, run_locally
+from batch.recipes.settings import Space
+from batch.reports.audit import audit
+from batch.runs.entities import RunRecord
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.entities.vectors import NewVector
 from registry.library.library import Library
@@ -58,7 +58,7 @@ def test_a_full_disk_pauses_the_run_and_room_resumes_it(
 def test_a_process_that_ends_while_it_writes_the_manifests_leaves_a_run_that_can_be_finished(
     library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import batch.completion
+    import batch.reports.completion
 
     out = tmp_path / "out"
     wanted = request(make_pictures(2), out, "smile=1")
@@ -67,7 +67,7 @@ def test_a_process_that_ends_while_it_writes_the_manifests_leaves_a_run_that_can
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.completion, "write_report", interrupted)
+        patch.setattr(batch.reports.completion, "write_report", interrupted)
         with pytest.raises(KeyboardInterrupt):
             do(library, wanted)
     assert not Runs(library.engine).latest()[0].is_finished

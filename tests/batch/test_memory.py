@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from batch.embed_work import EmbedWork
+from batch.editing.memory import demand_of, images_that_fit
+from batch.editing.mini_batches import Variant
+from batch.editing.variants import VariantMaker
+from batch.embedding.work import EmbedWork
 from batch.errors import SettingsError
 from batch.kinds import open_processor
-from batch.memory import demand_of, images_that_fit
-from batch.mini_batches import Variant
-from batch.pace import Pace
-from batch.plan import RunPlan, build_request
-from batch.planning import open_run
-from batch.recipe import Recipe
-from batch.settings import Mode, RunSettings
-from batch.variants import VariantMaker
+from batch.recipes.recipe import Recipe
+from batch.recipes.settings import Mode, RunSettings
+from batch.runs.pace import Pace
+from batch.runs.plan import RunPlan, build_request
+from batch.runs.planning import open_run
 from engine.editor import Editor
 from engine.memory import Demand, image_bytes
 from engine.networks.config import GeneratorConfig
@@ -73,9 +73,9 @@ def test_as_many_images_as_fit_and_one_at_least(
     assert fit(3 * each) == 3
     assert "3 instead of 16 images at a time: one takes about" in caplog.text
     assert fit(1) == 1
-    monkeypatch.setattr("batch.memory.free_bytes", lambda device: 10 * each)
+    monkeypatch.setattr("batch.editing.memory.free_bytes", lambda device: 10 * each)
     assert fit() == 8
-    monkeypatch.setattr("batch.memory.free_bytes", lambda device: None)
+    monkeypatch.setattr("batch.editing.memory.free_bytes", lambda device: None)
     assert fit() == 16
     monkeypatch.setenv("EDITVEC_MAX_MEMORY", str(2 * each))
     assert fit() == 2

@@ -4,9 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from batch.app import create_app, queue_name
-from batch.settings import broker_url
-from batch.tasks import PROCESS_CHUNK
+from batch.recipes.settings import broker_url
+from batch.workers.app import create_app, queue_name
+from batch.workers.tasks import PROCESS_CHUNK
 from tests.worker_processes import worker
 
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.boxes import BoxFile, read_boxes
-from batch.content_key import content_key
-from batch.entities import RunRecord
+from batch.editing.content_key import content_key
+from batch.editing.original_size import Change, Pictures
+from batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
+from batch.editing.reading import decode
 from batch.errors import SettingsError
-from batch.original_size import Change, Pictures
-from batch.planning import open_run
-from batch.reading import decode
-from batch.room import BYTES_PER_PIXEL, Room
-from batch.runs import Runs
-from batch.settings import Composite, Fit, Mode, Output, OutputSize, RunSettings
+from batch.recipes.boxes import BoxFile, read_boxes
+from batch.recipes.settings import Composite, Fit, Mode, Output, OutputSize, RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from engine.images.images import read_image
 from engine.images.views import put_labels, view_of
 from registry.library.library import Library

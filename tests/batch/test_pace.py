@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.app import create_app
-from batch.broker import VISIBILITY_SECONDS
-from batch.pace import (
+from batch.recipes.recipe import Recipe
+from batch.recipes.settings import MAX_STEPS, Mode, Output, RunSettings
+from batch.runs.pace import (
     LONGEST_LIMIT_SECONDS,
     SHORTEST_LIMIT_SECONDS,
     Cut,
@@ -19,9 +19,9 @@ from batch.pace import (
     planned_chunk_size,
     slow_seconds,
 )
-from batch.plan import RunPlan, build_request
-from batch.recipe import Recipe
-from batch.settings import MAX_STEPS, Mode, Output, RunSettings
+from batch.runs.plan import RunPlan, build_request
+from batch.workers.app import create_app
+from batch.workers.broker import VISIBILITY_SECONDS
 
 # RabbitMQ's `consumer_timeout`, unless an administrator set another one
 RABBITMQ_SECONDS = 1800

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from avatars.render import LABELS
 from avatars.starter import STARTERS, SURPRISE, Starter
-from batch.parts import repainted_labels
+from batch.learning.repainted import repainted_labels
 
 SMALL_MASKS = arrays(np.int32, (4, 5), elements=st.integers(0, 4))
 

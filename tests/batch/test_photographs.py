@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from batch.errors import PlanError
-from batch.photographs import CACHE_FILE, load_photographs
+from batch.quality.photographs import CACHE_FILE, load_photographs
 
 RED = (250, 10, 10)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from batch.errors import RecipeError
-from batch.local import run_locally
-from batch.planning import RunRequest, open_run
-from batch.recipe import PinnedVector, parse_edit, pin_vector
-from batch.settings import RunSettings
+from batch.execution.local import run_locally
+from batch.recipes.recipe import PinnedVector, parse_edit, pin_vector
+from batch.recipes.settings import RunSettings
+from batch.runs.planning import RunRequest, open_run
 from registry.entities.vectors import NewVector
 from registry.errors import AliasNotFoundError
 from registry.library.library import Library

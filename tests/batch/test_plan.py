@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from batch.errors import PlanError, RunConflictError
-from batch.plan import (
+from batch.recipes.recipe import parse_edit
+from batch.recipes.settings import RunSettings
+from batch.runs.plan import (
     build_request,
     cut_chunks,
     require_same_request,
@@ -12,8 +14,6 @@ from batch.plan import (
     sampled_inputs,
     scan_folder,
 )
-from batch.recipe import parse_edit
-from batch.settings import RunSettings
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 
 import editvec
 from batch.errors import PlanError, SettingsError
-from batch.preview import MAX_SCALES, Probes, preview_vector
-from batch.preview_sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
+from batch.previews.preview import MAX_SCALES, Probes, preview_vector
+from batch.previews.sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
 from batch.workbench import Workbench
 from engine.editor import Editor
 from engine.errors import ImageError

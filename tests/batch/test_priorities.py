@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from batch.app import create_app, queue_name, send, waiting_messages
-from batch.entities import RunRecord
-from batch.leases import Leases
-from batch.models import Chunk
-from batch.plan import sampled_inputs
-from batch.planning import open_run
-from batch.remote import leave_to_workers
-from batch.runs import Runs
-from batch.settings import Priority, broker_url
-from batch.tasks import publish_waiting
+from batch.execution.remote import leave_to_workers
+from batch.recipes.settings import Priority, broker_url
+from batch.runs.entities import RunRecord
+from batch.runs.leases import Leases
+from batch.runs.models import Chunk
+from batch.runs.plan import sampled_inputs
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
+from batch.workers.app import create_app, queue_name, send, waiting_messages
+from batch.workers.tasks import publish_waiting
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from registry.tables.database import reading

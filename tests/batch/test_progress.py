@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from batch.entities import RunRecord
-from batch.leases import ItemResult, Leases
-from batch.models import Chunk, RunItem
-from batch.owner import Owner
-from batch.plan import RunPlan, build_request, count_images, sampled_inputs
-from batch.progress import run_status
-from batch.reasons import MAX_REASONS, OTHER_REASONS
-from batch.recipe import SOURCE_RECIPE, Recipe
-from batch.runs import Runs
-from batch.settings import RunSettings
+from batch.recipes.recipe import SOURCE_RECIPE, Recipe
+from batch.recipes.settings import RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.leases import ItemResult, Leases
+from batch.runs.models import Chunk, RunItem
+from batch.runs.owner import Owner
+from batch.runs.plan import RunPlan, build_request, count_images, sampled_inputs
+from batch.runs.progress import run_status
+from batch.runs.reasons import MAX_REASONS, OTHER_REASONS
+from batch.runs.store import Runs
 from registry.tables.database import now, reading, transaction
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from batch.audit import audit
+from batch.chunks.images import ChunkProcessor
 from batch.errors import LeaseLostError
-from batch.leases import Leases
-from batch.local import run_locally
-from batch.models import Chunk
-from batch.owner import Owner
-from batch.pipeline import ChunkProcessor
-from batch.plan import sampled_inputs
-from batch.planning import open_run
-from batch.runs import Runs
+from batch.execution.local import run_locally
+from batch.reports.audit import audit
+from batch.runs.leases import Leases
+from batch.runs.models import Chunk
+from batch.runs.owner import Owner
+from batch.runs.plan import sampled_inputs
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.library.library import Library
 from registry.tables.database import now, transaction
@@ -99,8 +99,8 @@ def test_the_last_two_chunks_may_end_at_once_again_and_again(
 CLAIMING = """
 import sys
 from pathlib import Path
-from batch.leases import Leases
-from batch.owner import Owner
+from batch.runs.leases import Leases
+from batch.runs.owner import Owner
 from registry.tables.database import open_engine
 from tests.batch.test_runs import results
 
@@ -192,8 +192,8 @@ def test_a_holder_whose_lease_ended_while_it_worked_writes_nothing_more(
 DYING = """
 import os, sys
 from pathlib import Path
-from batch.leases import Leases
-from batch.owner import Owner
+from batch.runs.leases import Leases
+from batch.runs.owner import Owner
 from registry.tables.database import open_engine
 
 leases = Leases(open_engine(sys.argv[1]))

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.errors import RecipeError
-from batch.plan import RunPlan, build_request
-from batch.recipe import (
+from batch.recipes.recipe import (
     MAX_NAME_LENGTH,
     Edit,
     PinnedArgument,
@@ -17,8 +16,9 @@ from batch.recipe import (
     parse_edit,
     recipe_name,
 )
-from batch.scales import Choice
-from batch.settings import RunSettings
+from batch.recipes.scales import Choice
+from batch.recipes.settings import RunSettings
+from batch.runs.plan import RunPlan, build_request
 
 
 def vector(name: str, *labels: str) -> PinnedVector:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from batch.audit import audit
 from batch.errors import RecipeError
-from batch.recipe_file import read_recipes
-from batch.runs import Runs
-from batch.scales import Share, UsableRange
+from batch.recipes.file import read_recipes
+from batch.recipes.scales import Share, UsableRange
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.library.library import Library
 
 MakePictures = Callable[..., Path]

@@ -13,9 +13,9 @@ from PIL import Image
 
 from avatars.parameters import sample, with_values
 from avatars.render import LABEL_COLORS, LABELS, render
-from batch.contact_sheet import MAX_SAMPLES
-from batch.report import write_report
-from batch.samples import numbers, summarise
+from batch.reports.contact_sheet import MAX_SAMPLES
+from batch.reports.pictures import numbers, summarise
+from batch.reports.report import write_report
 
 RECIPES = {"smile+1.00": 1.0, "smile-0.50": -0.5}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.report import write_report
+from batch.reports.report import write_report
 from tests.browser import NEEDS_BROWSER, chromium, requested, require_shown
 
 _HOSTILE = (

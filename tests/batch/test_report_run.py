@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from batch.runs import Runs
+from batch.runs.store import Runs
 from registry.library.library import Library
 
 MakePictures = Callable[..., Path]
@@ -157,7 +157,7 @@ def reopen(library: Library, run_id: str, *, state: str, reason: str) -> None:
     """Takes a run back to before its last item."""
     from sqlalchemy import delete, update
 
-    from batch.models import Run, RunItem
+    from batch.runs.models import Run, RunItem
     from registry.tables.database import transaction
 
     with transaction(library.engine) as session:

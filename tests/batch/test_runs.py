@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from batch.entities import RunRecord
 from batch.errors import LeaseLostError, RunConflictError, RunNotFoundError
-from batch.leases import ItemResult, Lease, Leases
-from batch.owner import Owner
-from batch.plan import RunPlan, build_request, sampled_inputs
-from batch.recipe import Edit, PinnedVector, Recipe
-from batch.retry import retry
-from batch.runs import Runs
-from batch.settings import RunSettings
+from batch.recipes.recipe import Edit, PinnedVector, Recipe
+from batch.recipes.settings import RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.leases import ItemResult, Lease, Leases
+from batch.runs.owner import Owner
+from batch.runs.plan import RunPlan, build_request, sampled_inputs
+from batch.runs.retry import retry
+from batch.runs.store import Runs
 from registry.tables.database import now
 
 ME = Owner.current()

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from batch.boxes import Box
-from batch.reading import seen_part
-from batch.samples import SampleReader
+from batch.editing.reading import seen_part
+from batch.recipes.boxes import Box
+from batch.reports.pictures import SampleReader
 from engine.images.images import Fit, fit_pixels
 from engine.images.views import see
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.errors import RecipeError
-from batch.recipe import Edit, PinnedVector, Recipe, parse_edit, recipe_name
-from batch.scales import Choice, Share, Uniform, UsableRange, draw
+from batch.recipes.recipe import Edit, PinnedVector, Recipe, parse_edit, recipe_name
+from batch.recipes.scales import Choice, Share, Uniform, UsableRange, draw
 
 HALF = Choice((1.0, 0.0), (0.5, 0.5))
 

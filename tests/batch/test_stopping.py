@@ -10,14 +10,14 @@ from typing import cast
 
 import pytest
 
-from batch.audit import audit
-from batch.entities import RunCounts
+from batch.chunks.giving_back import give_back
+from batch.chunks.stopping import StopRequest, undisturbed
 from batch.errors import WorkerStoppingError
-from batch.giving_back import give_back
-from batch.leases import ItemResult, Lease, Leases
-from batch.runs import Runs
-from batch.settings import MINI_BATCH
-from batch.stopping import StopRequest, undisturbed
+from batch.recipes.settings import MINI_BATCH
+from batch.reports.audit import audit
+from batch.runs.entities import RunCounts
+from batch.runs.leases import ItemResult, Lease, Leases
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.worker_processes import children_of, start, worker

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.audit import audit
-from batch.runs import Runs
-from batch.settings import MINI_BATCH
+from batch.recipes.settings import MINI_BATCH
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from registry.tables.schema import upgrade

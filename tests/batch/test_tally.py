@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from batch.distribution import SAMPLE_SIZE, Distribution
-from batch.models import RunInput, RunItem
-from batch.planning import open_run
-from batch.report_rows import ReportRows
-from batch.runs import Runs
-from batch.sinks.factory import open_sink
-from batch.tally import MAX_REASONS, OTHER_REASONS, RunTally, leakage_of
+from batch.reports.distribution import SAMPLE_SIZE, Distribution
+from batch.reports.rows import ReportRows
+from batch.reports.tally import MAX_REASONS, OTHER_REASONS, RunTally, leakage_of
+from batch.runs.models import RunInput, RunItem
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
+from batch.sinks.opening import open_sink
 from registry.library.library import Library
 from registry.tables.database import now, transaction
 from tests.folder_runs import request

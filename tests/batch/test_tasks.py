@@ -9,23 +9,23 @@ import pytest
 import torch
 from celery.exceptions import Reject
 
-from batch.app import create_app
-from batch.entities import RunRecord
+from batch.chunks.images import ChunkProcessor
 from batch.errors import BrokerError
-from batch.leases import ItemResult, Lease, Leases
-from batch.outage import is_away
-from batch.pipeline import ChunkProcessor
-from batch.planning import RunRequest, open_run
-from batch.recipe import parse_edit
-from batch.runs import Runs
-from batch.settings import RunSettings
-from batch.tasks import WorkerState, publish_waiting
+from batch.recipes.recipe import parse_edit
+from batch.recipes.settings import RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.leases import ItemResult, Lease, Leases
+from batch.runs.planning import RunRequest, open_run
+from batch.runs.store import Runs
+from batch.workers.app import create_app
+from batch.workers.tasks import WorkerState, publish_waiting
 from engine.editor import Editor
 from engine.errors import SettingsError
 from registry.config import RegistryConfig
 from registry.errors import DatabaseError
 from registry.library.library import Library
 from registry.tables.database import open_engine, reading
+from registry.tables.outage import is_away
 
 AWAY = "postgresql://nobody@127.0.0.1:1/none"
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import editvec
-from batch.encoder_school import Watcher
 from batch.errors import BatchError, SettingsError
-from batch.train_encoder import EncoderRequest, TrainedEncoder, read_curve, train_encoder
-from batch.unlike import Unlike
+from batch.quality.likeness import Unlike
+from batch.training.encoder import EncoderRequest, TrainedEncoder, read_curve, train_encoder
+from batch.training.encoder_course import Watcher
 from engine.bundle.bundle import read_networks, write_bundle
 from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor

@@ -13,8 +13,8 @@ import torch
 
 import editvec
 from batch.errors import SettingsError
-from batch.sample_quality import grid_of, read_curve
-from batch.train_generator import TrainedGenerator, train_generator
+from batch.quality.samples import grid_of, read_curve
+from batch.training.generator import TrainedGenerator, train_generator
 from engine.bundle.bundle import load_bundle
 from engine.errors import CheckpointError, OutOfMemoryError
 from engine.images.images import read_image, write_png

@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-import batch.embedded_features
+import batch.training.segmentation_features
 import engine.training.segmentation
+from batch.classes.storing import store_networks
 from batch.errors import PlanError, SettingsError
-from batch.settings import Embedding
-from batch.train_segmentation import TrainedSegmentation, train_segmentation
-from batch.training import store_networks
+from batch.recipes.settings import Embedding
+from batch.training.segmentation import TrainedSegmentation, train_segmentation
 from engine.bundle.bundle import NetworkState, load_bundle, read_networks, write_bundle
 from engine.bundle.description import Label
 from engine.editor import Editor
@@ -382,7 +382,7 @@ def test_full_disk_names_the_folder(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(batch.embedded_features, "PixelFeatures", full)
+    monkeypatch.setattr(batch.training.segmentation_features, "PixelFeatures", full)
     with pytest.raises(SettingsError, match=r"cannot take .* of features \(No space left"):
         trained(home, pairs)
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from avatars.default import BUNDLE_FOLDER
 from avatars.parameters import sample
 from avatars.render import render
-from batch.reconstruction import Errors, encoding_errors
-from batch.unlike import find_unlike
+from batch.quality.likeness import find_unlike
+from batch.quality.reconstruction import Errors, encoding_errors
 from engine.bundle.bundle import load_bundle
 from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor

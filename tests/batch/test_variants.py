@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from batch.settings import Composite
+from batch.recipes.settings import Composite
 from engine.editor import Editor, Segmented
 from engine.networks.generator import Synthesis
 from registry.library.library import Library

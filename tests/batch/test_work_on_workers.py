@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.audit import audit
-from batch.learn import JOB_KEY
-from batch.runs import Runs
+from batch.learning.learn import JOB_KEY
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.lessons import write_lessons

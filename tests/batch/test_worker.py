@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.audit import audit
-from batch.runs import Runs
+from batch.reports.audit import audit
+from batch.runs.store import Runs
 from registry.config import RegistryConfig
 from registry.library.library import Library
 from tests.servers import virtual_host
@@ -93,15 +93,13 @@ def test_two_workers_share_a_run_over_redis(
 
 
 def test_a_worker_s_parent_needs_no_torch_to_serve() -> None:
-    program = "import batch.worker, sys; assert 'torch' not in sys.modules"
+    program = "import batch.workers.worker, sys; assert 'torch' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_who_leaves_a_run_to_workers_needs_no_torch() -> None:
-    program = (
-        "import batch.planning, batch.remote, batch.cli_run, sys; assert 'torch' not in sys.modules"
-    )
+    program = "import batch.runs.planning, batch.execution.remote, batch.cli.run, sys; assert 'torch' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
@@ -157,7 +155,7 @@ def test_a_detached_run_over_rabbitmq_is_done_and_closed_by_the_worker_alone(
 def test_a_message_about_a_run_of_another_library_is_told_and_left_alone(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from batch.tasks import WorkerState
+    from batch.workers.tasks import WorkerState
 
     with caplog.at_level("ERROR"):
         WorkerState(RegistryConfig.for_home(home), device="cpu").process_chunk("0123abcd", 1)

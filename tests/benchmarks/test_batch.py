@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.audit import audit
-from batch.completion import complete
+from batch.reports.audit import audit
+from batch.reports.completion import complete
 from benchmarks.batch_library import FAILED, decide_items, link_photos, open_library, plan_run
 from benchmarks.batch_measures import main, report
 from benchmarks.batch_processes import spread

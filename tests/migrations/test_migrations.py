@@ -11,14 +11,14 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
-import batch.models
+import batch.runs.models
 import registry.tables.models
 from registry.config import RegistryConfig
 from registry.tables.database import Base
 from registry.tables.schema import known_revisions, migrations_folder, upgrade
 from tests.migration_libraries import columns
 
-TABLES_OF = (registry.tables.models, batch.models)
+TABLES_OF = (registry.tables.models, batch.runs.models)
 
 
 def _settings(connection: Connection) -> Config:

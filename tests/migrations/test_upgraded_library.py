@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from batch.embeddings import EmbeddingCache, pixel_digest
-from batch.plan import PlannedInput, RunPlan
-from batch.reading import Decoded
-from batch.settings import RunSettings
+from batch.editing.embeddings import EmbeddingCache, pixel_digest
+from batch.editing.reading import Decoded
+from batch.recipes.settings import RunSettings
+from batch.runs.plan import PlannedInput, RunPlan
 from registry.blobs.store import open_blob_store
 from registry.codec import encode_latent
 from registry.config import RegistryConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-import batch.models  # noqa: F401 (its tables are looked at too)
+import batch.runs.models  # noqa: F401 (its tables are looked at too)
 from registry.blobs.local import LocalBlobStore
 from registry.blobs.store import digest_of
 from registry.config import RegistryConfig

@@ -14,7 +14,7 @@ from batch.evaluation.evaluate import evaluate_vector, store_evaluation
 from batch.evaluation.measure import Measured, ModeResult
 from batch.evaluation.settings import AskedMode, EvaluateSettings
 from batch.evaluation.targets import Attribute
-from batch.settings import Mode
+from batch.recipes.settings import Mode
 from engine.editor import Editor
 from registry.config import RegistryConfig
 from registry.library.library import Library

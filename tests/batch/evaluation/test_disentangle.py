@@ -14,12 +14,8 @@ import pytest
 import torch
 
 from batch.errors import SettingsError
-from batch.evaluation.disentangle import (
-    Disentanglement,
-    disentangle,
-    store_disentanglement,
-)
-from batch.evaluation.pair_settings import (
+from batch.evaluation.pairs.disentangle import Disentanglement, disentangle, store_disentanglement
+from batch.evaluation.pairs.settings import (
     MAX_VECTORS,
     AskedVector,
     PairSettings,

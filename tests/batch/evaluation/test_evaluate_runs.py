@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from batch.audit import audit
-from batch.entities import RunRecord
 from batch.evaluation.evaluate import EVALUATION_KEY
 from batch.evaluation.planning import EvaluateRequest, open_evaluate_run
 from batch.evaluation.settings import EvaluateSettings
+from batch.execution.local import run_locally
 from batch.kinds import open_processor
-from batch.local import run_locally
-from batch.runs import Runs
+from batch.reports.audit import audit
+from batch.runs.entities import RunRecord
+from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.config import RegistryConfig
 from registry.library.library import Library

@@ -11,11 +11,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from sqlalchemy import insert
 
-from batch.audit import audit
-from batch.models import RunItem
-from batch.planning import open_run
-from batch.runs import Runs
-from batch.sinks.factory import open_sink
+from batch.reports.audit import audit
+from batch.runs.models import RunItem
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
+from batch.sinks.opening import open_sink
 from registry.library.library import Library
 from registry.masks.png import encode_mask
 from registry.tables.database import now, transaction
@@ -128,7 +128,7 @@ def test_an_item_whose_mask_was_removed_has_no_annotations_and_the_audit_says_so
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import batch.completion
+    import batch.reports.completion
 
     out = tmp_path / "out"
     wanted = request(make_pictures(2), out, "smile=1", output="coco")
@@ -137,7 +137,7 @@ def test_an_item_whose_mask_was_removed_has_no_annotations_and_the_audit_says_so
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.completion, "write_report", interrupted)
+        patch.setattr(batch.reports.completion, "write_report", interrupted)
         with pytest.raises(KeyboardInterrupt):
             do(library, wanted)
     (out / "masks/smile+1.00/0.png").unlink()

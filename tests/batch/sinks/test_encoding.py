@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from batch.image_format import ImageFormat
+from batch.recipes.image_format import ImageFormat
 from batch.sinks.encoding import encode_image
 from tests.folder_runs import provenance_in
 

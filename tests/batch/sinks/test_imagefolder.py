@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.audit import audit
 from batch.errors import RunConflictError
-from batch.planning import open_run
-from batch.recipe import SOURCE_RECIPE
-from batch.runs import Runs
+from batch.recipes.recipe import SOURCE_RECIPE
+from batch.reports.audit import audit
+from batch.runs.planning import open_run
+from batch.runs.store import Runs
 from registry.blobs.store import digest_of_file
 from registry.library.library import Library
 from registry.release import engine_version
@@ -115,7 +115,7 @@ def test_a_run_is_not_continued_in_another_format(
 def test_a_run_that_was_planned_before_there_were_formats_goes_on(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
-    from batch.models import Run
+    from batch.runs.models import Run
 
     wanted = request(make_pictures(1), tmp_path / "out", "smile=1")
     planned = open_run(library, wanted).run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.audit import audit
+from batch.reports.audit import audit
 from registry.blobs.store import digest_of_file
 from registry.library.library import Library
 from tests.folder_runs import do, pixels, provenance_in, read_shards, request, rows

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from batch.audit import audit
+from batch.chunks.images import ChunkProcessor
 from batch.errors import DiskFullError, LeaseLostError
-from batch.leases import Leases
-from batch.local import run_locally
-from batch.models import Chunk, Run, RunItem
-from batch.owner import Owner
-from batch.pipeline import ChunkProcessor
-from batch.planning import open_run
-from batch.retry import retry
-from batch.runs import Runs
+from batch.execution.local import run_locally
+from batch.reports.audit import audit
+from batch.runs.leases import Leases
+from batch.runs.models import Chunk, Run, RunItem
+from batch.runs.owner import Owner
+from batch.runs.planning import open_run
+from batch.runs.retry import retry
+from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.blobs.store import digest_of_file
 from registry.library.library import Library
@@ -93,23 +93,25 @@ def test_a_holder_whose_lease_was_lost_publishes_nothing(
 
 def stop_at(patch: pytest.MonkeyPatch, moment: str) -> None:
     """Ends the process, so to speak, at a moment of the packing of a chunk."""
-    import batch.leases
-    import batch.placing
+    import batch.runs.leases
+    import batch.runs.placements
     import batch.sinks.packing
 
     def stop(*arguments: object, **options: object) -> None:
         raise Stopped
 
-    def publish_and_stop(session: Any, run_id: str, placement: batch.placing.Placement) -> None:
+    def publish_and_stop(
+        session: Any, run_id: str, placement: batch.runs.placements.Placement
+    ) -> None:
         placement.publish()
         raise Stopped
 
     if moment == "before the shard is written":
         patch.setattr(batch.sinks.packing, "tar_parts", stop)
     elif moment == "before it is published":
-        patch.setattr(batch.leases, "record_placement", stop)
+        patch.setattr(batch.runs.leases, "record_placement", stop)
     elif moment == "before SQL knows":
-        patch.setattr(batch.leases, "record_placement", publish_and_stop)
+        patch.setattr(batch.runs.leases, "record_placement", publish_and_stop)
     else:
         patch.setattr(batch.sinks.packing.ShardPacker, "_clear", stop)
     # an orderly end would give the lease back

@@ -1,0 +1,1 @@
+"""One chunk in work: the loop, its lease, and how it stops."""

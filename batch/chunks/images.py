@@ -1,0 +1,433 @@
+"""One chunk: decode -> embed -> edit -> refine -> composite -> gate -> encode.
+
+The same function for a run in this process and for a worker of a queue. Decoding and encoding run
+in threads beside the computation: the next mini-batch is decoded, and the last one encoded, while
+this one is computed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from batch.chunks.collecting import Collected
+from batch.chunks.giving_back import give_back
+from batch.chunks.heartbeat import Heartbeat
+from batch.chunks.isolation import isolated
+from batch.editing.content_key import content_key
+from batch.editing.deltas import load_brushes, load_deltas
+from batch.editing.embeddings import EmbeddingCache, networks_digest
+from batch.editing.gate import rejection
+from batch.editing.mini_batches import Prepared, Variant
+from batch.editing.original_size import Picture, Pictures, source_size
+from batch.editing.pixel_budget import Room
+from batch.editing.reading import Decoded, decode
+from batch.editing.variants import VariantMaker
+from batch.errors import (
+    DeviceLostError,
+    DiskFullError,
+    LeaseLostError,
+    MaskPairingError,
+    PlanError,
+    RunCancelledError,
+    WorkerError,
+    WorkerStoppingError,
+)
+from batch.recipes.recipe import Recipe
+from batch.recipes.settings import HEARTBEAT_SECONDS, MINI_BATCH
+from batch.runs.entities import ItemRow, RunRecord
+from batch.runs.leases import ItemResult, Lease, Leases
+from batch.runs.pace import Pace, may_be_cut
+from batch.runs.placements import Placement
+from batch.runs.plan import PlannedInput
+from batch.runs.requirements import what_needs_masks
+from batch.runs.store import Runs
+from batch.sinks.opening import open_sink
+from batch.sinks.sink import NewOutput, Sink
+from engine.editor import Editor
+from engine.errors import ImageError
+from registry.entities.vectors import Embedding
+from registry.library.library import Library
+
+
+class ChunkProcessor:
+    """What a process holds to work on one run: the loaded class, the vectors, its threads."""
+
+    def __init__(
+        self,
+        library: Library,
+        editor: Editor,
+        run: RunRecord,
+        *,
+        mini_batch: int = MINI_BATCH,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        on_items: Callable[[int], None] | None = None,
+        is_stopping: Callable[[], bool] | None = None,
+        on_cut: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Loads the vectors of the run and starts the threads.
+
+        Args:
+            library: where the vectors, embeddings and runs are.
+            editor: the class of the run, loaded.
+            run: the run.
+            mini_batch: the most inputs that are computed at a time.
+            heartbeat_seconds: between two beats of a lease.
+            on_items: called with the number of items that were just decided.
+            is_stopping: asked between two mini-batches: True gives the chunk back.
+            on_cut: called when a chunk was cut, and its rest waits for anybody.
+            clock: tells the seconds by which the pace is measured.
+
+        Raises:
+            WorkerError: the loaded class is not the run's, or cannot make masks.
+        """
+        if editor.bundle.generator_digest != run.plan.generator_digest:
+            raise WorkerError(
+                f"class: run {run.id[:8]} needs {run.plan.class_address} "
+                f"({run.plan.generator_digest[:12]}), loaded is another generator"
+            )
+        if editor.segmentation is None and (needing := what_needs_masks(run.plan)):
+            raise WorkerError(
+                f"class: {run.plan.class_address} has no segmentation branch, which {needing} needs"
+            )
+        self.run = run
+        self.runs = Runs(library.engine)
+        self.leases = Leases(library.engine)
+        self.maker = VariantMaker(
+            editor, run.plan, load_deltas(library, run.plan), load_brushes(library, run.plan)
+        )
+        self.cache = EmbeddingCache(library, run.plan, networks_digest(editor))
+        self.labels = library.get_class(run.plan.class_address).labels
+        self.resolution = editor.bundle.resolution
+        self.room = Room()
+        self.pictures = Pictures(run.plan, self.labels, resolution=self.resolution, room=self.room)
+        self.pace = Pace(run.plan, resolution=self.resolution, mini_batch=mini_batch)
+        self.clock = clock
+        self.on_items = on_items or (lambda count: None)
+        self.is_stopping = is_stopping or (lambda: False)
+        self.on_cut = on_cut or (lambda: None)
+        self._heartbeat_seconds = heartbeat_seconds
+        threads = max(2, min(8, os.cpu_count() or 1))
+        self.readers = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self.writers = ThreadPoolExecutor(threads, thread_name_prefix="encode")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.readers.shutdown(cancel_futures=True)
+        self.writers.shutdown(cancel_futures=True)
+
+    def process(self, lease: Lease) -> Lease:
+        """Works through a chunk and closes its lease.
+
+        What would take too long is cut off, and waits as chunks of its own. Whatever ends it early,
+        the items that are finished are kept and the lease is given back.
+
+        Returns:
+            The lease as it ended, over the inputs that were processed.
+
+        Raises:
+            RunCancelledError: the run was cancelled; the lease was given back.
+            WorkerStoppingError: this process is to end; the lease was given back.
+            DiskFullError: the run was paused; the lease was given back.
+            LeaseLostError: somebody else holds the chunk now; nothing was recorded.
+            DeviceLostError: the process must end; the lease was given back.
+        """
+        sink = open_sink(self.run, self.labels, writer_name=lease.token)
+        work = _ChunkWork(self, lease, sink)
+        try:
+            with Heartbeat(
+                self.leases,
+                lease,
+                take_finished=work.collected.take,
+                put_back=work.collected.put_back,
+                interval=self._heartbeat_seconds,
+            ) as heartbeat:
+                work.compute(heartbeat)
+                placement = work.pack()
+            work.finish(placement)
+            return work.lease
+        except LeaseLostError:
+            raise
+        except BaseException as exc:
+            self._give_back(lease, work, exc)
+            raise
+
+    def _give_back(self, lease: Lease, work: _ChunkWork, error: BaseException) -> None:
+        """Ends the lease in order; see `give_back`."""
+
+        def take_items() -> list[ItemResult]:
+            # what is computed is worth its file, unless somebody waits for the end of this
+            work.end_writing(drop=not isinstance(error, DeviceLostError))
+            # nothing can be said of files that a full disk may not have taken
+            return [] if isinstance(error, DiskFullError) else work.collected.take()
+
+        give_back(self.leases, self.runs, lease, error, take_items=take_items)
+
+
+class _ChunkWork:
+    """One chunk on its way through the pipeline."""
+
+    def __init__(self, processor: ChunkProcessor, lease: Lease, sink: Sink) -> None:
+        self.processor = processor
+        self.plan = processor.run.plan
+        self.lease = lease
+        self.sink = sink
+        self.collected = Collected(sink.sync)
+        self._done: list[ItemResult] = []
+        self._digests: dict[int, str] = {}
+        self._inputs: dict[int, PlannedInput] = {}
+        self._decided: set[tuple[int, int]] = set()
+        self._waiting: deque[Future[ItemResult]] = deque()
+
+    def compute(self, heartbeat: Heartbeat) -> None:
+        """Decides every item of the chunk that is not recorded yet."""
+        runs, lease = self.processor.runs, self.lease
+        span = (lease.run_id, lease.first_input, lease.input_count)
+        self._inputs = {one.position: one for one in runs.inputs(*span)}
+        self._decided = runs.decided_items(*span)
+        todo = [one for one in self._inputs.values() if self._open_recipes(one)]
+        pace, clock = self.processor.pace, self.processor.clock
+        began = clock()
+        reading = self._read_next(todo)
+        while reading:
+            if heartbeat.is_lost:
+                raise LeaseLostError(f"chunk {lease.chunk_position}: the lease was lost")
+            if runs.is_cancel_requested(lease.run_id):
+                raise RunCancelledError(f"run {lease.run_id[:8]} was cancelled")
+            if self.processor.is_stopping():
+                self._collect(keep=0)
+                raise WorkerStoppingError(
+                    f"run {lease.run_id[:8]} chunk {lease.chunk_position}: given back, to stop"
+                )
+            batch_began = clock()
+            decoded = [future.result() for future in reading]
+            reading = self._read_next(todo)
+            self._edit(decoded)
+            ended = clock()
+            pace.add(len(decoded), ended - batch_began)
+            self._cut(todo, elapsed=ended - began, coming=len(reading))
+        self._collect(keep=0)
+
+    def pack(self) -> Placement:
+        """Has the sink do what a decided chunk needs, over items recorded before and new ones."""
+        lease = self.lease
+        recorded = self.processor.runs.items(
+            lease.run_id, states=["done"], first=lease.first_input, count=lease.input_count
+        )
+        rows = {(row.input.position, row.recipe_position): row for row in recorded}
+        rows |= {(item.position, item.recipe_position): self._row(item) for item in self._done}
+        return self.sink.finish_chunk(lease.chunk_position, [rows[key] for key in sorted(rows)])
+
+    def finish(self, placement: Placement) -> None:
+        """Closes the lease; what was packed becomes visible with it."""
+        items = self.collected.take()
+        self.processor.leases.finish(self.lease, items, self._digests, placement=placement)
+        placement.clear()
+
+    def end_writing(self, *, drop: bool) -> None:
+        """Waits for what is being written; what has not begun to be is written too, or dropped."""
+        for future in self._waiting:
+            if drop:
+                future.cancel()
+        written = []
+        for future in self._waiting:
+            with suppress(CancelledError, DiskFullError):
+                written.append(future.result())
+        self._waiting.clear()
+        self.collected.add(written)
+
+    # --- the steps of a mini-batch ---
+
+    def _read_next(self, todo: list[PlannedInput]) -> list[Future[Decoded]]:
+        """Takes a mini-batch off what is to be done, and has it decoded."""
+        count = self.processor.pace.batch_size
+        batch, todo[:] = todo[:count], todo[count:]
+        read = partial(
+            decode,
+            self.plan,
+            resolution=self.processor.resolution,
+            labels=self.processor.labels,
+            room=self.processor.room,
+        )
+        return [self.processor.readers.submit(read, one) for one in batch]
+
+    def _cut(self, todo: list[PlannedInput], *, elapsed: float, coming: int) -> None:
+        """Leaves to others what would take this chunk too long."""
+        if not may_be_cut(self.plan):
+            return
+        cut = self.processor.pace.cut(elapsed=elapsed, coming=coming, left=len(todo))
+        if cut is not None:
+            first = todo[cut.keep].position
+            self.lease = self.processor.leases.cut(self.lease, first_input=first, size=cut.size)
+            del todo[cut.keep :]
+            self.processor.on_cut()
+
+    def _edit(self, decoded: Sequence[Decoded]) -> None:
+        """Makes and writes every variant of a mini-batch."""
+        good = []
+        for one in decoded:
+            if one.digest is not None:
+                self._digests[one.input.position] = one.digest
+            if one.reason is None:
+                good.append(one)
+            else:
+                self._fail([one], self.plan.recipes, one.reason)
+        if not good:
+            return
+        known = self.processor.cache.find(good)
+        prepare = partial(self._prepare, known=known)
+        did_not_fit = self.processor.pace.did_not_fit
+        for outcome in isolated(good, prepare, on_out_of_memory=did_not_fit):
+            if outcome.result is None:
+                self._fail(outcome.inputs, self.plan.recipes, outcome.reason)
+                continue
+            self._remember(outcome.inputs, outcome.result, known)
+            for number in range(len(self.plan.recipes)):
+                self._make(outcome.inputs, outcome.result, number)
+
+    def _prepare(self, inputs: Sequence[Decoded], *, known: Mapping[int, Embedding]) -> Prepared:
+        maker = self.processor.maker
+        if self.plan.kind == "generate":
+            return maker.prepare(inputs, None, maker.sample(inputs))
+        images = maker.images_of(inputs)
+        return maker.prepare(inputs, images, maker.latents_of(inputs, images, known))
+
+    def _remember(
+        self, inputs: Sequence[Decoded], prepared: Prepared, known: Mapping[int, Embedding]
+    ) -> None:
+        """Gives new embeddings to the cache."""
+        new = [row for row, one in enumerate(inputs) if one.input.position not in known]
+        if new and self.processor.cache.is_used:
+            self.processor.cache.store(
+                [inputs[row] for row in new],
+                prepared.ws[new].float().cpu().numpy(),
+                [prepared.reconstruction[row] for row in new],
+            )
+
+    def _make(self, inputs: Sequence[Decoded], prepared: Prepared, number: int) -> None:
+        """Makes one recipe of a mini-batch and hands its files to the writers."""
+        rows = [
+            row
+            for row, one in enumerate(inputs)
+            if (one.input.position, number) not in self._decided
+        ]
+        if not rows:
+            return
+        maker, recipe = self.processor.maker, self.plan.recipes[number]
+
+        def make(some: Sequence[int]) -> Variant:
+            return maker.make(prepared.select(some), number)
+
+        did_not_fit = self.processor.pace.did_not_fit
+        for outcome in isolated(rows, make, on_out_of_memory=did_not_fit):
+            chosen = [inputs[row] for row in outcome.inputs]
+            if outcome.result is None:
+                self._fail(chosen, [recipe], outcome.reason)
+            else:
+                self._write(chosen, outcome.result, number)
+        self._collect(keep=self.processor.pictures.most_waiting)
+
+    def _write(self, inputs: Sequence[Decoded], variant: Variant, number: int) -> None:
+        """Hands what passes the gate to the writers, and records what does not."""
+        rejected = []
+        reasons = rejection(variant.images, variant.metrics, self.plan.settings)
+        for row, (one, reason) in enumerate(zip(inputs, reasons, strict=True)):
+            item = ItemResult(
+                position=one.input.position,
+                recipe_position=number,
+                state="done" if reason is None else "rejected",
+                reason=reason,
+                content_key=content_key(self.plan, number, one),
+                metrics=variant.metrics[row] | source_size(self.plan, one),
+            )
+            if reason is None:
+                write = self.processor.writers.submit
+                picture = self.processor.pictures.of(one, variant, row)
+                self._waiting.append(write(self._encode, item, picture))
+            else:
+                rejected.append(item)
+        self._decide(rejected)
+
+    def _encode(self, item: ItemResult, picture: Picture) -> ItemResult:
+        """Encodes and writes one item; in a thread."""
+        assert item.content_key is not None
+        try:
+            with picture as (pixels, mask):
+                output = NewOutput(
+                    input=self._inputs[item.position],
+                    recipe_position=item.recipe_position,
+                    pixels=pixels,
+                    mask=mask,
+                    source_digest=self._digests[item.position],
+                    content_key=item.content_key,
+                )
+                names = self.sink.write_item(output)
+        except DiskFullError:
+            raise
+        except (ImageError, PlanError, MaskPairingError) as exc:
+            return replace(item, state="failed", reason=str(exc))
+        except OSError as exc:
+            return replace(item, state="failed", reason=f"cannot be written: {exc.strerror or exc}")
+        return replace(item, file_name=names.image, mask_file_name=names.mask)
+
+    def _collect(self, *, keep: int) -> None:
+        """Takes the results of the writers until at most `keep` are outstanding."""
+        written = []
+        while len(self._waiting) > keep or (self._waiting and self._waiting[0].done()):
+            written.append(self._waiting.popleft().result())
+        self._decide(written)
+
+    def _fail(self, inputs: Sequence[Decoded], recipes: Sequence[Recipe], reason: str) -> None:
+        numbers = [self.plan.recipes.index(recipe) for recipe in recipes]
+        self._decide(
+            [
+                ItemResult(
+                    position=one.input.position,
+                    recipe_position=number,
+                    state="failed",
+                    reason=reason,
+                )
+                for one in inputs
+                for number in numbers
+                if (one.input.position, number) not in self._decided
+            ]
+        )
+
+    def _decide(self, items: Sequence[ItemResult]) -> None:
+        if items:
+            self.collected.add(items)
+            self._done += [item for item in items if item.state == "done"]
+            self.processor.on_items(len(items))
+
+    def _open_recipes(self, one: PlannedInput) -> bool:
+        """True if a recipe of this input is not decided yet."""
+        numbers = range(len(self.plan.recipes))
+        return any((one.position, number) not in self._decided for number in numbers)
+
+    def _row(self, item: ItemResult) -> ItemRow:
+        return ItemRow(
+            input=self._inputs[item.position],
+            recipe_position=item.recipe_position,
+            state=item.state,
+            reason=item.reason,
+            content_key=item.content_key,
+            file_name=item.file_name,
+            mask_file_name=item.mask_file_name,
+            metrics=item.metrics,
+        )

@@ -1,0 +1,1 @@
+"""Classes come in and are stored."""

@@ -1,0 +1,231 @@
+"""Networks of other programs become classes of the library: generators, then their classifiers.
+
+The files are read and checked before the library is opened for writing: what is refused leaves it
+as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from avatars.default import BUNDLE_FOLDER, is_shipped
+from batch.classes.scheme import Rectangle, scheme_rectangle, scheme_values
+from batch.classes.storing import store_networks
+from batch.errors import SettingsError
+from engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from engine.bundle.description import CLASS_NAME, Label
+from engine.foreign.checkpoint import read_generator
+from engine.foreign.members import member_files, read_members
+from registry.blobs.store import digest_of_file, temporary_folder
+from registry.bundles.manifest import BUNDLE_FILE
+
+if TYPE_CHECKING:
+    from registry.entities.vectors import ClassModel
+    from registry.labels.scheme import LabelScheme
+    from registry.library.library import Library
+
+PLACEHOLDER = Label(0, "background", (0, 0, 0))
+"""The only label of a class whose scheme nobody has said yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """What a user says about a generator beside its file.
+
+    Attributes:
+        class_name: Lower case letters, digits, `-` and `_`.
+        label_classes: Labels that a conditional generator is imported for.
+        scheme: Label scheme of the class; None leaves one label, or those of a bundle.
+        valid_rectangle: top, left, bottom, right in pixels; None takes the scheme's, else all.
+        description: For people; empty says where the generator came from.
+        license_name: Of the weights; empty if nobody knows.
+    """
+
+    class_name: str
+    label_classes: tuple[int, ...] = ()
+    scheme: LabelScheme | None = None
+    valid_rectangle: Rectangle | None = None
+    description: str = ""
+    license_name: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the name.
+
+        Raises:
+            SettingsError: It cannot be a class's.
+        """
+        if not CLASS_NAME.fullmatch(self.class_name):
+            raise SettingsError(
+                f"class: expected lower case letters, digits, - and _, got {self.class_name!r}"
+            )
+
+
+class ReadyBundle(NamedTuple):
+    """All that `write_bundle` needs, read and checked.
+
+    Attributes:
+        values: Arguments of `write_bundle`.
+        origin: Where the networks came from, in a few words.
+        notes: What a user should know, in sentences.
+    """
+
+    values: dict[str, Any]
+    origin: str
+    notes: tuple[str, ...]
+
+
+def read_import(source: str, request: ImportRequest) -> ReadyBundle:
+    """Read a generator of any known format, or a bundle of ours.
+
+    Args:
+        source: A file, or a bundle's folder, on this machine.
+        request: What the user says about it.
+
+    Raises:
+        SettingsError: It is an address on the network, or the request does not fit.
+        EngineError: It cannot be read, or is refused; names the reason.
+    """
+    if "://" in source:
+        raise SettingsError(
+            f"FILE: expected a file on this machine, got {source}; download it and give its path"
+        )
+    path = Path(source)
+    if path.is_dir() or path.name == BUNDLE_FILE:
+        return _read_bundle(path if path.is_dir() else path.parent, request)
+    imported = read_generator(path, label_classes=request.label_classes)
+    built: dict[str, Any] = {
+        "by": "editvec model import",
+        "origin": imported.origin,
+        "file": path.name,
+        "sha256": digest_of_file(path),
+        "notes": list(imported.notes),
+    }
+    if request.label_classes:
+        built["label_classes"] = list(request.label_classes)
+    values = {
+        "class_name": request.class_name,
+        "description": request.description or f"{path.name} ({imported.origin})",
+        "license": request.license_name or "unknown",
+        "labels": [PLACEHOLDER],
+        "networks": {
+            "generator": NetworkState(imported.config, imported.state),
+            **shipped_perceptual(),
+        },
+        "built": built,
+    }
+    values |= _scheme_values(request, imported.config.resolution)
+    return ReadyBundle(values, imported.origin, imported.notes)
+
+
+def shipped_perceptual() -> dict[str, NetworkState]:
+    """The shipped class's small trunk, which lends its perceptual distance to a class without one.
+
+    Embedding and learning need such a distance, and checkpoints bring none. Its values keep their
+    name, `perceptual/avatars`.
+    """
+    if not is_shipped():
+        return {}
+    _, networks = read_networks(BUNDLE_FOLDER)
+    return {"perceptual": networks["perceptual"]}
+
+
+def _read_bundle(folder: Path, request: ImportRequest) -> ReadyBundle:
+    """A bundle of ours, under the class name that was asked for."""
+    if request.label_classes:
+        raise SettingsError("label_class: expected none, because a bundle has no labels to choose")
+    bundle, networks = read_networks(folder)
+    values = {
+        "class_name": request.class_name,
+        "description": request.description or bundle.description,
+        "license": request.license_name or bundle.license,
+        "labels": bundle.labels,
+        "groups": bundle.groups,
+        "mask_spellings": bundle.mask_spellings,
+        "valid_rectangle": bundle.valid_rectangle,
+        "networks": networks,
+        "built": dict(bundle.built),
+    }
+    values |= _scheme_values(request, bundle.resolution)
+    return ReadyBundle(values, "editvec bundle", ())
+
+
+def _scheme_values(request: ImportRequest, resolution: int) -> dict[str, Any]:
+    """What the request tells of labels and rectangle."""
+    values = {} if request.scheme is None else scheme_values(request.scheme)
+    rectangle = request.valid_rectangle or scheme_rectangle(request.scheme, resolution)
+    return values if rectangle is None else {**values, "valid_rectangle": rectangle}
+
+
+def store_import(library: Library, ready: ReadyBundle) -> ClassModel:
+    """Write the bundle and store it.
+
+    Returns:
+        The new version of the class, or the one that holds this very bundle.
+
+    Raises:
+        EngineError: The parts do not fit each other.
+        RegistryError: The library cannot take it.
+    """
+    with temporary_folder(library.config.bundle_folder) as folder:
+        write_bundle(folder / "bundle", **ready.values)
+        return library.add_bundle(folder / "bundle")
+
+
+def import_members(
+    library: Library,
+    sources: Sequence[Path],
+    *,
+    class_address: str,
+    scheme: LabelScheme | None = None,
+) -> ClassModel:
+    """Give a class the segmentation branch that DatasetGAN's or EditGAN's classifiers make.
+
+    The generator stays what it is, so that no vector is orphaned, and so do networks that were
+    trained meanwhile: see `store_networks`.
+
+    Args:
+        library: Where the class is.
+        sources: One file for each member, or a folder of them.
+        class_address: The class, of whose generator's features the classifiers are; its latest
+            version that has the same generator gets a successor.
+        scheme: Label scheme; None keeps the class's.
+
+    Returns:
+        The new version of the class, or the latest one if it has these very members and labels.
+
+    Raises:
+        EngineError: A file is refused, or the members do not fit generator or labels.
+        RegistryError: There is no such class.
+    """
+    files = member_files(sources)
+    members = read_members(files)
+    model = library.get_class(class_address)
+    model = library.get_class_of_generator(model.name, model.generator_digest)
+    count = len((scheme or model).labels)
+    if count != members.num_labels:
+        raise SettingsError(
+            f"scheme: expected one of {members.num_labels} labels, as the members have them, "
+            f"got {count}; --scheme names another one"
+        )
+    bundle, _ = read_networks(library.materialise_bundle(model))
+    made = {
+        "by": "editvec model import-members",
+        "files": {path.name: digest_of_file(path) for path in files},
+    }
+    with temporary_folder(library.config.bundle_folder) as folder:
+        return store_networks(
+            library,
+            folder,
+            model,
+            networks={
+                "segmentation": NetworkState(
+                    members.config_for(bundle.generator_config), members.state
+                )
+            },
+            built={"segmentation": made},
+            scheme=scheme,
+            valid_rectangle=scheme_rectangle(scheme, bundle.resolution),
+        )

@@ -1,0 +1,162 @@
+"""What every training command does around the engine's loop: where it works, what it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batch.classes.scheme import Rectangle, scheme_values
+from batch.errors import SettingsError
+from engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from engine.bundle.description import CLASS_NAME, Label
+
+if TYPE_CHECKING:
+    from registry.config import RegistryConfig
+    from registry.entities.vectors import ClassModel
+    from registry.labels.scheme import LabelScheme
+    from registry.library.library import Library
+
+TRAINING_FOLDER = "training"
+BUNDLE_FOLDER = "bundle"
+
+
+def training_folder(config: RegistryConfig, class_name: str, what: str, work: Path | None) -> Path:
+    """Where a training keeps its state: the folder given, or one in the home folder.
+
+    Args:
+        config: Where the library is.
+        class_name: The class to train.
+        what: ``generator``, ``segmentation``, ``encoder``.
+        work: The user's choice; None takes ``<home>/training/<class>-<what>``.
+
+    Raises:
+        SettingsError: The class has no usable name.
+    """
+    if not CLASS_NAME.fullmatch(class_name):
+        raise SettingsError(
+            f"class: expected lower case letters, digits, - and _, got {class_name!r}"
+        )
+    return work or config.home / TRAINING_FOLDER / f"{class_name}-{what}"
+
+
+def store_class(
+    library: Library,
+    folder: Path,
+    *,
+    class_name: str,
+    description: str,
+    license_name: str,
+    labels: tuple[Label, ...],
+    networks: Mapping[str, NetworkState],
+    built: Mapping[str, object],
+    groups: Mapping[str, tuple[str, ...]] | None = None,
+    mask_spellings: Mapping[str, Any] | None = None,
+    valid_rectangle: Rectangle | None = None,
+) -> ClassModel:
+    """Write a bundle into the training's folder and add it to the library.
+
+    Args:
+        library: Where the class goes.
+        folder: Of the training; the bundle is its `bundle`, and replaced.
+        class_name: Lower case letters, digits, `-` and `_`.
+        description: For people.
+        license_name: Of the weights.
+        labels: The label scheme.
+        networks: All networks of the new version, the generator among them.
+        built: How they were made; JSON.
+        groups: Names for several labels.
+        mask_spellings: How mask files spell the labels, as a bundle says it.
+        valid_rectangle: top, left, bottom, right in pixels; None is the whole square.
+
+    Returns:
+        The new version of the class, or the one that holds this very bundle.
+
+    Raises:
+        BundleError: The parts do not fit each other, or cannot be written.
+        RegistryError: The library cannot take it.
+    """
+    write_bundle(
+        folder / BUNDLE_FOLDER,
+        class_name=class_name,
+        description=description,
+        license=license_name,
+        labels=labels,
+        networks=networks,
+        built=built,
+        groups=groups,
+        mask_spellings=mask_spellings,
+        valid_rectangle=valid_rectangle,
+        replace=True,
+    )
+    return library.add_bundle(folder / BUNDLE_FOLDER)
+
+
+def store_networks(
+    library: Library,
+    folder: Path,
+    model: ClassModel,
+    *,
+    networks: Mapping[str, NetworkState],
+    built: Mapping[str, object],
+    scheme: LabelScheme | None = None,
+    valid_rectangle: Rectangle | None = None,
+) -> ClassModel:
+    """Give a class networks, in the place of those of the same name; all the rest stays.
+
+    What was trained while this training ran is kept: the latest version that has the same
+    generator gets the successor.
+
+    Args:
+        library: Where the class is.
+        folder: Of the training.
+        model: The class that was trained on; its generator stays, and with it every vector.
+        networks: The new ones, by name; not the generator.
+        built: How they were made, by the name of the network; JSON.
+        scheme: The label scheme, where it changes with them.
+        valid_rectangle: top, left, bottom, right in pixels, where it changes.
+
+    Returns:
+        The new version, or the latest one if it has these very networks and labels.
+
+    Raises:
+        BundleError: The parts do not fit each other, or cannot be written.
+        RegistryError: The library cannot take it.
+    """
+    base = library.get_class_of_generator(model.name, model.generator_digest)
+    bundle, held = read_networks(library.materialise_bundle(base))
+    parts: dict[str, Any] = {
+        "labels": bundle.labels,
+        "groups": base.groups,
+        "mask_spellings": bundle.mask_spellings,
+    }
+    if scheme is not None:
+        parts = scheme_values(scheme)
+    rectangle = valid_rectangle or bundle.valid_rectangle
+    is_same = rectangle == bundle.valid_rectangle and (
+        scheme is None or all(value == getattr(bundle, name) for name, value in parts.items())
+    )
+    if is_same and all(
+        name in held and _are_equal(held[name], network) for name, network in networks.items()
+    ):
+        return base
+    return store_class(
+        library,
+        folder,
+        class_name=bundle.class_name,
+        description=bundle.description,
+        license_name=bundle.license,
+        networks={**held, **networks},
+        built={**bundle.built, **built, "parent": bundle.bundle_digest},
+        valid_rectangle=rectangle,
+        **parts,
+    )
+
+
+def _are_equal(one: NetworkState, other: NetworkState) -> bool:
+    """Whether two networks have the same architecture and weights."""
+    return (
+        one.config == other.config
+        and one.state.keys() == other.state.keys()
+        and all(bool((one.state[name] == other.state[name].cpu()).all()) for name in one.state)
+    )

@@ -1,0 +1,290 @@
+"""The command `evaluate`: how good vectors are, on images that they were not learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli.execution import check_execution, execute
+from batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, WORKERS, page_option
+from batch.cli.output import JSON, note, open_library, tell_opened
+from registry.cli.completion import complete_address
+
+if TYPE_CHECKING:
+    from batch.evaluation.calibration import Calibration
+    from batch.evaluation.evaluate import Evaluation
+    from batch.evaluation.settings import EvaluateSettings
+    from batch.evaluation.table import Measure
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("address", required=False, shell_complete=complete_address)
+@PROBE
+@click.option(
+    "--masks",
+    type=FOLDER,
+    metavar="DIR",
+    help="The masks that the images of --probe should get, named like the images: the target of "
+    "success, and of mode optimize.",
+)
+@click.option(
+    "--reference",
+    type=FOLDER,
+    metavar="DIR",
+    help="Images that FID and KID compare with. [default: those of --probe, or other samples]",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    help="Edit so many samples of the class. [default: 64, without --probe and --renders]",
+)
+@click.option(
+    "--renders",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Edit so many pictures of the renderer, which has exact masks of the wanted edit "
+    "(class avatars).",
+)
+@PROBE_SEED
+@click.option(
+    "--modes",
+    default="vector",
+    show_default=True,
+    metavar="MODE,...",
+    help="vector, refine:STEPS, optimize:STEPS.",
+)
+@click.option("--scale", type=float, help="[default: the vector's default scale]")
+@click.option(
+    "--scales",
+    metavar="FIRST:LAST:COUNT",
+    help="Measure the usable range over these scales, in mode vector, and store it.",
+)
+@click.option(
+    "--min-leakage-psnr",
+    type=click.FloatRange(0),
+    default=25.0,
+    show_default=True,
+    metavar="DB",
+    help="No scale is usable with less outside the ROI, in the median.",
+)
+@click.option(
+    "--max-leakage",
+    type=click.FloatRange(0),
+    metavar="D",
+    help="Nor one with a greater perceptual distance there, in the mean.",
+)
+@click.option(
+    "--max-reconstruction",
+    type=click.FloatRange(0),
+    metavar="D",
+    help="Images beyond this perceptual distance do not count for the range.",
+)
+@PROBE_EMBED
+@click.option(
+    "--operation",
+    metavar="TEXT",
+    help="What shall become of each image's own mask, as in `mask edit`: the target of success. "
+    "[default: what the vector was learned from]",
+)
+@click.option(
+    "--attribute",
+    metavar="NAME",
+    help="What the class's own classifier shall see after the edit, or `not NAME`. [default: "
+    "of a vector of avatars, what its name says]",
+)
+@click.option(
+    "--inception",
+    type=FILE,
+    metavar="FILE",
+    help="Weights of Inception v3, for FID and KID as published. [default: torch hub's cache]",
+)
+@page_option("Write a page: measures, curves, and the best and worst images.")
+@click.option("--all", "is_all", is_flag=True, help="Evaluate every vector of the class.")
+@CLASS
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=FOLDER,
+    help="Of --all, or with --workers celery: where the report and the vectors' pages go. "
+    "[default: a folder in the home folder]",
+)
+@DEVICE
+@WORKERS
+@JSON
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    /,
+    *,
+    address: str | None,
+    is_all: bool,
+    page: Path | None,
+    **options: Any,
+) -> None:
+    """Measure the vector at ADDRESS on images, and store the metrics with it.
+
+    Success is measured against what has no part in the edit: an operation on the image's own mask,
+    an attribute classifier, or the renderer's masks. What cannot be measured is named, with the
+    way to get it.
+
+    With --all, or with --workers celery, it is a run like those of `editvec batch`: the same
+    command continues it, and what was measured in the same way is not measured again.
+
+    \b
+    editvec evaluate avatars/smile --samples 64 --modes vector,refine:10
+    editvec evaluate avatars/smile --scales -2:2:9 --html smile.html
+    editvec evaluate --all --class avatars --workers celery
+    """  # noqa: D301 (click reads the backspace)
+    if (address is None) != is_all:
+        raise click.UsageError("give either ADDRESS or --all")
+    check_execution(options)
+    settings = settings_of(options)
+    if is_all or options["workers"] != "local":
+        if page is not None:
+            raise click.UsageError("--html is of one vector here; a run writes its pages into OUT")
+        _evaluate_in_run(ctx, address, settings, options)
+        return
+    assert address is not None
+    found = _evaluate_here(ctx, address, settings, page, options)
+    shown = json.dumps(found.to_json(), indent=2) if options["as_json"] else evaluation_text(found)
+    click.echo(shown)
+
+
+def _evaluate_here(
+    ctx: click.Context,
+    address: str,
+    settings: EvaluateSettings,
+    page: Path | None,
+    options: dict[str, Any],
+) -> Evaluation:
+    """Measure one vector in this process, store it, and write its page."""
+    from batch.evaluation.evaluate import evaluate_vector, store_evaluation
+    from batch.evaluation.page import page_of
+    from batch.workbench import Workbench
+    from registry.blobs.store import write_atomically
+    from registry.config import RegistryConfig
+
+    config = RegistryConfig.from_environment(ctx.obj["home"])
+    with Workbench.open(config, device=options["device"]) as bench:
+        vector = bench.library.get_vector(address, class_name=options["class_name"])
+        editor = bench.editor_of(vector)
+        found = evaluate_vector(bench.library, editor, vector, settings, on_progress=_progress)
+        found = store_evaluation(bench.library, editor, found)
+        if page is not None:
+            write_atomically(page, page_of(found, editor.bundle.labels).encode())
+            note(f"page {page}")
+    return found
+
+
+def _evaluate_in_run(
+    ctx: click.Context,
+    address: str | None,
+    settings: EvaluateSettings,
+    options: dict[str, Any],
+) -> None:
+    """Measure one vector or all of a class as a run."""
+    from batch.evaluation.planning import EvaluateRequest, open_evaluate_run
+    from batch.recipes.settings import MINI_BATCH
+
+    request = EvaluateRequest(
+        class_name=options["class_name"],
+        address=address,
+        settings=settings,
+        output_folder=options["out"],
+    )
+    config, library = open_library(ctx)
+    with library:
+        opened = open_evaluate_run(library, request)
+        tell_opened(opened)
+        execute(ctx, config, library, opened.run, options | {"batch_size": MINI_BATCH})
+
+
+def settings_of(options: dict[str, Any]) -> EvaluateSettings:
+    """The settings that the options make."""
+    from batch.errors import SettingsError
+    from batch.evaluation.settings import SAMPLES, EvaluateSettings
+    from batch.recipes.scale_parsing import parse_scales
+
+    given = [name for name in ("probe", "samples", "renders") if options[name]]
+    if len(given) > 1:
+        raise SettingsError(f"{', '.join(given)}: expected one of them")
+    return EvaluateSettings(
+        probe=options["probe"],
+        masks=options["masks"],
+        reference=options["reference"],
+        samples=options["samples"] or SAMPLES,
+        renders=options["renders"] or 0,
+        seed=options["seed"],
+        embed=options["embed"],
+        modes=tuple(one.strip() for one in options["modes"].split(",")),
+        scale=options["scale"],
+        scales=parse_scales(options["scales"]) if options["scales"] else (),
+        min_leakage_psnr=options["min_leakage_psnr"],
+        max_leakage=options["max_leakage"],
+        max_reconstruction=options["max_reconstruction"],
+        operation=options["operation"],
+        attribute=options["attribute"],
+        inception=options["inception"],
+    )
+
+
+def evaluation_text(found: Evaluation) -> str:
+    """The table, and below it what could not be measured."""
+    from registry.text_tables import format_table
+
+    rows = [
+        [one.name, _value(one), _interval(one), str(one.count), one.backbone or "", one.against]
+        for one in found.table.measures
+    ]
+    headers = ["metric", "value", "95 % interval", "n", "backbone", "against"]
+    title = (
+        f"{found.vector.address} at scale {found.measured.scale:g}, {found.settings.probe_set()}"
+    )
+    lines = [title, format_table(headers, rows)]
+    if found.calibration is not None:
+        lines += _curve_lines(found.calibration)
+    if found.table.missing:
+        lines.append("not measured:")
+        lines += [f"  {one.name}: {one.reason}" for one in found.table.missing]
+    lines += [f"left out {name}: {reason}" for name, reason in found.measured.skipped.items()]
+    if found.unlike_text:
+        lines.append(found.unlike_text)
+    return "\n".join(lines)
+
+
+def _curve_lines(found: Calibration) -> list[str]:
+    """The curves as a table, and the usable range."""
+    from registry.text_tables import format_table
+
+    def cell(value: float | None, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    rows = [
+        [f"{one.scale:g}", cell(one.success, 3), cell(one.leakage, 5), cell(one.leakage_psnr, 1)]
+        for one in found.points
+    ]
+    lines = [format_table(["scale", found.success_name, "leakage", "leakage dB"], rows)]
+    if found.usable is not None:
+        lines.append(f"usable from {found.usable[0]:g} to {found.usable[1]:g}, n={found.images}")
+    return lines
+
+
+def _value(one: Measure) -> str:
+    return f"{one.value:.4g}{' ' if one.unit else ''}{one.unit}"
+
+
+def _interval(one: Measure) -> str:
+    if one.interval is None:
+        return ""
+    return f"{one.interval.low:.4g} to {one.interval.high:.4g}"
+
+
+def _progress(done: int, total: int) -> None:
+    if done < total:
+        note(f"evaluated {done}/{total} images")

@@ -1,0 +1,339 @@
+"""The commands `learn`, `demo` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli.execution import check_execution, execute
+from batch.cli.options import CLASS, DEVICE, WORKERS
+from batch.cli.output import JSON, open_library, stage_progress, tell_opened
+from registry.cli.completion import complete_parts, complete_tag
+
+if TYPE_CHECKING:
+    from batch.learning.learn import LearnOutcome
+    from batch.learning.request import LearnRequest, LearnSettings
+    from registry.config import RegistryConfig
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+# options that are about one picture
+_OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
+
+
+@click.command()
+@click.argument("address", required=False, metavar="[CLASS/NAME]")
+@click.option("--image", type=FILE, help="The picture.")
+@click.option("--mask-after", type=FILE, help="Its part mask, edited: an index PNG.")
+@click.option("--mask-before", type=FILE, help="The mask before the edit. [default: segmented]")
+@click.option(
+    "--from-operation",
+    "operation",
+    metavar="TEXT",
+    help="Edit the mask before by program instead of --mask-after: `mouth: scale 1.2x1, shift "
+    "0,-2`, as in `editvec mask edit --operation`.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PNG",
+    help="Draw what was asked for here: the picture, the mask before and after.",
+)
+@click.option(
+    "--roi",
+    metavar="PART,...",
+    shell_complete=complete_parts,
+    help="Parts to edit. [default: those repainted]",
+)
+@click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of learning. [default: 100]")
+@click.option(
+    "--embed",
+    default="steps:100",
+    show_default=True,
+    metavar="encoder|steps:N|target:DB",
+    help="How the picture is embedded.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["learn", "released"]),
+    default="learn",
+    show_default=True,
+    help="Loss weights: ours, or those of the paper's code.",
+)
+@click.option("--dilation", type=click.IntRange(0, 64), help="ROI buffer in pixels.")
+@click.option("--description", default="", help="What the vector does, for people.")
+@click.option("--license", "license_name", default="", help="License of the vector.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    shell_complete=complete_tag,
+    help="A word to find it by; repeatable.",
+)
+@click.option(
+    "--from",
+    "pair_list",
+    metavar="LIST|FOLDER",
+    type=click.Path(exists=True, path_type=Path),
+    help="Learn every pair of a JSON list, or of a folder with NAME.png, NAME.edited.png and, to "
+    "find the parts, NAME.mask.png, as one run; --steps, --embed, --preset and --dilation hold "
+    "for pairs that do not say.",
+)
+@CLASS
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the report about the run goes. [default: a folder in the home folder]",
+)
+@DEVICE
+@WORKERS
+@JSON
+@click.pass_context
+def learn(
+    ctx: click.Context,
+    /,
+    *,
+    address: str | None,
+    pair_list: Path | None,
+    device: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Learn an editing vector from one picture and its edited part mask.
+
+    The picture is embedded, the edit is learned and measured, and the vector is stored with its
+    mask pair and its metrics. Of a picture that is not square the middle square is taken.
+
+    With --from, or with --workers celery, it is a run like those of `editvec batch`: it survives a
+    kill, the same command continues it, and a pair whose vector is there is not learned again.
+    """
+    if (address is None) == (pair_list is None):
+        raise click.UsageError("give either CLASS/NAME with its files, or --from LIST")
+    asked = [name for name in _OF_ONE if options[name]]
+    if address is not None and not ("image" in asked and {"mask_after", "operation"} & {*asked}):
+        raise click.UsageError("--image and --mask-after (or --from-operation) are needed")
+    if options["mask_after"] and options["operation"]:
+        raise click.UsageError("give either --mask-after or --from-operation")
+    if options["picture"] and options["workers"] != "local":
+        raise click.UsageError("--picture is drawn here; workers draw none")
+    if pair_list is not None and asked:
+        raise click.UsageError("--from takes pictures, masks and parts from the list")
+
+    check_execution(options)
+    if pair_list is not None or options["workers"] != "local":
+        request = None if address is None else _request(address, **options)
+        _learn_in_run(ctx, pair_list, request, options | {"device": device, "as_json": as_json})
+        return
+    request = _request(str(address), **options)
+    outcome = _learn(_config(ctx.obj), request, device=device, picture=options["picture"])
+    if as_json:
+        click.echo(json.dumps(_learned_json(outcome), indent=2))
+    else:
+        click.echo(_learned_text(outcome))
+
+
+def _learn_in_run(
+    ctx: click.Context,
+    pair_list: Path | None,
+    request: LearnRequest | None,
+    options: dict[str, Any],
+) -> None:
+    """Learn every pair of a list or folder, or one that workers are to learn, as a run."""
+    from batch.learning.jobs import Jobs, read_jobs
+    from batch.learning.planning import open_learn_run
+    from batch.recipes.settings import MINI_BATCH
+
+    if request is None:
+        assert pair_list is not None
+        jobs = read_jobs(pair_list, defaults=_settings(**options))
+    else:
+        jobs = Jobs(Path.cwd(), [request.below(Path.cwd())], [])
+    config, library = open_library(ctx)
+    with library:
+        opened = open_learn_run(
+            library, jobs, class_name=options["class_name"], output_folder=options["out"]
+        )
+        tell_opened(opened)
+        execute(ctx, config, library, opened.run, options | {"batch_size": MINI_BATCH})
+
+
+def _request(address: str, **options: Any) -> LearnRequest:
+    """The request that the options of one `learn` make."""
+    from batch.learning.request import LearnRequest
+
+    roi = [part.strip() for part in (options["roi"] or "").split(",")]
+    return LearnRequest(
+        address=address,
+        image=options["image"],
+        mask_after=options["mask_after"],
+        mask_before=options["mask_before"],
+        operation=options["operation"] or "",
+        roi_labels=tuple(part for part in roi if part),
+        description=options["description"],
+        license=options["license_name"],
+        tags=tuple(options["tags"]),
+        settings=_settings(**options),
+    )
+
+
+def _settings(**options: Any) -> LearnSettings:
+    from batch.learning.request import LearnSettings
+
+    return LearnSettings(
+        preset=options["preset"],
+        num_steps=options["steps"],
+        embed=options["embed"],
+        dilation=options["dilation"],
+    )
+
+
+def _learn(
+    config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: Path | None
+) -> LearnOutcome:
+    """Learn one vector here and now, and draw what it was learned from."""
+    from batch.learning.learn import learn_vector
+    from batch.workbench import Workbench
+    from registry.blobs.store import write_atomically
+    from registry.masks.pictures import picture_of_pairs
+
+    with Workbench.open(config, device=device) as bench:
+        outcome = learn_vector(
+            bench.library,
+            bench.editor_for(request.address),
+            request,
+            on_progress=stage_progress(request.address),
+        )
+        if picture is not None:
+            write_atomically(picture, picture_of_pairs(bench.library, outcome.vector))
+            click.echo(f"{picture}: the mask pair of {outcome.vector.address}", err=True)
+    return outcome
+
+
+def _learned_text(outcome: LearnOutcome) -> str:
+    """A short table of what was learned and measured."""
+    value = {name: metric.value for name, metric in outcome.metrics.items()}
+
+    def error(what: str) -> str:
+        """PSNR and, where there is a network for it, the perceptual distance by its name."""
+        perceptual = outcome.metrics.get(f"{what}_perceptual")
+        distance = f", {perceptual.backbone} {perceptual.value:.3g}" if perceptual else ""
+        return f"{value[f'{what}_psnr']:.1f} dB{distance}"
+
+    edited, unedited = value["success_iou"], value["success_iou_unedited"]
+    rows = {
+        "parts": ", ".join(outcome.vector.roi_labels),
+        "success": f"IoU {edited:.3f} in the ROI, {unedited:.3f} before the edit",
+        "leakage": f"{error('leakage')}, outside the ROI against the reconstruction",
+        "reconstruction": f"{error('reconstruction')}, of the picture",
+        "learned": f"{outcome.num_steps} steps in {outcome.seconds:.1f} s on {outcome.device}, "
+        f"embedded in {outcome.embed_seconds:.1f} s, n=1",
+    }
+    lines = [f"  {name:15} {text}" for name, text in rows.items()]
+    return "\n".join([outcome.vector.address, *lines])
+
+
+def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
+    vector = outcome.vector
+    return {
+        "address": vector.address,
+        "class": vector.class_name,
+        "name": vector.name,
+        "version": vector.version,
+        "delta_digest": vector.delta_digest,
+        "generator_digest": vector.generator_digest,
+        "roi_labels": list(vector.roi_labels),
+        "dilation": vector.dilation,
+        "metrics": {
+            name: {
+                "value": metric.value,
+                "backbone": metric.backbone,
+                "sample_count": metric.sample_count,
+            }
+            for name, metric in outcome.metrics.items()
+        },
+        "num_steps": outcome.num_steps,
+        "seconds": round(outcome.seconds, 3),
+        "embed_seconds": round(outcome.embed_seconds, 3),
+        "device": outcome.device,
+        "settings": dict(vector.settings),
+    }
+
+
+@click.command()
+@click.argument(
+    "out", default="editvec-demo", type=click.Path(file_okay=False, path_type=Path), metavar="[OUT]"
+)
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]")
+@click.pass_context
+def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
+    """Tell the whole story in OUT, a folder of its own, in a few minutes.
+
+    Installs the shipped class and its vectors, makes a folder of photographs, learns a vector
+    from one edited mask, composes two, and edits the folder. With no --home, the library of the
+    demo is OUT/home.
+    """
+    from batch.demo import run_demo
+    from registry.config import RegistryConfig
+
+    home: Path | None = ctx.obj["home"]
+    if home is None:
+        config = RegistryConfig.for_home(out / "home")
+    else:
+        config = RegistryConfig.from_environment(home)
+    outcome = run_demo(
+        config, out, device=device, say=click.echo, on_progress=stage_progress("demo")
+    )
+    command = f"{_program()} --home {shlex.quote(str(home or out / 'home'))}"
+    click.echo("")
+    for line in outcome.closing_lines(command):
+        click.echo(line)
+    if outcome.with_failures:
+        ctx.exit(3)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, *, as_json: bool) -> None:
+    """Check the installation and the library, and say what is missing for which feature.
+
+    Changes nothing.
+
+    Exit status 1 if something is broken.
+    """
+    from batch.doctor import State, examine
+
+    findings = examine(_config(ctx.obj))
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.part) for finding in findings)
+        for finding in findings:
+            click.echo(f"{finding.state:8} {finding.part:{width}}  {finding.text}")
+    if any(finding.state is State.PROBLEM for finding in findings):
+        ctx.exit(1)
+
+
+def _program() -> str:
+    """What to type to call this program from here."""
+    called = Path(sys.argv[0])
+    if called.name == "editvec" and shutil.which("editvec") is None:
+        return shlex.quote(str(called))
+    return "editvec"
+
+
+def _config(obj: dict[str, Any]) -> RegistryConfig:
+    from registry.config import RegistryConfig
+
+    return RegistryConfig.from_environment(obj["home"])
+
+
+COMMANDS = (learn, demo, doctor)

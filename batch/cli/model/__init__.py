@@ -1,0 +1,1 @@
+"""Commands of the group `model` that need networks."""

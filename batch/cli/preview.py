@@ -1,0 +1,78 @@
+"""The command `registry preview`: it needs the networks, which `registry` does not know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batch.cli.options import CLASS, DEVICE
+from batch.cli.output import JSON
+from registry.cli.completion import complete_address
+
+
+@click.command()
+@click.argument("address", shell_complete=complete_address)
+@CLASS
+@click.option(
+    "--scales",
+    default="-2:2:5",
+    show_default=True,
+    metavar="FIRST:LAST:COUNT",
+    help="How far along the vector each column is.",
+)
+@click.option("--samples", type=click.IntRange(1), default=4, show_default=True, help="Rows.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples.")
+@click.option(
+    "--images",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Edit the first images of a folder instead of samples.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the PNG here too."
+)
+@DEVICE
+@JSON
+@click.pass_obj
+def preview(
+    obj: dict[str, Any],
+    /,
+    *,
+    address: str,
+    class_name: str | None,
+    scales: str,
+    samples: int,
+    seed: int,
+    images: Path | None,
+    out: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Draw what the vector at ADDRESS does, and keep the picture with it.
+
+    Each row is a probe image, each column a scale. Below each picture are its part mask and what
+    the generator changed.
+    """
+    from batch.previews.preview import Probes, preview_vector
+    from batch.recipes.scale_parsing import parse_scales
+    from batch.workbench import Workbench
+    from registry.blobs.store import digest_of, write_atomically
+    from registry.config import RegistryConfig
+
+    wanted = parse_scales(scales)
+    probes = Probes(count=samples, seed=seed, folder=images)
+    with Workbench.open(RegistryConfig.from_environment(obj["home"]), device=device) as bench:
+        vector = bench.library.get_vector(address, class_name=class_name)
+        editor = bench.editor_of(vector)
+        png = preview_vector(bench.library, editor, vector, probes=probes, scales=wanted)
+        if out is not None:
+            write_atomically(out, png)
+        place = bench.library.blobs.place(digest_of(png))
+        bench.library.set_preview(vector.address, png)
+    if as_json:
+        click.echo(json.dumps({"address": vector.address, "preview": place}, indent=2))
+    else:
+        click.echo(f"{vector.address}: preview {place if out is None else out}")

@@ -1,0 +1,87 @@
+"""The command `batch status`: how far a run is, once or until it is over."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli.output import JSON, describe, listed, open_library, run_json, summary
+
+if TYPE_CHECKING:
+    from batch.runs.progress import RunStatus
+
+_CLEAR = "\x1b[H\x1b[J"
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--watch", is_flag=True, help="Show it again and again until the run is over.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of --watch.",
+)
+@JSON
+@click.pass_context
+def status(
+    ctx: click.Context, /, *, run_id: str, watch: bool, interval: float, as_json: bool
+) -> None:
+    """Show one run: its items, rate and time left, workers, and why items failed.
+
+    With --watch --json, every look is one line of JSON.
+    """
+    from batch.runs.progress import run_status
+
+    _, library = open_library(ctx)
+    with library:
+        while True:
+            found = run_status(library.engine, run_id)
+            if as_json:
+                click.echo(json.dumps(_status_json(found), indent=None if watch else 2))
+            else:
+                clear = _CLEAR if watch and sys.stdout.isatty() else ""
+                click.echo(f"{clear}{_status_text(found)}")
+            if not watch or found.run.is_finished:
+                return
+            time.sleep(interval)
+
+
+def _status_json(found: RunStatus) -> dict[str, Any]:
+    return {
+        **run_json(found.run, found.counts),
+        "chunks": found.chunks,
+        "rate": round(found.rate, 3),
+        "seconds_left": found.seconds_left and round(found.seconds_left, 1),
+        "workers": [row._asdict() for row in found.workers],
+        "reasons": [row._asdict() for row in found.reasons],
+    }
+
+
+def _status_text(found: RunStatus) -> str:
+    from registry.text_tables import format_table
+
+    lines = [summary(found.run, found.counts)]
+    if not found.run.is_finished:
+        lines.append(describe(found))
+    lines.append(f"chunks {listed(found.chunks)}")
+    if found.run.priority != "normal":
+        lines.append(f"priority {found.run.priority}")
+    if found.run.reason:
+        lines.append(f"reason {found.run.reason}")
+    if found.workers:
+        headers = ["worker", "chunks done", "inputs done", "chunk", "silent s"]
+        lines += ["", format_table(headers, found.workers)]
+    if found.reasons:
+        lines += ["", format_table(["items", "state", "reason"], _reason_rows(found))]
+    return "\n".join(lines)
+
+
+def _reason_rows(found: RunStatus) -> list[tuple[int, str, str]]:
+    return [(row.items, row.state, row.reason) for row in found.reasons]

@@ -1,0 +1,1 @@
+"""The group `train`: one command for each network of a class."""

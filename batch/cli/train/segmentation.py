@@ -1,0 +1,212 @@
+"""The command `train segmentation`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli.options import options as options_of
+from batch.cli.output import note, open_library
+from batch.cli.train.commands import CLASS, TRAINING, WORK, progress_line
+
+if TYPE_CHECKING:
+    from batch.quality.segmentation import SegmentationQuality
+    from batch.training.segmentation import SegmentationRequest, TrainedSegmentation
+
+_PATH = click.Path(path_type=Path)
+
+ANNOTATIONS = options_of(
+    click.option(
+        "--masks",
+        type=_PATH,
+        metavar="PATH",
+        help="Folder of masks, or the .json or .xml file of an annotation tool; PAIRS then holds "
+        "the images themselves.",
+    ),
+    click.option(
+        "--form",
+        type=click.Choice(["index", "colors", "parts", "coco", "label-studio", "cvat"]),
+        help="How the masks are written. [default: found out]",
+    ),
+    click.option(
+        "--scheme",
+        metavar="NAME|FILE",
+        help="Label scheme of the new version: editgan-car, datasetgan-face, celebamask-hq, or a "
+        "YAML or JSON file. [default: that of the class]",
+    ),
+    click.option(
+        "--fit",
+        type=click.Choice(["crop", "stretch", "pad"]),
+        default="crop",
+        show_default=True,
+        help="How a picture of another shape becomes a square.",
+    ),
+    click.option(
+        "--embed",
+        default="steps:200",
+        show_default=True,
+        metavar="encoder|steps:N|target:DB",
+        help="How the images become latents: well reconstructed ones teach well.",
+    ),
+    click.option(
+        "--keep-unlike",
+        is_flag=True,
+        help="Train also on images whose reconstruction is far worse than that of the others.",
+    ),
+)
+
+METHOD = options_of(
+    click.option(
+        "--steps",
+        type=click.IntRange(1, 1_000_000),
+        default=3000,
+        show_default=True,
+        help="Most steps of a round; it ends early where nothing improves.",
+    ),
+    click.option(
+        "--pixels",
+        type=click.IntRange(2, 1 << 16),
+        default=64,
+        show_default=True,
+        help="Pixels of a step for each member.",
+    ),
+    click.option(
+        "--members",
+        type=click.IntRange(1, 100),
+        default=10,
+        show_default=True,
+        help="Classifiers whose mean is the branch; their disagreement is the uncertainty.",
+    ),
+    click.option(
+        "--folds",
+        type=click.IntRange(0, 1000),
+        default=4,
+        show_default=True,
+        help="Rounds of cross-validation, each of which leaves out so many of the images; 0 saves "
+        "their time and measures nothing.",
+    ),
+)
+
+
+@click.command("segmentation")
+@click.argument("pairs", type=_PATH, metavar="PAIRS")
+@CLASS
+@ANNOTATIONS
+@METHOD
+@WORK
+@TRAINING
+@click.pass_context
+def train_segmentation(
+    ctx: click.Context,
+    /,
+    *,
+    pairs: Path,
+    work: Path | None,
+    device: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Train the segmentation branch of CLASS on the annotated images in the folder PAIRS.
+
+    PAIRS holds images/ and masks/ (or masks.json, annotations.xml...): 16 to 32 images, 4 at
+    least. They are embedded; classifiers learn which part each pixel of the generator's features
+    is; rounds of cross-validation measure each part on images that were left out. The new version
+    has the same generator: no vector is lost.
+
+    Type the same command again after a kill. The folder of the training holds its state, log.jsonl
+    and predictions.png.
+
+    \b
+    editvec train segmentation --class car PAIRS
+    """  # noqa: D301 (click reads the backspace)
+    from batch.training.segmentation import train_segmentation as train
+    from batch.workbench import default_device
+
+    request = _request(pairs, **chosen)
+    config, library = open_library(ctx)
+    title = f"segmentation of {request.class_name}"
+    with library, progress_line(title) as show:
+        trained = train(
+            library,
+            config,
+            request,
+            work=work,
+            device=device or default_device(),
+            on_note=note,
+            on_embed=lambda done, count: note(f"embedded {done}/{count} images"),
+            on_progress=show,
+        )
+    if as_json:
+        click.echo(json.dumps(_as_json(trained), indent=2))
+        return
+    click.echo(trained.model.address)
+    for line in (*_table(trained.quality), *_rows(trained)):
+        click.echo(f"  {line}")
+
+
+def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
+    """The request that the options make."""
+    from batch.recipes.settings import Embedding
+    from batch.training.segmentation import SegmentationRequest
+    from registry.labels.files import read_scheme
+
+    return SegmentationRequest(
+        class_name=chosen["class_name"],
+        pairs=pairs,
+        masks=chosen["masks"],
+        form=chosen["form"],
+        scheme=None if chosen["scheme"] is None else read_scheme(chosen["scheme"]),
+        fit=chosen["fit"],
+        embed=Embedding.parse(chosen["embed"]),
+        training={"num_steps": chosen["steps"], "batch_size": chosen["pixels"]},
+        members=chosen["members"],
+        folds=chosen["folds"],
+        keeps_unlike=chosen["keep_unlike"],
+        seed=chosen["seed"],
+    )
+
+
+def _table(quality: SegmentationQuality) -> list[str]:
+    """The parts, as lines."""
+    width = max(len("part"), *(len(part.name) for part in quality.parts))
+    lines = [f"{'part':{width}}  images   pixels    IoU  uncertainty"]
+    lines += [
+        f"{part.name:{width}}  {part.images:6}  {part.pixels:7}  {_number(part.iou):>5}  "
+        f"{_number(part.uncertainty):>11}"
+        for part in quality.parts
+    ]
+    return lines
+
+
+def _rows(trained: TrainedSegmentation) -> list[str]:
+    quality = trained.quality
+    rows = [f"trained on   {trained.trained_on} images"]
+    if quality.mean_iou is not None:
+        rows.append(
+            f"mean IoU     {quality.mean_iou:.3f}, of {quality.folds} folds that were left out"
+        )
+    if trained.picture is not None:
+        rows.append(f"predictions  {trained.picture}")
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _as_json(trained: TrainedSegmentation) -> dict[str, Any]:
+    return {
+        "class": trained.model.name,
+        "version": trained.model.version,
+        "address": str(trained.model.address),
+        "generator_digest": trained.model.generator_digest,
+        "bundle_digest": trained.model.bundle_digest,
+        "trained_on": trained.trained_on,
+        "unlike": trained.unlike,
+        "measured": trained.quality.to_json(),
+        "predictions": trained.picture and str(trained.picture),
+        "folder": str(trained.folder),
+    }

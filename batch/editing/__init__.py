@@ -1,0 +1,1 @@
+"""One mini-batch of images: read, embed, edit, measure, gate."""

@@ -1,0 +1,1 @@
+"""Embeddings ahead of time, as a run of its own."""

@@ -1,0 +1,1 @@
+"""Vectors measured beside each other, in pairs."""

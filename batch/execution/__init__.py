@@ -1,0 +1,1 @@
+"""Have a run done: in this process, or by workers."""

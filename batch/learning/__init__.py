@@ -1,0 +1,1 @@
+"""A vector from an edited mask."""

@@ -1,0 +1,137 @@
+"""What a lesson asks for: a picture and its masks, given as files or by operations on a mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from batch.errors import SettingsError
+from batch.learning.lesson_checks import unseen
+from batch.learning.repainted import repainted_labels
+from batch.learning.request import LearnRequest
+from engine.images.images import crop_box, resize_mask
+from registry.entities.vectors import ClassModel
+from registry.errors import MaskError
+from registry.labels.scheme import LabelScheme
+from registry.masks.operation_text import parse_edits
+from registry.masks.operations import edit_mask
+from registry.masks.png import check_labels, check_size, read_mask
+
+Mask = npt.NDArray[np.integer[Any]]
+Pixels = npt.NDArray[np.uint8]
+
+
+class AskedPair(NamedTuple):
+    """A picture uint8 [H, W, 3] and its masks [H, W], all of one size.
+
+    Attributes:
+        pixels: The picture.
+        mask_after: What it shall show.
+        mask_before: What it shows; None where nobody says it.
+    """
+
+    pixels: Pixels
+    mask_after: Mask
+    mask_before: Mask | None
+
+
+def read_pair(request: LearnRequest, model: ClassModel, pixels: Pixels) -> AskedPair | None:
+    """Read the masks of a request, or make the second one from the first.
+
+    Args:
+        request: With its files.
+        model: Whose labels the masks have.
+        pixels: The picture, uint8 [H, W, 3].
+
+    Returns:
+        None where an operation is asked for and no mask is given to do it on.
+
+    Raises:
+        RegistryError: A mask is wrong, or the operation is not possible.
+    """
+    before = None
+    if request.mask_before is not None:
+        before = _read(request.mask_before, model, pixels)
+    if request.mask_after is not None:
+        return AskedPair(pixels, _read(request.mask_after, model, pixels), before)
+    if before is None:
+        return None
+    return AskedPair(pixels, _operate(request, model, before, pixels), before)
+
+
+def pair_of_prediction(
+    request: LearnRequest, model: ClassModel, pixels: Pixels, predicted: Mask
+) -> AskedPair:
+    """Do the operations of a request on a predicted mask.
+
+    Args:
+        request: With operations.
+        model: Whose labels the masks have.
+        pixels: The picture, uint8 [H, W, 3].
+        predicted: Labels of its middle square, [R, R], as the generator sees it.
+
+    Returns:
+        The middle square of the picture, with its masks.
+
+    Raises:
+        RegistryError: The operation is not possible.
+        SettingsError: The prediction has no pixel of the parts to edit.
+    """
+    top, left, bottom, right = crop_box(pixels.shape[0], pixels.shape[1])
+    square = pixels[top:bottom, left:right]
+    before = resize_mask(predicted.astype(np.int32), bottom - top)
+    try:
+        after = _operate(request, model, before, square)
+    except MaskError as exc:
+        asked = model.parts(
+            [name for edit in parse_edits(request.operation) for name in edit.parts]
+        )
+        missing = [label.name for label in model.labels if not (before == label.index).any()]
+        if not set(asked) <= set(missing):
+            raise
+        raise unseen(request, model, asked) from exc
+    return AskedPair(square, after, before)
+
+
+def roi_of(request: LearnRequest, pair: AskedPair, model: ClassModel) -> list[str]:
+    """The parts that the request names, by its operations too; or those that were repainted.
+
+    Raises:
+        LabelNotFoundError: A name is neither a part nor a group.
+        SettingsError: The parts are neither given nor to be found.
+    """
+    if request.roi_labels:
+        return list(model.parts(request.roi_labels))
+    if request.operation:
+        edits = parse_edits(request.operation)
+        return list(model.parts([name for edit in edits for name in edit.parts]))
+    if pair.mask_before is None:
+        raise SettingsError(
+            "roi: give --roi PART,... or --mask-before, so that the repainted parts can be found"
+        )
+    labels = repainted_labels(pair.mask_before, pair.mask_after)
+    return [model.labels[label].name for label in labels]
+
+
+def _read(path: Path, model: ClassModel, pixels: Pixels) -> npt.NDArray[np.int32]:
+    mask = read_mask(path)
+    check_size(mask, pixels.shape[0], pixels.shape[1], of=f"mask {path}")
+    check_labels(mask, model.labels, of=f"mask {path}")
+    return mask
+
+
+def _operate(
+    request: LearnRequest, model: ClassModel, before: npt.NDArray[np.int32], pixels: Pixels
+) -> Mask:
+    def read_other(path: Path) -> npt.NDArray[np.int32]:
+        return _read(path, model, pixels)
+
+    edits = parse_edits(request.operation)
+    of = f"mask of {request.image.name}"
+    after = edit_mask(before, edits, LabelScheme.of_model(model), read_other=read_other, of=of)
+    if (after == before).all():
+        raise SettingsError(f"operation {request.operation!r}: it changes nothing in the {of}")
+    return after

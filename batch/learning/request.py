@@ -1,0 +1,171 @@
+"""What is to be learned: the files, the parts, the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from batch.errors import SettingsError
+from batch.recipes.settings import MAX_STEPS, Embedding
+from engine.editing.editing import EditSettings
+from engine.editing.inversion import EmbedSettings
+from registry.masks.operation_text import parse_edits, place_pasted_files
+
+Preset = Literal["learn", "released"]
+_PRESETS = ("learn", "released")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnSettings:
+    """How a vector is learned.
+
+    Attributes:
+        preset: Loss weights and reference: "learn", or "released" for those of the paper's code.
+        num_steps: Steps of learning; None takes the preset's own number.
+        embed: Steps of embedding the image: ``encoder``, ``steps:N`` or ``target:DB``.
+        dilation: ROI buffer in pixels of the generator's image; None goes by its resolution.
+    """
+
+    preset: Preset = "learn"
+    num_steps: int | None = None
+    embed: str = "steps:100"
+    dilation: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            SettingsError: One of them is out of its range.
+        """
+        if self.preset not in _PRESETS:
+            raise SettingsError(f"preset: expected learn or released, got {self.preset!r}")
+        if self.num_steps is not None and not 1 <= self.num_steps <= MAX_STEPS:
+            raise SettingsError(f"num_steps: expected 1 to {MAX_STEPS}, got {self.num_steps}")
+        _ = self.edit_settings, self.embed_settings
+
+    @property
+    def num_learning_steps(self) -> int:
+        """Steps of learning, the preset's own number where none is given."""
+        return self.edit_settings.num_steps
+
+    @property
+    def edit_settings(self) -> EditSettings:
+        """What the engine is told about learning."""
+        changes: dict[str, Any] = {"dilation": self.dilation}
+        if self.num_steps is not None:
+            changes["num_steps"] = self.num_steps
+        return EditSettings.for_mode(self.preset, **changes)
+
+    @property
+    def embed_settings(self) -> EmbedSettings:
+        """What the engine is told about embedding."""
+        embedding = Embedding.parse(self.embed)
+        return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnRequest:
+    """What is to be learned, and from which files.
+
+    Attributes:
+        address: ``class/name``; with ``@version`` it must be that version.
+        image: The picture.
+        mask_after: Its part mask, edited; an index PNG as large as the picture.
+        operation: Edits of the mask before, as text, instead of `mask_after`; see
+            `registry.masks.operation_text`. Without `mask_before` they are done on the mask that is
+            predicted for the middle square of the picture.
+        mask_before: The mask before the edit; None segments the reconstruction.
+        roi_labels: Parts that the edit may touch; none takes those that `operation` names or
+            those that `mask_after` repaints, which needs `mask_before`.
+        description: For the people who choose the vector.
+        license: Of the vector.
+        tags: To find it by.
+        settings: How it is learned.
+    """
+
+    address: str
+    image: Path
+    mask_after: Path | None = None
+    mask_before: Path | None = None
+    operation: str = ""
+    roi_labels: tuple[str, ...] = ()
+    description: str = ""
+    license: str = ""
+    tags: tuple[str, ...] = ()
+    settings: LearnSettings = field(default_factory=LearnSettings)
+
+    def __post_init__(self) -> None:
+        """Check that it is told in one way what the mask shall become.
+
+        Raises:
+            SettingsError: It is not, or in two ways.
+            OperationError: The operation is none.
+        """
+        if (self.mask_after is None) != bool(self.operation):
+            raise SettingsError(f"{self.address}: give either mask_after or operation")
+        if self.operation:
+            parse_edits(self.operation)
+
+    @classmethod
+    def from_json(
+        cls, entry: Mapping[str, Any], *, folder: Path, defaults: LearnSettings | None = None
+    ) -> Self:
+        """Read an entry of a pair list.
+
+        Args:
+            entry: ``address``, ``image``, ``mask_after`` or ``operation`` and, optionally, the
+                other attributes.
+            folder: What file names are relative to.
+            defaults: Settings of an entry that does not give them.
+
+        Raises:
+            SettingsError: A name is unknown or missing, or a value is of the wrong type.
+            OperationError: The operation is none.
+        """
+        values = dict(entry)
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        missing = {"address", "image"} - set(values)
+        if not {"mask_after", "operation"} & set(values):
+            missing.add("mask_after")
+        if unknown or missing:
+            what = f"unknown {sorted(unknown)}" if unknown else f"{sorted(missing)} missing"
+            raise SettingsError(f"pair list: an entry has {what}")
+        try:
+            for name in ("image", "mask_after", "mask_before"):
+                if values.get(name) is not None:
+                    values[name] = folder / values[name]
+            if values.get("operation"):
+                values["operation"] = place_pasted_files(str(values["operation"]), folder)
+            for name in ("roi_labels", "tags"):
+                values[name] = tuple(map(str, values.get(name, ())))
+            given = asdict(defaults) if defaults is not None else {}
+            values["settings"] = LearnSettings(**{**given, **values.get("settings", {})})
+            return cls(**values)
+        except TypeError as exc:
+            raise SettingsError(f"pair list: {values.get('address')!r}: {exc}") from exc
+
+    def below(self, folder: Path) -> Self:
+        """The same with names of files that do not depend on where this process is."""
+        before, after = self.mask_before, self.mask_after
+        return replace(
+            self,
+            image=folder / self.image,
+            mask_after=None if after is None else folder / after,
+            mask_before=None if before is None else folder / before,
+            operation=place_pasted_files(self.operation, folder) if self.operation else "",
+        )
+
+    def to_json(self, *, folder: Path) -> dict[str, Any]:
+        """What `from_json` reads with the same folder: names below it are relative to it."""
+        files = ("image", "mask_after", "mask_before")
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in files:
+            path = values[name]
+            if path is not None:
+                is_below = path.is_relative_to(folder)
+                values[name] = str(path.relative_to(folder) if is_below else path)
+        for name in ("roi_labels", "tags"):
+            values[name] = list(values[name])
+        return values | {"settings": asdict(self.settings)}

@@ -1,0 +1,1 @@
+"""One vector on some images."""

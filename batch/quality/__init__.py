@@ -1,0 +1,1 @@
+"""How well a class shows, reconstructs and segments photographs."""

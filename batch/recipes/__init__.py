@@ -1,0 +1,1 @@
+"""What to do: settings, edits, scales, boxes."""

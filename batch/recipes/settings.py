@@ -1,0 +1,259 @@
+"""What a run may be told: modes, embedding, compositing, sizes; and the times of a lease."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from batch.errors import SettingsError
+from batch.recipes.image_format import ImageFormat
+
+LEASE_SECONDS = 120.0
+HEARTBEAT_SECONDS = 20.0
+REAP_SECONDS = 20.0
+MAX_ATTEMPTS = 3
+MAX_CHUNK_SIZE = 64
+MINI_BATCH = 16
+MAX_STEPS = 10_000
+TARGET_STEPS = 500
+MAX_GENERATED = 10_000_000
+
+
+class Mode(StrEnum):
+    """How an edit is made: one synthesis, repaired after it, or fitted to an edited mask."""
+
+    VECTOR = "vector"
+    REFINE = "refine"
+    OPTIMIZE = "optimize"
+
+
+class Priority(StrEnum):
+    """Whose chunks workers take first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Space(StrEnum):
+    """The latent space of an embedding."""
+
+    W = "W"
+    W_PLUS = "W+"
+
+
+class Composite(StrEnum):
+    """How the edit comes back into the input's pixels."""
+
+    NONE = "none"
+    FEATHER = "feather"
+    GRADIENT = "gradient"
+
+
+class Fit(StrEnum):
+    """How an input of another size or shape meets the generator's square."""
+
+    STRETCH = "stretch"
+    CROP = "crop"
+    PAD = "pad"
+
+
+class OutputSize(StrEnum):
+    """Of the outputs: the generator's, or the input picture's own."""
+
+    GENERATOR = "generator"
+    ORIGINAL = "original"
+
+
+class Output(StrEnum):
+    """How the outputs lie in the output folder."""
+
+    IMAGEFOLDER = "imagefolder"
+    COCO = "coco"
+    WEBDATASET = "webdataset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """How an image becomes latents.
+
+    Attributes:
+        num_steps: steps of inversion after the encoder; 0 = the encoder alone. With a target, the
+            most steps that may be spent on reaching it.
+        target_psnr: stop an image as soon as its reconstruction reaches this PSNR, in dB.
+        space: W or W+.
+    """
+
+    num_steps: int = 0
+    target_psnr: float | None = None
+    space: Space = Space.W_PLUS
+
+    @classmethod
+    def parse(cls, text: str, space: str = "W+") -> Self:
+        """Reads ``encoder``, ``steps:N`` or ``target:DB``.
+
+        Raises:
+            SettingsError: anything else, or a number out of range.
+        """
+        chosen = Space(space)
+        if text == "encoder":
+            return cls(space=chosen)
+        if match := re.fullmatch(r"steps:(\d{1,9})", text):
+            if not 1 <= int(match[1]) <= MAX_STEPS:
+                raise SettingsError(f"embed: expected steps:1 to steps:{MAX_STEPS}, got {text!r}")
+            return cls(num_steps=int(match[1]), space=chosen)
+        if match := re.fullmatch(r"target:(\d{1,3}(?:\.\d+)?)", text):
+            if not 0 < float(match[1]) <= 100:
+                raise SettingsError(f"embed: expected a target of 0 to 100 dB, got {text!r}")
+            return cls(num_steps=TARGET_STEPS, target_psnr=float(match[1]), space=chosen)
+        raise SettingsError(f"embed: expected encoder, steps:N or target:DB, got {text!r}")
+
+    def __str__(self) -> str:
+        if self.target_psnr is not None:
+            return f"target:{self.target_psnr:g}"
+        return f"steps:{self.num_steps}" if self.num_steps else "encoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything about a run that is neither its inputs nor its edits.
+
+    Attributes:
+        mode: how an edit is made.
+        embed: ``encoder``, ``steps:N`` or ``target:DB``; inputs that are seeds need none.
+        space: latent space of the embedding.
+        composite: how the edit comes back into the input's pixels.
+        fit: how an input of another shape meets the generator's square.
+        refine_steps: steps of repair in mode refine.
+        optimize_steps: steps per image in mode optimize.
+        roi: part labels that mode optimize may touch; empty = those of the edits' vectors.
+        masks_folder: where mode optimize finds the wanted masks; text with surrogate escapes.
+        seed: of a generated run.
+        count: number of sampled inputs; 0 in a run over a folder.
+        truncation_psi: of a generated run.
+        chunk_size: inputs per chunk; 0 = by how long they take.
+        image_format: ``png``, ``jpeg:Q``, ``webp:Q`` or ``webp:lossless``; masks are always PNG.
+        output: how the outputs lie in the output folder.
+        max_leakage: reject beyond this perceptual distance outside the ROI; None = do not measure.
+        max_reconstruction: reject inputs whose reconstruction is beyond this perceptual distance.
+        max_uncertainty: reject beyond this label uncertainty, in nats.
+        min_success: reject below this IoU with the wanted mask, in mode optimize.
+        refine_auto: refine what `max_leakage` would reject, and judge it again.
+        output_size: of the outputs.
+        boxes: digest of the boxes that are edited in their pictures; None = whole pictures.
+        box_margin: what the view has around a box, as a share of the box.
+    """
+
+    mode: Mode = Mode.VECTOR
+    embed: str = "encoder"
+    space: Space = Space.W_PLUS
+    composite: Composite = Composite.FEATHER
+    fit: Fit = Fit.CROP
+    refine_steps: int = 10
+    optimize_steps: int = 100
+    roi: tuple[str, ...] = ()
+    masks_folder: str | None = None
+    seed: int = 0
+    count: int = 0
+    truncation_psi: float = 1.0
+    chunk_size: int = 0
+    image_format: str = "png"
+    output: Output = Output.IMAGEFOLDER
+    max_leakage: float | None = None
+    max_reconstruction: float | None = None
+    max_uncertainty: float | None = None
+    min_success: float | None = None
+    refine_auto: bool = False
+    output_size: OutputSize = OutputSize.GENERATOR
+    boxes: str | None = None
+    box_margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        # ``jpeg`` and ``jpeg:95`` are the same request
+        object.__setattr__(self, "image_format", str(self.parsed_format))
+        _require_between("refine_steps", self.refine_steps, 1, MAX_STEPS)
+        _require_between("optimize_steps", self.optimize_steps, 1, MAX_STEPS)
+        _require_between("seed", self.seed, 0, 2**62)
+        _require_between("count", self.count, 0, MAX_GENERATED)
+        _require_between("chunk_size", self.chunk_size, 0, MAX_CHUNK_SIZE)
+        if not (math.isfinite(self.truncation_psi) and 0 <= self.truncation_psi <= 2):
+            raise SettingsError(f"truncation_psi: expected 0 to 2, got {self.truncation_psi}")
+        if (self.mode is Mode.OPTIMIZE) != (self.masks_folder is not None):
+            raise SettingsError(
+                "masks: mode optimize needs a folder of masks, other modes take none"
+            )
+        _ = self.embedding
+        self._check_gates()
+        self._check_photographs()
+
+    def _check_photographs(self) -> None:
+        if not (math.isfinite(self.box_margin) and 0 <= self.box_margin <= 10):
+            raise SettingsError(f"box_margin: expected 0 to 10, got {self.box_margin}")
+        if self.output_size is OutputSize.ORIGINAL and self.composite is Composite.NONE:
+            raise SettingsError(
+                "output_size: original adds the change to the picture: composite feather or "
+                "gradient, not none"
+            )
+        if self.count and (self.boxes or self.output_size is OutputSize.ORIGINAL):
+            raise SettingsError("output_size, boxes: sampled images have neither a size nor boxes")
+
+    def _check_gates(self) -> None:
+        for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise SettingsError(f"{name}: expected a number of 0 or more, got {value}")
+        if self.min_success is not None and self.mode is not Mode.OPTIMIZE:
+            raise SettingsError(
+                "min_success: only mode optimize has masks from outside to compare its results with"
+            )
+        if self.max_reconstruction is not None and self.count:
+            raise SettingsError("max_reconstruction: sampled images are their own reconstruction")
+        if self.refine_auto and (self.max_leakage is None or self.mode is not Mode.VECTOR):
+            raise SettingsError("refine auto: expected mode vector and a bound, --max-leakage")
+
+    @property
+    def embedding(self) -> Embedding:
+        """The parsed embedding."""
+        return Embedding.parse(self.embed, self.space)
+
+    @property
+    def parsed_format(self) -> ImageFormat:
+        """The parsed image format."""
+        return ImageFormat.parse(self.image_format)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as stored in the plan."""
+        return {**asdict(self), "roi": list(self.roi)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known["roi"] = tuple(known.get("roi", ()))
+        for name, kind in (
+            ("mode", Mode),
+            ("space", Space),
+            ("composite", Composite),
+            ("fit", Fit),
+            ("output", Output),
+            ("output_size", OutputSize),
+        ):
+            if name in known:
+                known[name] = kind(known[name])
+        return cls(**known)
+
+
+def broker_url(home: Path) -> str:
+    """The address of the broker: EDITVEC_BROKER_URL, or a folder under the home folder."""
+    return os.environ.get("EDITVEC_BROKER_URL") or f"filesystem://{quote(str(home / 'broker'))}"
+
+
+def _require_between(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise SettingsError(f"{name}: expected {low} to {high}, got {value}")

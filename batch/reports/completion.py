@@ -1,0 +1,79 @@
+"""The end of a run: manifests, report, and the final state."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batch.reports.library_report import write_work
+from batch.reports.report import write_report
+from batch.reports.rows import ReportRows
+from batch.runs.entities import RunRecord
+from batch.runs.store import Runs
+from batch.sinks.files import raise_if_full
+from batch.sinks.manifests import run_summary
+from batch.sinks.opening import open_sink
+from registry.library.library import Library
+from registry.tables.database import now
+
+
+def complete(library: Library, run: RunRecord, state: str) -> RunRecord:
+    """Writes what describes the whole run, from SQL alone, and then closes it.
+
+    A process that is killed on the way leaves a run that is still open, and whoever comes next
+    does all of it again. Of several that come at once, one does it and the others wait.
+
+    Args:
+        library: where the run is.
+        run: a run of which every chunk is decided.
+        state: from `Runs.final_state`.
+
+    Raises:
+        DiskFullError: no space is left; the run stays open.
+    """
+    run.work_folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(run.work_folder):
+        run = Runs(library.engine).get(run.id)
+        return run if run.is_finished else _complete(library, run, state)
+
+
+def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
+    runs = Runs(library.engine)
+    model = library.get_class(run.plan.class_address)
+    summary = run_summary(run, model, runs.counts(run.id), state=state, finished_at=now())
+    if not run.writes_images:
+        write_work(runs, run, summary | {"request": run.plan.request})
+        return runs.close(run.id, state)
+    sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
+    sink.write_manifests(runs, summary)
+    folder = run.plan.output_folder
+    rows = ReportRows(runs, run, sink)
+    try:
+        write_report(
+            folder,
+            summary | {"request": run.plan.request},
+            rows,
+            inputs_root=run.plan.input_folder or folder,
+            complete=rows.complete,
+            workers=rows.workers(),
+        )
+    except OSError as exc:
+        raise_if_full(exc, folder / "report.html")
+        raise
+    sink.clean()
+    return runs.close(run.id, state)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds a lock on a folder; it ends with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The truth about work, in SQL: plans, runs, leases, progress."""

@@ -1,0 +1,361 @@
+"""A folder or a number of seeds becomes a plan: stable inputs, output names, chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from batch.errors import PlanError, RunConflictError
+from batch.naming import display_path, output_names
+from batch.recipes.boxes import Box
+from batch.recipes.file import RecipeArgument
+from batch.recipes.recipe import EditArgument, FixedEdit, Recipe
+from batch.recipes.settings import Mode, RunSettings
+
+# the formats that `engine.images.images` reads
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "avif", "gif", "bmp", "dib", "tif", "tiff",
+    "ppm", "pgm", "pbm", "pnm",
+})
+# fmt: on
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedInput:
+    """One input: a file by its path under the input folder, a seed, or a job.
+
+    Attributes:
+        position: its place in the run.
+        relative_path: path under the input folder; bytes, as the system knows it. Of a sample, its
+            name.
+        output_name: relative path of its outputs, without the suffix.
+        size: bytes, as planned; None = a seed, or a file that could not be examined.
+        mtime_ns: time of the last change, as planned.
+        seed: of a sample, which is number `position` of that seed.
+        digest: of the file, once it was read.
+        box: of the object in the picture; None = the whole picture.
+        job: what is to be done with it, in a run whose inputs differ in that.
+    """
+
+    position: int
+    relative_path: bytes
+    output_name: str
+    size: int | None = None
+    mtime_ns: int | None = None
+    seed: int | None = None
+    digest: str | None = None
+    box: Box | None = None
+    job: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> str:
+        """The relative path as text."""
+        return display_path(self.relative_path)
+
+
+class ChunkRange(NamedTuple):
+    """A stretch of inputs."""
+
+    first_input: int
+    input_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """All that decides the outputs of a run, except the inputs themselves.
+
+    Attributes:
+        kind: "batch", "generate", "learn", "embed" or "evaluate".
+        class_address: class model with its version.
+        generator_digest: what vectors and embeddings bind to.
+        bundle_digest: of the whole bundle.
+        input_folder: None in a generated run; what the files of jobs are relative to.
+        output_folder: where everything is written.
+        request: class and edits as typed; a repeated command is compared by it.
+        recipes: the variants of every input, with pinned vectors.
+        settings: everything else.
+    """
+
+    kind: str
+    class_address: str
+    generator_digest: str
+    bundle_digest: str
+    input_folder: Path | None
+    output_folder: Path
+    request: dict[str, Any]
+    recipes: tuple[Recipe, ...]
+    settings: RunSettings
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Every attribute that some recipe sets, in order of appearance."""
+        edits = (edit for recipe in self.recipes for edit in recipe.edits)
+        return list(dict.fromkeys(edit.vector.attribute for edit in edits))
+
+    def edits_of(self, recipe_position: int, input_position: int) -> list[FixedEdit]:
+        """The edits of one item, with the scales that it gets."""
+        recipe = self.recipes[recipe_position]
+        return recipe.edits_at(input_position, seed=self.settings.seed)
+
+    def mode_of(self, recipe: Recipe) -> Mode:
+        """How the edits of a recipe are made."""
+        return recipe.mode or self.settings.mode
+
+    def refine_steps_of(self, recipe: Recipe) -> int:
+        """Steps of a recipe in mode refine."""
+        return recipe.refine_steps or self.settings.refine_steps
+
+    def attributes_of(self, recipe_position: int, input_position: int) -> dict[str, float]:
+        """The scale of every attribute of the run; 0 where the item's recipe does not touch it."""
+        edits = self.edits_of(recipe_position, input_position)
+        scales = {edit.vector.attribute: edit.scale for edit in edits}
+        return {name: scales.get(name, 0.0) for name in self.attribute_names}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as stored in the runs table."""
+        return {
+            "format": PLAN_FORMAT,
+            "kind": self.kind,
+            "class_address": self.class_address,
+            "generator_digest": self.generator_digest,
+            "bundle_digest": self.bundle_digest,
+            "request": self.request,
+            "recipes": [recipe.to_json() for recipe in self.recipes],
+            "settings": self.settings.to_json(),
+        }
+
+    @classmethod
+    def from_json(
+        cls, values: dict[str, Any], *, input_folder: Path | None, output_folder: Path
+    ) -> RunPlan:
+        """Reads what `to_json` wrote; the folders come from their own columns."""
+        return cls(
+            kind=values["kind"],
+            class_address=values["class_address"],
+            generator_digest=values["generator_digest"],
+            bundle_digest=values["bundle_digest"],
+            input_folder=input_folder,
+            output_folder=output_folder,
+            request=values["request"],
+            recipes=tuple(Recipe.from_json(recipe) for recipe in values["recipes"]),
+            settings=RunSettings.from_json(values["settings"]),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Digest of the canonical JSON of the plan."""
+        return hashlib.sha256(canonical_json(self.to_json())).hexdigest()
+
+
+@dataclass(kw_only=True)
+class FolderScan:
+    """What a walk through the input folder found.
+
+    Attributes:
+        inputs: the images, sorted by the bytes of their relative paths.
+        unreadable: folders that could not be listed.
+        other_files: number of files that are no images by their suffix.
+    """
+
+    inputs: list[PlannedInput] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    other_files: int = 0
+
+
+class _Found(NamedTuple):
+    relative_path: bytes
+    size: int | None
+    mtime_ns: int | None
+
+
+def canonical_json(values: object) -> bytes:
+    """The one serialisation that digests are taken of."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def build_request(
+    class_name: str | None,
+    arguments: Sequence[EditArgument],
+    input_folder: Path | None,
+    settings: RunSettings,
+    *,
+    recipes: Sequence[RecipeArgument] = (),
+) -> dict[str, Any]:
+    """What was asked for, before versions were pinned: equal requests are the same command."""
+    written = {"recipes": [recipe.to_json() for recipe in recipes]} if recipes else {}
+    return {
+        **written,
+        "class": class_name,
+        "edits": [argument.to_json() for argument in arguments],
+        "input_folder": None if input_folder is None else display_path(os.fsencode(input_folder)),
+        **settings.to_json(),
+    }
+
+
+def require_same_request(known: dict[str, Any], asked: dict[str, Any], *, run_id: str) -> None:
+    """Refuses a repeated command whose parameters are not those of its run.
+
+    Raises:
+        RunConflictError: names every field that differs.
+    """
+    # a run that was planned before a setting existed had what is now its default
+    known = {**RunSettings().to_json(), **known}
+    names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
+    if not names:
+        return
+    changes = "; ".join(
+        f"{name} was {_short(known.get(name))}, now {_short(asked.get(name))}" for name in names
+    )
+    raise RunConflictError(
+        f"output folder: it holds run {run_id[:8]} with other parameters ({changes}); "
+        "repeat the command as it was or choose another output folder"
+    )
+
+
+def resolve_folders(input_folder: Path | None, output_folder: Path) -> tuple[Path | None, Path]:
+    """The real paths of both folders, checked against each other.
+
+    Raises:
+        PlanError: the input folder is missing, or one of the folders lies inside the other.
+    """
+    output = Path(os.path.realpath(output_folder))
+    if output.exists() and not output.is_dir():
+        raise PlanError(f"output folder: {output} is not a folder")
+    if input_folder is None:
+        return None, output
+    if not input_folder.exists():
+        raise PlanError(f"input folder: {input_folder} does not exist")
+    if not input_folder.is_dir():
+        raise PlanError(f"input folder: {input_folder} is not a folder")
+    source = Path(os.path.realpath(input_folder))
+    if output == source:
+        raise PlanError(f"output folder: {output} is the input folder")
+    if output.is_relative_to(source):
+        raise PlanError(f"output folder: {output} lies inside the input folder {source}")
+    if source.is_relative_to(output):
+        raise PlanError(f"input folder: {source} lies inside the output folder {output}")
+    return source, output
+
+
+def scan_folder(folder: Path) -> FolderScan:
+    """Finds the images under a folder: path, size and time only, no file is opened.
+
+    Hidden files and folders are skipped; links to folders are followed, loops are not.
+
+    Raises:
+        PlanError: the folder cannot be listed, or holds no image.
+    """
+    scan = FolderScan()
+    try:
+        next(folder.iterdir(), None)
+    except OSError as exc:
+        raise PlanError(f"input folder: cannot list {folder} ({exc.strerror})") from exc
+    found = sorted(_walk(folder, "", (), scan))
+    if not found:
+        raise PlanError(
+            f"input folder: no image under {folder} ({scan.other_files} other files; images are "
+            f"known by their suffix: {' '.join(sorted(IMAGE_SUFFIXES))})"
+        )
+    names = output_names([entry.relative_path for entry in found])
+    # taken off one by one, because a folder may hold a million
+    found.reverse()
+    for position, name in enumerate(names):
+        entry = found.pop()
+        scan.inputs.append(
+            PlannedInput(
+                position=position,
+                relative_path=entry.relative_path,
+                output_name=name,
+                size=entry.size,
+                mtime_ns=entry.mtime_ns,
+            )
+        )
+    return scan
+
+
+def count_images(folder: Path) -> int:
+    """How many images `scan_folder` would find now, in constant memory; 0 if the folder is gone."""
+    return sum(1 for _ in _walk(folder, "", (), FolderScan()))
+
+
+def sampled_inputs(count: int, seed: int) -> list[PlannedInput]:
+    """The inputs of a generated run: sample i depends on the seed and on i alone.
+
+    Raises:
+        PlanError: no input was asked for.
+    """
+    if count < 1:
+        raise PlanError(f"count: expected at least 1, got {count}")
+    names = [f"seed-{seed}-{position:06d}" for position in range(count)]
+    return [
+        PlannedInput(position=position, relative_path=name.encode(), output_name=name, seed=seed)
+        for position, name in enumerate(names)
+    ]
+
+
+def cut_chunks(input_count: int, chunk_size: int) -> list[ChunkRange]:
+    """Cuts the inputs into stretches of `chunk_size`; the last may be shorter."""
+    starts = range(0, input_count, chunk_size)
+    return [ChunkRange(start, min(chunk_size, input_count - start)) for start in starts]
+
+
+def _walk(
+    root: Path, relative: str, ancestors: tuple[tuple[int, int], ...], scan: FolderScan
+) -> Iterator[_Found]:
+    """Yields the images under root/relative; `ancestors` are the folders on the way down."""
+    folder = root / relative
+    folders = []
+    try:
+        here = folder.stat()
+        if (here.st_dev, here.st_ino) in ancestors:
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = f"{relative}/{entry.name}" if relative else entry.name
+                if _is_folder(entry):
+                    folders.append(path)
+                elif entry.name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
+                    scan.other_files += 1
+                else:
+                    yield from _examine(entry, os.fsencode(path), scan)
+    except OSError:
+        scan.unreadable.append(display_path(os.fsencode(folder)))
+        return
+    below = (*ancestors, (here.st_dev, here.st_ino))
+    for path in folders:
+        yield from _walk(root, path, below, scan)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _examine(entry: os.DirEntry[str], path: bytes, scan: FolderScan) -> Iterator[_Found]:
+    """Yields a regular file; one that cannot be examined comes too, to fail with its reason."""
+    try:
+        status = entry.stat()
+    except OSError:
+        yield _Found(path, None, None)
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield _Found(path, status.st_size, status.st_mtime_ns)
+    else:
+        scan.other_files += 1
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

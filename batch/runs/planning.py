@@ -1,0 +1,328 @@
+"""From what was asked for to a run in SQL: a new one, or the one that the folder already holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
+from batch.naming import output_names
+from batch.recipes.boxes import BoxFile, box_path
+from batch.recipes.file import RecipeArgument
+from batch.recipes.recipe import (
+    MAX_RECIPES,
+    OPTIMIZE_RECIPE,
+    SOURCE_RECIPE,
+    EditArgument,
+    Recipe,
+    expand,
+    pin_vector,
+)
+from batch.recipes.settings import Mode, RunSettings
+from batch.runs.entities import RunRecord
+from batch.runs.plan import (
+    PlannedInput,
+    RunPlan,
+    build_request,
+    count_images,
+    require_same_request,
+    resolve_folders,
+    sampled_inputs,
+    scan_folder,
+)
+from batch.runs.requirements import fitting_settings, networks_of, require_networks
+from batch.runs.store import Runs
+from registry.entities.vectors import ClassModel
+from registry.errors import RegistryError
+from registry.library.library import Library
+
+# What a finished run leaves in its folder: without a run that we know, it is somebody else's.
+_OUTPUTS = ("images", "masks", "shards", "metadata.jsonl", "run.json", ".editvec")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a user asks for.
+
+    Attributes:
+        class_name: ``avatars`` or ``avatars@2``; None means the only class of the library.
+        input_folder: None means sampled inputs, `settings.count` of them.
+        output_folder: made if it is missing.
+        edits: the edits as typed.
+        recipes: further variants, from a file.
+        settings: everything else.
+        force_scale: accept scales outside the usable range of their vectors.
+        boxes: objects to edit in their pictures; None means whole pictures.
+    """
+
+    class_name: str | None
+    input_folder: Path | None
+    output_folder: Path
+    edits: Sequence[EditArgument]
+    settings: RunSettings
+    recipes: Sequence[RecipeArgument] = ()
+    force_scale: bool = False
+    boxes: BoxFile | None = None
+
+
+class OpenedRun(NamedTuple):
+    """A run to be worked on.
+
+    Attributes:
+        run: the run.
+        is_new: False if the folder held it already.
+        notes: what its user should know, one line each.
+    """
+
+    run: RunRecord
+    is_new: bool
+    notes: list[str]
+
+
+def open_run(library: Library, request: RunRequest) -> OpenedRun:
+    """Plans a run, or finds the one that the same command began.
+
+    Raises:
+        PlanError, RecipeError, SettingsError, RegistryError: the request cannot be carried out.
+        RunConflictError: the output folder belongs to a run with other parameters.
+    """
+    source, target = resolve_folders(request.input_folder, request.output_folder)
+    settings = _with_real_masks(request.settings, source)
+    if request.boxes is not None:
+        settings = dataclasses.replace(settings, boxes=request.boxes.digest)
+    asked = build_request(
+        request.class_name, request.edits, source, settings, recipes=request.recipes
+    )
+    known = known_run(library, target, asked)
+    if known is not None:
+        return OpenedRun(known, False, changes_since(known))
+    model = library.get_class(request.class_name)
+    networks = networks_of(library, model)
+    settings, about_class = fitting_settings(settings, model, networks)
+    settings = dataclasses.replace(settings, roi=model.parts(settings.roi))
+    plan = RunPlan(
+        kind="batch" if source is not None else "generate",
+        class_address=model.address,
+        generator_digest=model.generator_digest,
+        bundle_digest=model.bundle_digest,
+        input_folder=source,
+        output_folder=target,
+        request=asked,
+        recipes=tuple(
+            plan_recipes(library, model, dataclasses.replace(request, settings=settings))
+        ),
+        settings=settings,
+    )
+    require_networks(plan, model, networks)
+    inputs, notes = find_inputs(source, settings, request.boxes)
+    return OpenedRun(create_run(library, plan, inputs), True, about_class + notes)
+
+
+def known_run(library: Library, target: Path, asked: dict[str, Any]) -> RunRecord | None:
+    """The run that the same command began in an output folder; None if there is none.
+
+    Raises:
+        PlanError: the folder cannot be written to.
+        RunConflictError: the folder belongs to a run with other parameters, or to one that was
+            cancelled.
+    """
+    known = _run_in(library, target)
+    if known is None:
+        return None
+    require_same_request(known.plan.request, asked, run_id=known.id)
+    if known.state == "cancelled":
+        raise RunConflictError(
+            f"output folder: it holds run {known.id[:8]}, which was cancelled; "
+            "choose another output folder, or remove this one to begin anew"
+        )
+    if known.cancel_requested:
+        raise RunConflictError(f"output folder: run {known.id[:8]} is being cancelled")
+    mark_folder(known)
+    return known
+
+
+def create_run(library: Library, plan: RunPlan, inputs: Sequence[PlannedInput]) -> RunRecord:
+    """Stores a planned run and makes its output folder.
+
+    Raises:
+        PlanError: the output folder cannot be made.
+        RunConflictError: another run is active in it.
+    """
+    _make(plan.output_folder)
+    run = Runs(library.engine).create(plan, inputs)
+    mark_folder(run)
+    return run
+
+
+def mark_folder(run: RunRecord) -> None:
+    """Makes the folder in the output folder that ties it to the run.
+
+    Raises:
+        PlanError: the output folder cannot be written to, or was removed while the run was on.
+    """
+    if run.state != "planned" and not run.work_folder.is_dir():
+        raise PlanError(
+            f"output folder: {run.plan.output_folder} of run {run.id[:8]} was removed; "
+            "give the whole command to begin anew"
+        )
+    _make(run.work_folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PlanError(f"output folder: cannot make {folder} ({exc.strerror or exc})") from exc
+
+
+def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> list[Recipe]:
+    """The variants of every input, with every vector pinned to a version.
+
+    Raises:
+        RecipeError, SettingsError, RegistryError: an edit, or its combination with the mode, is
+            not possible.
+    """
+    settings = request.settings
+    pinned = [
+        pin_vector(library, model, argument, force_scale=request.force_scale)
+        for argument in request.edits
+    ]
+    if settings.mode is Mode.OPTIMIZE and not (pinned or settings.roi):
+        raise SettingsError("roi: mode optimize needs --roi PART,... or an edit with part labels")
+    recipes = expand(pinned) if pinned else []
+    recipes += [
+        recipe
+        for written in request.recipes
+        for recipe in _written(library, model, written, request)
+    ]
+    if len({recipe.name for recipe in recipes}) < len(recipes):
+        raise RecipeError("edit: two variants have the same name; give the vectors other names")
+    if len(recipes) > MAX_RECIPES:
+        raise RecipeError(f"edit: {len(recipes)} variants, at most {MAX_RECIPES} in a run")
+    if settings.mode is Mode.OPTIMIZE and not recipes:
+        recipes = [Recipe(name=OPTIMIZE_RECIPE, edits=())]
+    if request.input_folder is None:
+        recipes.insert(0, Recipe(name=SOURCE_RECIPE, edits=()))
+    if not recipes:
+        raise RecipeError("edit: expected at least one --edit NAME=SCALE, or --recipes FILE")
+    return recipes
+
+
+def _written(
+    library: Library, model: ClassModel, written: RecipeArgument, request: RunRequest
+) -> list[Recipe]:
+    """The variants of one recipe of a file."""
+    if request.settings.mode is Mode.OPTIMIZE:
+        raise SettingsError("recipes: mode optimize takes edits from the command line only")
+    try:
+        pinned = [
+            pin_vector(library, model, argument, force_scale=request.force_scale)
+            for argument in written.edits
+        ]
+        variants = expand(pinned)
+    except (RecipeError, RegistryError) as exc:
+        raise RecipeError(f"recipes, line {written.line}: {exc}") from exc
+    if written.name is not None:
+        is_one = len(variants) == 1
+        names = [written.name if is_one else f"{written.name}_{one.name}" for one in variants]
+        variants = [
+            dataclasses.replace(one, name=name) for one, name in zip(variants, names, strict=True)
+        ]
+    return [
+        dataclasses.replace(one, mode=written.mode, refine_steps=written.refine_steps)
+        for one in variants
+    ]
+
+
+def _with_real_masks(settings: RunSettings, source: Path | None) -> RunSettings:
+    """Resolves the folder of masks."""
+    if settings.masks_folder is None:
+        return settings
+    folder = Path(settings.masks_folder)
+    if source is None:
+        raise SettingsError("masks: a generated run takes none")
+    if not folder.is_dir():
+        raise PlanError(f"masks: {folder} is not a folder")
+    return dataclasses.replace(settings, masks_folder=str(folder.resolve()))
+
+
+def _run_in(library: Library, target: Path) -> RunRecord | None:
+    """The run that an output folder holds, by SQL and by its own marker."""
+    runs = Runs(library.engine)
+    known = runs.latest_in(target)
+    if known is not None and (known.state == "planned" or known.work_folder.is_dir()):
+        return known
+    foreign = [name for name in _OUTPUTS if (target / name).exists()]
+    if foreign:
+        raise RunConflictError(
+            f"output folder: {target} holds {', '.join(foreign)} of no run that this library "
+            "knows; choose another folder"
+        )
+    if known is not None and not known.is_finished:
+        runs.abandon(known.id, "its output folder was removed")
+    return None
+
+
+def find_inputs(
+    source: Path | None, settings: RunSettings, boxes: BoxFile | None
+) -> tuple[list[PlannedInput], list[str]]:
+    """The inputs of a run, and notes on what is left out.
+
+    Raises:
+        PlanError: there is none.
+    """
+    if source is None:
+        return sampled_inputs(settings.count, settings.seed), []
+    scan = scan_folder(source)
+    notes = [f"cannot list {folder}: what is in it is left out" for folder in scan.unreadable]
+    if scan.other_files:
+        notes.append(f"{scan.other_files} files that are no images are left out")
+    if boxes is None:
+        return scan.inputs, notes
+    inputs, about_boxes = _boxed(scan.inputs, boxes)
+    return inputs, notes + about_boxes
+
+
+def _boxed(scanned: Sequence[PlannedInput], boxes: BoxFile) -> tuple[list[PlannedInput], list[str]]:
+    """An input for every box of every picture, with notes on what is left out.
+
+    Raises:
+        PlanError: no box belongs to a picture.
+    """
+    found = [
+        (one, box)
+        for one in scanned
+        for box in enumerate(boxes.boxes.get(one.relative_path, ()), 1)
+    ]
+    if not found:
+        raise PlanError(
+            f"boxes: none of the {len(boxes.boxes)} pictures that they name is among the "
+            f"{len(scanned)} in the input folder; expected paths under it"
+        )
+    names = output_names([box_path(one.relative_path, number) for one, (number, _) in found])
+    inputs = [
+        dataclasses.replace(one, position=position, output_name=name, box=box)
+        for position, (name, (one, (_, box))) in enumerate(zip(names, found, strict=True))
+    ]
+    pictures = len({one.relative_path for one, _ in found})
+    notes = []
+    if bare := len(scanned) - pictures:
+        notes.append(f"{bare} images without a box are left out")
+    if missing := len(boxes.boxes) - pictures:
+        notes.append(f"boxes of {missing} pictures that are not in the input folder are left out")
+    if boxes.crowds:
+        notes.append(f"{boxes.crowds} boxes of crowds are left out")
+    return inputs, notes
+
+
+def changes_since(run: RunRecord) -> list[str]:
+    """Notes about a folder that is not what it was when the run was planned."""
+    if run.plan.input_folder is None or not run.is_finished or run.plan.settings.boxes:
+        return []
+    count = count_images(run.plan.input_folder)
+    if count == run.input_count:
+        return []
+    return [f"the input folder held {run.input_count} images when the run was planned, now {count}"]

@@ -1,0 +1,1 @@
+"""Generator, encoder and segmentation branch of a class, trained from a folder."""

@@ -1,0 +1,313 @@
+"""What an encoder learns from: samples, photographs, and how its reconstructions are measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batch.classes.importing import shipped_perceptual
+from batch.errors import SettingsError
+from batch.quality.likeness import Unlike, check_likeness, described, find_unlike
+from batch.quality.photographs import Photographs
+from batch.quality.reconstruction import (
+    Embedded,
+    Errors,
+    batches_of,
+    compare_embeddings,
+    encoding_errors,
+    reconstructed_beside,
+)
+from batch.quality.samples import grid_of
+from engine.bundle.bundle import LoadedBundle
+from engine.editing.losses import Networks
+from engine.images.images import Pixels, to_images, write_png
+from engine.networks.config import EncoderConfig, PerceptualConfig
+from engine.networks.encoder import Encoder
+from engine.networks.perceptual import PerceptualDistance, build_perceptual, load_lpips
+from engine.training.chance import epoch_indices
+from engine.training.checkpoints import write_whole
+from engine.training.encoder import (
+    EncoderBatch,
+    EncoderTrainee,
+    EncoderTraining,
+    Validation,
+    joined,
+    sample_batch,
+)
+from engine.training.loop import OnProgress, memory_errors, run_training
+
+if TYPE_CHECKING:
+    from batch.training.encoder import EncoderRequest
+
+MIN_PHOTOGRAPHS = 4
+HELD_OUT_STREAM = 3  # of random numbers, for the samples of validations
+SHOWN = 8  # pictures in a row of a grid
+WARMUP_FOLDER, JOINT_FOLDER = "warmup", "joint"
+COMPARISON_FILE = "comparison.json"
+GRID_FILE = "reconstructions.png"
+
+
+class Watcher(NamedTuple):
+    """Who is told what while an encoder is trained; nobody by default.
+
+    Attributes:
+        on_read: The photographs read and those of the folder.
+        on_photographs: What the folder holds.
+        on_unlike: Photographs that do not look like the class.
+        on_phase: What is trained from now on.
+        on_progress: After every step.
+    """
+
+    on_read: Callable[[int, int], None] | None = None
+    on_photographs: Callable[[Photographs], None] | None = None
+    on_unlike: Callable[[list[Unlike]], None] | None = None
+    on_phase: Callable[[str], None] | None = None
+    on_progress: OnProgress | None = None
+
+
+class School:
+    """The networks that an encoder learns from, and the two trainings that it goes through.
+
+    Attributes:
+        perceptual: What reconstructions are compared by.
+        held_out_name: What the images of the last validations are: samples or photographs.
+        is_lent: Whether the class has no perceptual network and gets the shipped one.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedBundle,
+        request: EncoderRequest,
+        folder: Path,
+        *,
+        device: str,
+        watcher: Watcher,
+    ) -> None:
+        self._loaded, self._request, self._folder = loaded, request, folder
+        self._device, self._watcher = device, watcher
+        self._generator = loaded.generator
+        self.perceptual = perceptual_of(loaded, request).to(device)
+        self.is_lent = loaded.perceptual is None
+        self.config = self._architecture()
+        self._samples = sample_batch(
+            self._generator, request.held_out, seed=request.seed, step=0, stream=HELD_OUT_STREAM
+        )
+        self._held_out: Pixels | None = None
+        self.held_out_name = "samples"
+
+    def _architecture(self) -> EncoderConfig:
+        request, own = self._request, self._loaded.encoder
+        if not request.goes_on:
+            return EncoderConfig.for_generator(
+                self._generator.config, width=request.width, iterations=request.iterations
+            )
+        if own is None:
+            raise SettingsError(
+                f"continue: class {self._loaded.bundle.class_name} has no encoder to go on from"
+            )
+        return own.config
+
+    # --- the two trainings ---
+
+    def warm_up(self) -> Encoder:
+        """Train on samples of the generator, whose ws are known."""
+        request = self._request
+
+        def batch(step: int) -> EncoderBatch:
+            return sample_batch(self._generator, request.batch_size, seed=request.seed, step=step)
+
+        own = self._loaded.encoder if request.goes_on else None
+        return self._train(
+            WARMUP_FOLDER, "samples", batch, steps=request.warmup_steps, start=own, data=None
+        )
+
+    def choose(self, photographs: Photographs, encoder: Encoder) -> tuple[list[int], list[Unlike]]:
+        """Positions of the photographs to use, and those that do not look like the class.
+
+        Raises:
+            SettingsError: None does, or too few are left.
+        """
+        pixels = photographs.pixels
+        samples = self._errors(encoder, self._samples.images)
+        found = self._errors(encoder, pixels)
+        places = find_unlike(found, samples)
+        unlike = described(photographs.names, found, places)
+        if self._request.keep_unlike:
+            self._tell(unlike)
+            return list(range(len(pixels))), unlike
+        average = self._errors(None, pixels), self._errors(None, self._samples.images)
+        name = self._loaded.bundle.class_name
+        check_likeness(found, samples, average=average, class_name=name)
+        self._tell(unlike)
+        kept = sorted(set(range(len(pixels))) - set(places))
+        if len(kept) < MIN_PHOTOGRAPHS:
+            raise SettingsError(
+                f"photographs: expected at least {MIN_PHOTOGRAPHS} that look like class {name}, "
+                f"{len(kept)} do; --keep-unlike trains on the others, too"
+            )
+        return kept, unlike
+
+    def join(self, photographs: Photographs, kept: Sequence[int], encoder: Encoder) -> Encoder:
+        """Train on photographs and samples together, beginning with `encoder`."""
+        request = self._request
+        count = min(request.held_out, max(1, len(kept) // 10))
+        # evenly spread over the files, which may be in some order
+        held = {kept[at] for at in np.linspace(0, len(kept) - 1, count).round().astype(int)}
+        taught = np.array([place for place in kept if place not in held])
+        self._held_out = np.asarray(photographs.pixels[sorted(held)])
+        self.held_out_name = "photographs"
+        half = request.batch_size // 2
+
+        def batch(step: int) -> EncoderBatch:
+            known = sample_batch(
+                self._generator, request.batch_size - half, seed=request.seed, step=step, stream=1
+            )
+            order = epoch_indices(len(taught), size=half, seed=request.seed, step=step)
+            chosen = [photographs.pixels[place] for place in taught[order.numpy()]]
+            images = to_images(chosen).to(self._device)
+            return joined([known, EncoderBatch(images, known.ws[:0])])
+
+        data = hashlib.sha256(f"{photographs.digest} {list(kept)}".encode()).hexdigest()
+        steps = request.joint_steps
+        return self._train(
+            JOINT_FOLDER, "photographs", batch, steps=steps, start=encoder, data=data
+        )
+
+    def _train(
+        self,
+        part: str,
+        what: str,
+        batch: Callable[[int], EncoderBatch],
+        *,
+        steps: int,
+        start: Encoder | None,
+        data: str | None,
+    ) -> Encoder:
+        request = self._request
+        # latents of photographs are not known
+        ws_steps = min(request.training.get("ws_steps", 0), steps) if data is None else 0
+        training = EncoderTraining(steps, **{**request.training, "ws_steps": ws_steps})
+        if self._watcher.on_phase is not None:
+            self._watcher.on_phase(what)
+        trainee = EncoderTrainee(
+            self.config,
+            self._generator,
+            batch,
+            perceptual=self.perceptual,
+            settings=training,
+            seed=request.seed,
+            start=None if start is None else start.state_dict(),
+            validate=lambda encoder: self._validate(encoder, self._folder / part),
+        )
+        settings = {
+            "generator": self._loaded.bundle.generator_digest,
+            "photographs": data,
+            "fit": request.fit,
+            "batch": request.batch_size,
+            "seed": request.seed,
+            "held_out": request.held_out,
+            "continue": request.goes_on,
+            "perceptual": self.perceptual.name,
+            **self.config.to_json(),
+            **training.to_json(),
+        }
+        run_training(
+            trainee,
+            self._folder / part,
+            num_steps=steps,
+            settings=settings,
+            memory_advice=f"lower --batch ({request.batch_size} now) or --width",
+            save_seconds=request.save_seconds,
+            on_progress=self._watcher.on_progress,
+            is_over=lambda: trainee.is_over,
+        )
+        return trainee.result
+
+    # --- measures ---
+
+    def measure(self, encoder: Encoder) -> dict[str, Any]:
+        """PSNR and perceptual distance on held-out samples, and photographs where there are any."""
+        measured: dict[str, Any] = {}
+        for name, images in self._held_out_images().items():
+            errors = self._errors(encoder, images)
+            assert errors.perceptual is not None
+            measured[f"{name}_psnr"] = round(float(errors.psnr.mean()), 4)
+            measured[f"{name}_perceptual"] = round(float(errors.perceptual.mean()), 6)
+            measured[f"{name}_count"] = len(errors.psnr)
+        return measured
+
+    def compare(self, encoder: Encoder) -> list[Embedded]:
+        """Ways to embed images that no training has seen; also written as JSON."""
+        request = self._request
+        if not request.compared:
+            return []
+        images = next(
+            batches_of(self._held_out[: request.compared], self._device)
+            if self._held_out is not None
+            else iter([self._samples.images[: request.compared]])
+        )
+        networks = Networks(self._generator.synthesis, perceptual=self.perceptual, encoder=encoder)
+        with memory_errors(f"lower --compared ({request.compared} now)"):
+            rows = compare_embeddings(
+                networks, images, w_avg=self._generator.w_avg, num_steps=request.compared_steps
+            )
+        text = json.dumps([row._asdict() for row in rows], indent=2) + "\n"
+        write_whole(self._folder / COMPARISON_FILE, text.encode())
+        return rows
+
+    def _validate(self, encoder: Encoder, folder: Path) -> Validation:
+        """The weighted error of reconstructions, and a grid of them on disk."""
+        training = EncoderTraining(1, **{**self._request.training, "ws_steps": 0})
+        measured = self.measure(encoder)
+        psnr = measured[f"{self.held_out_name}_psnr"]
+        error = training.mse_weight * 10 ** (-psnr / 10)
+        error += training.perceptual_weight * measured[f"{self.held_out_name}_perceptual"]
+        images = self._samples.images[:SHOWN]
+        if self._held_out is not None:
+            images = next(batches_of(self._held_out[:SHOWN], self._device))
+        shown = reconstructed_beside(self._generator, encoder, images)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(folder / GRID_FILE, grid_of(shown, columns=len(images)))
+        return Validation(error, measured)
+
+    def _held_out_images(self) -> dict[str, Any]:
+        images: dict[str, Any] = {"samples": self._samples.images}
+        return images if self._held_out is None else {**images, "photographs": self._held_out}
+
+    def _errors(self, encoder: Encoder | None, images: Tensor | Pixels) -> Errors:
+        batches = (
+            iter(torch.split(images, self._request.batch_size))
+            if isinstance(images, Tensor)
+            else batches_of(images, self._device)
+        )
+        advice = f"lower --held-out ({self._request.held_out} now)"
+        with memory_errors(advice):
+            return encoding_errors(self._generator, encoder, batches, perceptual=self.perceptual)
+
+    def _tell(self, unlike: list[Unlike]) -> None:
+        if unlike and self._watcher.on_unlike is not None:
+            self._watcher.on_unlike(unlike)
+
+
+def perceptual_of(loaded: LoadedBundle, request: EncoderRequest) -> PerceptualDistance:
+    """Published LPIPS where it is asked for, else the class's own trunk, else the shipped one."""
+    if request.trunk is not None:
+        return load_lpips(request.trunk, weights=request.trunk_weights)
+    if loaded.perceptual is not None:
+        return loaded.perceptual
+    lent = shipped_perceptual().get("perceptual")
+    if lent is None or not isinstance(lent.config, PerceptualConfig):
+        raise SettingsError(
+            f"perceptual: class {loaded.bundle.class_name} has no perceptual network; --trunk vgg "
+            "takes the published one"
+        )
+    distance = build_perceptual(lent.config)
+    distance.load_state_dict(dict(lent.state))
+    return distance.eval().requires_grad_(False)

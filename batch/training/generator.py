@@ -1,0 +1,264 @@
+"""Train the generator of a class on photographs, and store it as a version of the class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor
+
+from batch.classes.importing import PLACEHOLDER
+from batch.classes.storing import store_class, training_folder
+from batch.errors import SettingsError
+from batch.quality.photographs import Photographs, load_photographs
+from batch.quality.samples import SampleQuality, read_curve
+from engine.bundle.bundle import NetworkState, load_bundle
+from engine.devices import require_device
+from engine.images.images import Fit
+from engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
+from engine.networks.config import GeneratorConfig
+from engine.training.generator import (
+    MIN_PHOTOGRAPHS,
+    GeneratorTrainee,
+    GeneratorTraining,
+)
+from engine.training.loop import OnProgress, memory_errors, run_training
+from registry.config import RegistryConfig
+
+if TYPE_CHECKING:
+    from registry.entities.vectors import ClassModel
+    from registry.library.library import Library
+
+SAMPLES_FOLDER = "samples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorRequest:
+    """What to train.
+
+    Attributes:
+        class_name: The class that gets a new version.
+        photographs: Folder of photographs, also in its sub-folders.
+        images: Images to train on, counted with repetition.
+        resolution: Of the generator; None takes that of `start`.
+        start: Class whose generator is trained on, at any of its versions; None begins anew.
+        fit: How photographs are brought to the square.
+        network: Settings of the generator beside the resolution: `GeneratorConfig`.
+        training: Settings of the training: `GeneratorTraining`.
+        seed: Of everything.
+        snapshot_images: Images between two measurements with a grid of samples.
+        measured: Samples that a measurement compares with as many photographs.
+        features: "trunk" (the trunk of the shipped class), "inception", or a class with a trunk.
+        fid: Measure FID as well.
+        save_seconds: Least time between two states on disk.
+        description: Of the class; empty for one that says how it was made.
+        license_name: Of the weights.
+    """
+
+    class_name: str
+    photographs: Path
+    images: int
+    resolution: int | None = None
+    start: str | None = None
+    fit: Fit = "crop"
+    network: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    snapshot_images: int = 50_000
+    measured: int = 1000
+    features: str = "trunk"
+    fid: bool = False
+    save_seconds: float = 60.0
+    description: str = ""
+    license_name: str = ""
+
+
+class TrainedGenerator(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        model: The class version that was stored.
+        folder: Of the training: state, log, samples.
+        images: Images that it was trained on.
+        photographs: How many there were.
+        skipped: Files that could not be used, with the reason.
+        measured: The measurement of what was stored, the best of all; see
+            `SampleQuality.measure`. Empty if nothing was measured.
+    """
+
+    model: ClassModel
+    folder: Path
+    images: int
+    photographs: int
+    skipped: list[tuple[str, str]]
+    measured: dict[str, Any]
+
+
+def train_generator(
+    library: Library,
+    config: RegistryConfig,
+    request: GeneratorRequest,
+    *,
+    work: Path | None = None,
+    device: str,
+    on_read: Callable[[int, int], None] | None = None,
+    on_photographs: Callable[[Photographs], None] | None = None,
+    on_progress: OnProgress | None = None,
+) -> TrainedGenerator:
+    """Train, going on where an earlier call was killed, and store the best averaged generator.
+
+    Args:
+        library: Where the class goes.
+        config: Where the library is.
+        request: What to train.
+        work: Folder of the training; None takes one in the home folder.
+        device: Where, as torch names it.
+        on_read: Called with the photographs read and those of the folder.
+        on_photographs: Told what the folder holds before the training begins.
+        on_progress: Called after every step.
+
+    Raises:
+        BatchError: The photographs are too few or cannot be read, or a setting is out of range.
+        EngineError: There is no such device; the training was begun with other settings, does not
+            fit the memory, or diverged.
+        RegistryError: `start` is no class, or the library cannot take the result.
+    """
+    folder = training_folder(config, request.class_name, "generator", work)
+    require_device(device)
+    start = None if request.start is None else library.get_class(request.start)
+    weights, network = _beginning(library, request, start)
+    training = GeneratorTraining.for_resolution(network.resolution, **request.training)
+    photographs = load_photographs(
+        request.photographs, folder, resolution=network.resolution, fit=request.fit, on_read=on_read
+    )
+    if on_photographs is not None:
+        on_photographs(photographs)
+    if len(photographs.names) < MIN_PHOTOGRAPHS:
+        raise SettingsError(
+            f"photographs: expected at least {MIN_PHOTOGRAPHS} that can be read, "
+            f"{request.photographs} holds {len(photographs.names)}"
+        )
+    advice = (
+        f"lower --batch ({training.batch_size} now), --channel-base ({network.channel_base}) or "
+        f"--channel-max ({network.channel_max})"
+    )
+    with memory_errors(advice):
+        features = feature_network(library, request.features, device=device)
+        quality = SampleQuality(
+            features,
+            photographs.pixels,
+            folder=folder / SAMPLES_FOLDER,
+            count=request.measured,
+            seed=request.seed,
+            fid=request.fid,
+            device=device,
+        )
+        trainee = GeneratorTrainee(
+            network,
+            photographs.pixels,
+            settings=training,
+            seed=request.seed,
+            device=device,
+            start=weights,
+            snapshot=quality.measure,
+            snapshot_steps=max(1, round(request.snapshot_images / training.batch_size)),
+        )
+    settings = {
+        "photographs": photographs.digest,
+        "fit": request.fit,
+        "seed": request.seed,
+        "from": start and start.generator_digest,
+        "features": request.features,
+        "measured": request.measured,
+        "snapshot_images": request.snapshot_images,
+        **network.to_json(),
+        **training.to_json(),
+    }
+    run_training(
+        trainee,
+        folder,
+        num_steps=math.ceil(request.images / training.batch_size),
+        settings=settings,
+        memory_advice=advice,
+        save_seconds=request.save_seconds,
+        on_progress=on_progress,
+    )
+    return _store(library, request, trainee, photographs, settings, folder)
+
+
+# ----------------------------------------------------------------------------------------------
+
+
+def _beginning(
+    library: Library, request: GeneratorRequest, start: ClassModel | None
+) -> tuple[dict[str, Tensor] | None, GeneratorConfig]:
+    """Weights to train on from, or None, and the generator's architecture."""
+    if start is None:
+        if request.resolution is None:
+            raise SettingsError("resolution: expected one, or a class to train on from")
+        return None, GeneratorConfig(request.resolution, **request.network)
+    if request.network or request.resolution not in (None, start.resolution):
+        raise SettingsError(
+            f"from: the generator of {start.address} keeps its own size ({start.resolution} "
+            "pixels); expected no other resolution, channels or mapping"
+        )
+    generator = load_bundle(library.materialise_bundle(start)).generator
+    return dict(generator.state_dict()), generator.config
+
+
+def feature_network(library: Library, name: str, *, device: str) -> FeatureNetwork:
+    """The network of this name; see `GeneratorRequest.features`."""
+    if name == "inception":
+        return inception_features(device=device)
+    if name == "trunk":
+        from avatars.default import BUNDLE_FOLDER
+
+        bundle = BUNDLE_FOLDER
+    else:
+        bundle = library.materialise_bundle(library.get_class(name))
+    perceptual = load_bundle(bundle, device=device).perceptual
+    if perceptual is None:
+        raise SettingsError(f"features: expected a class with a perceptual trunk, {name} has none")
+    return trunk_features(perceptual)
+
+
+def _store(
+    library: Library,
+    request: GeneratorRequest,
+    trainee: GeneratorTrainee,
+    photographs: Photographs,
+    settings: Mapping[str, Any],
+    folder: Path,
+) -> TrainedGenerator:
+    """The averaged generator that measured best, as a version of the class."""
+    best = trainee.best
+    state = trainee.average.state_dict() if best is None else best.state
+    stored = trainee.images if best is None else best.images
+    measured: dict[str, Any] = {}
+    for entry in read_curve(folder):
+        if entry["images"] == stored:
+            names = ("images", "kid", "fid", "network", "measured")
+            measured = {name: entry[name] for name in names if name in entry}
+    model = store_class(
+        library,
+        folder,
+        class_name=request.class_name,
+        description=request.description
+        or f"Generator trained on {len(photographs.names)} photographs.",
+        license_name=request.license_name,
+        labels=(PLACEHOLDER,),
+        networks={"generator": NetworkState(trainee.average.config, state)},
+        built={
+            "command": "editvec train generator",
+            "images": stored,
+            "photographs": len(photographs.names),
+            "settings": {**settings, "photographs": photographs.digest},
+            "measured": measured,
+        },
+    )
+    return TrainedGenerator(
+        model, folder, trainee.images, len(photographs.names), photographs.skipped, measured
+    )
