@@ -73,7 +73,7 @@ test-full: $(STAMP)
 
 # Ratios within one run, compared with stored ones; never seconds.
 bench: $(STAMP)
-	$(BIN)/python benchmarks/engine.py --guard benchmarks/engine_ratios.json
+	$(BIN)/python -m benchmarks.engine --guard benchmarks/engine/ratios.json
 
 clean:
 	rm -rf demo build/lib build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # torch's CPU threads spin while they wait for each other, which takes the cores away from the
     # very threads that they wait for as soon as anything else runs: several times slower on two
-    # cores (benchmarks/waiting_threads.py). It has to be said before torch is loaded.
+    # cores (benchmarks/engine/waiting_threads.py). It has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     obj: dict[str, Any] = {"home": None, "traceback": False}
     _open_missing_streams()

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from avatars import default
-from avatars.dataset import SHARD_SIZE, rendered
-from avatars.render import LABEL_COLORS, LABELS
-from avatars.stages import encoder as encoder_stage
-from avatars.stages import segmentation as segmentation_stage
-from avatars.stages.generator import (
+from avatars.building import encoder as encoder_stage
+from avatars.building import segmentation as segmentation_stage
+from avatars.building.dataset import SHARD_SIZE, rendered
+from avatars.building.generator import (
     CONFIG,
     PHASES,
     RESOLUTION,
@@ -26,7 +25,7 @@ from avatars.stages.generator import (
     holdout_psnr,
     train_generator,
 )
-from avatars.stages.networks import (
+from avatars.building.networks import (
     CLASSIFIER,
     IDENTITY,
     PERCEPTUAL,
@@ -34,6 +33,7 @@ from avatars.stages.networks import (
     train_identity,
     train_trunk,
 )
+from avatars.drawing.render import LABEL_COLORS, LABELS
 from engine.bundle.bundle import NetworkState, write_bundle
 from engine.bundle.description import Label
 from engine.editing.losses import Networks

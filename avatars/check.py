@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars import attributes, default, parameters
-from avatars.dataset import as_images
-from avatars.parameters import FloatArray
-from avatars.render import DEFAULT_STYLE, LABELS, SHIFTED_STYLE, Rendered, Style, render
+from avatars import default
+from avatars.building.dataset import as_images
+from avatars.drawing import attributes, parameters
+from avatars.drawing.parameters import FloatArray
+from avatars.drawing.render import DEFAULT_STYLE, LABELS, SHIFTED_STYLE, Rendered, Style, render
 from engine.editing.editing import EditSettings
 from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avatars import parameters
-from avatars.render import render
+from avatars.drawing import parameters
+from avatars.drawing.render import render
 from avatars.starter import STARTERS, SURPRISE, Starter
 
 LEAST_CHANGE = 0.5

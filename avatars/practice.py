@@ -26,8 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from avatars.default import BUNDLE_FOLDER
-from avatars.parameters import sample
-from avatars.render import LABEL_COLORS, LABELS, render
+from avatars.drawing.parameters import sample
+from avatars.drawing.render import LABEL_COLORS, LABELS, render
 from engine.bundle.bundle import read_networks
 
 RESOLUTION = 64

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from avatars.parameters import PARAMETERS, FloatArray, from_normal, with_values
-from avatars.render import LABEL_COLORS, render
+from avatars.drawing.parameters import PARAMETERS, FloatArray, from_normal, with_values
+from avatars.drawing.render import LABEL_COLORS, render
 
 CLASS_NAME = "avatars"
 RESOLUTION = 64

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from avatars import default
-from avatars.parameters import FloatArray, index, sample
-from avatars.render import render
+from avatars.drawing.parameters import FloatArray, index, sample
+from avatars.drawing.render import render
 from avatars.starter import RESOLUTION, SURPRISE, write_pair
 from batch.errors import PlanError
 from batch.execution.local import Progress, run_locally

@@ -2,7 +2,7 @@
 
 A kernel runs where three things hold: the tensors are on a CUDA device, the kernels compile and
 load there, and the operation is chosen. What is chosen by itself is `DEFAULT_KERNELS`: only what
-beats its reference in `benchmarks/gpu.py`. EDITVEC_KERNELS says otherwise: `all`, `none`, or names
+beats its reference in `benchmarks/gpu`. EDITVEC_KERNELS says otherwise: `all`, `none`, or names
 between commas.
 """
 

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 import editvec
-from tests.console_blocks import LANGUAGES, Shell, blocks_of, failures
-from tests.servers import missing
+from tests.support.console_blocks import LANGUAGES, Shell, blocks_of, failures
+from tests.support.servers import missing
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from avatars import dataset, parameters
-from avatars.render import render
-from avatars.stages import generator as stage
-from avatars.stages import segmentation, supervised
+from avatars.building import dataset, segmentation, supervised
+from avatars.building import generator as stage
+from avatars.drawing import parameters
+from avatars.drawing.render import render
 from engine.networks.config import GeneratorConfig
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avatars import check, default
-from avatars.render import LABELS
+from avatars.drawing.render import LABELS
 from avatars.starter import STARTERS
 from engine.editing.inversion import EmbedSettings
 from engine.editor import Editor

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from avatars import codes, parameters
+from avatars.drawing import codes, parameters
 from engine.networks.config import GeneratorConfig
 from engine.networks.generator import Generator
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from avatars import default
+from avatars.drawing.render import LABEL_COLORS, LABELS
 from avatars.judging import expected_attribute
-from avatars.render import LABEL_COLORS, LABELS
 from avatars.starter import STARTERS
 from registry.config import RegistryConfig
 from registry.entities.queries import VectorQuery

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from avatars.attributes import ATTRIBUTE_NAMES
+from avatars.drawing.attributes import ATTRIBUTE_NAMES
+from avatars.drawing.render import LABELS
 from avatars.judging import can_render, exact_edits, expected_attribute
-from avatars.render import LABELS
 from avatars.starter import STARTERS
 
 

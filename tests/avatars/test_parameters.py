@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from avatars.parameters import (
+from avatars.drawing.parameters import (
     CORRELATIONS,
     PARAMETER_NAMES,
     PARAMETERS,

@@ -15,7 +15,7 @@ from registry.errors import ExchangeError
 from registry.library.library import Library
 from registry.sharing.archives import read_archive
 from registry.sharing.exchange import export_library, import_library
-from tests.registry_fixtures import new_vector, random_delta, write_small_bundle
+from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 OpenLibrary = Callable[[str], Library]
 LEARNED = NewMetric(name="leakage_psnr", value=45.0, direction="higher")

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from avatars.parameters import (
+from avatars.drawing.parameters import (
     PARAMETER_NAMES,
     PARAMETERS,
     from_unit,
@@ -12,7 +12,7 @@ from avatars.parameters import (
     to_unit,
     with_values,
 )
-from avatars.render import (
+from avatars.drawing.render import (
     DEFAULT_STYLE,
     LABEL_COLORS,
     LABELS,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avatars.parameters import with_values
-from avatars.render import LABELS, render
+from avatars.drawing.parameters import with_values
+from avatars.drawing.render import LABELS, render
 from avatars.starter import STARTERS, SURPRISE, Starter, write_pair, write_starters
 
 ALL = [*STARTERS, SURPRISE]

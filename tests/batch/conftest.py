@@ -17,7 +17,7 @@ from registry.entities.vectors import NewVector
 from registry.library.library import Library
 from registry.tables.database import open_engine
 from registry.tables.schema import upgrade
-from tests.servers import virtual_host
+from tests.support.servers import virtual_host
 
 RESOLUTION = 32
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import editvec
-from avatars import attributes, starter
-from avatars.parameters import PARAMETERS
+from avatars import starter
+from avatars.drawing import attributes
+from avatars.drawing.parameters import PARAMETERS
 from batch import demo
 from batch.errors import PlanError
 from batch.recipes.settings import Mode, RunSettings

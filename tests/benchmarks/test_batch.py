@@ -11,10 +11,10 @@ from PIL import Image
 
 from batch.reports.audit import audit
 from batch.reports.completion import complete
-from benchmarks.batch_library import FAILED, decide_items, link_photos, open_library, plan_run
-from benchmarks.batch_measures import main, report
-from benchmarks.batch_processes import spread
-from benchmarks.batch_rates import BARE_LOOP, _require_same
+from benchmarks.batch.library import FAILED, decide_items, link_photos, open_library, plan_run
+from benchmarks.batch.measures import main, report
+from benchmarks.batch.processes import spread
+from benchmarks.batch.rates import BARE_LOOP, _require_same
 
 SPREAD = {"median": 2.0, "min": 1.0, "max": 3.0}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.end_to_end import _compare, _table
+from benchmarks.batch.end_to_end import _compare, _table
 
 ROOT = Path(__file__).parents[2]
 

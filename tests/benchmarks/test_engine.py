@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import naive
-from benchmarks.engine import main, slower_than_stored
-from benchmarks.engine_meters import count_effort
-from benchmarks.engine_workloads import Workload, differences
+from benchmarks.engine import naive
+from benchmarks.engine.__main__ import main, slower_than_stored
+from benchmarks.engine.meters import count_effort
+from benchmarks.engine.workloads import Workload, differences
 
 SMALL = {"resolution": 16, "members": 3, "labels": 5, "is_small": True}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import engine_growth
+from benchmarks.engine import growth as engine_growth
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.gpu import main, verdict, wrong_defaults
-from benchmarks.gpu_kernels import format_rows, judge, measure_kernels, time_in_turns
+from benchmarks.gpu.__main__ import main, verdict, wrong_defaults
+from benchmarks.gpu.kernels import format_rows, judge, measure_kernels, time_in_turns
 from cuda_ext.dispatch import OPERATIONS
-from tests.kernel_emulation import COMPILER, emulated_operators
+from tests.support.kernel_emulation import COMPILER, emulated_operators
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -17,7 +17,7 @@ def test_without_a_device_one_line_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--json", str(tmp_path / "found.json")])
 
     assert result.exit_code == 1
-    assert result.output == "benchmarks/gpu.py: there is no CUDA device here; nothing was run\n"
+    assert result.output == "benchmarks/gpu: there is no CUDA device here; nothing was run\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.registry_library import fill, write_deltas
-from benchmarks.registry_measures import (
+from benchmarks.registry.library import fill, write_deltas
+from benchmarks.registry.measures import (
     FILTERS,
     Measured,
     main,

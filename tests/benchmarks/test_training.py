@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.training import _networks, _spread_out, main
+from benchmarks.training.__main__ import _networks, _spread_out, main
 from engine.training.pixels import PixelFeatures
 
 

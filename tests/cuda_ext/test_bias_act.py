@@ -14,7 +14,7 @@ from cuda_ext.bias_act import (
 )
 from cuda_ext.dispatch import kernels_are_available
 from cuda_ext.errors import OperandError
-from tests.kernel_cases import (
+from tests.support.kernel_cases import (
     BIAS_ACT_SETTINGS,
     BIAS_ACT_SHAPES,
     LAYOUTS,

@@ -1,6 +1,6 @@
 """The arithmetic of the kernels, compiled for the CPU: what needs no GPU to be tested.
 
-The headers that hold it are the ones that nvcc compiles; see tests/kernel_emulation.py.
+The headers that hold it are the ones that nvcc compiles; see tests/support/kernel_emulation.py.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.kernel_cases import (
+from tests.support.kernel_cases import (
     BIAS_ACT_SETTINGS,
     BIAS_ACT_SHAPES,
     LAYOUTS,
@@ -20,7 +20,7 @@ from tests.kernel_cases import (
     check_segment_gather,
     check_upfirdn2d,
 )
-from tests.kernel_emulation import COMPILER, CUDA_HEADERS, Emulation, emulated_operators
+from tests.support.kernel_emulation import COMPILER, CUDA_HEADERS, Emulation, emulated_operators
 
 pytestmark = [
     pytest.mark.slow,

@@ -22,7 +22,7 @@ from cuda_ext.loader import (
     find_library,
     load_extension,
 )
-from tests.kernel_emulation import operator_schemas
+from tests.support.kernel_emulation import operator_schemas
 
 CUDA_MAJOR = (torch.version.cuda or "0").split(".")[0]
 

@@ -13,7 +13,7 @@ from cuda_ext.dispatch import kernels_are_available
 # Small, because the sanitizer makes everything slow; sizes that fill no block and no tile.
 PROGRAM = """
 import torch
-from tests.kernel_cases import *
+from tests.support.kernel_cases import *
 from cuda_ext.loader import load_extension
 load_extension()
 for layout in LAYOUTS:

@@ -13,7 +13,7 @@ from cuda_ext.segment_gather import (
     segment_gather_cuda,
     segment_gather_reference,
 )
-from tests.kernel_cases import (
+from tests.support.kernel_cases import (
     LAYOUTS,
     SEGMENT_GATHER_SIZES,
     TOLERANCES,

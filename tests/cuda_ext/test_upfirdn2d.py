@@ -10,7 +10,7 @@ from torch import Tensor
 from cuda_ext.dispatch import kernels_are_available
 from cuda_ext.errors import OperandError
 from cuda_ext.upfirdn2d import TAPS, upfirdn2d, upfirdn2d_cuda, upfirdn2d_reference
-from tests.kernel_cases import (
+from tests.support.kernel_cases import (
     LAYOUTS,
     TOLERANCES,
     UPFIRDN2D_SETTINGS,

@@ -14,7 +14,7 @@ _PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 from benchmarks import engine_workloads
-from benchmarks.engine_meters import peak_memory
+from benchmarks.engine.meters import peak_memory
 from engine.networks.config import GeneratorConfig
 
 engine_workloads.GeneratorConfig = lambda size, **given: GeneratorConfig(

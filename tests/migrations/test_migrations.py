@@ -16,7 +16,7 @@ import registry.tables.models
 from registry.config import RegistryConfig
 from registry.tables.database import Base
 from registry.tables.schema import known_revisions, migrations_folder, upgrade
-from tests.migration_libraries import columns
+from tests.support.migration_libraries import columns
 
 TABLES_OF = (registry.tables.models, batch.runs.models)
 

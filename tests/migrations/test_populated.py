@@ -7,8 +7,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from registry.tables.schema import known_revisions
-from tests.library_at_0001 import Content
-from tests.migration_libraries import (
+from tests.support.library_at_0001 import Content
+from tests.support.migration_libraries import (
     REVISIONS,
     broken_references,
     columns,

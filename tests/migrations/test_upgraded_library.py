@@ -23,8 +23,8 @@ from registry.release import engine_version
 from registry.tables.database import reading
 from registry.tables.models import MetricRow
 from registry.tables.schema import upgrade
-from tests.library_at_0001 import FIRST, at, digest
-from tests.migration_libraries import fill, migrate
+from tests.support.library_at_0001 import FIRST, at, digest
+from tests.support.migration_libraries import fill, migrate
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from registry.library.library import Library
 from registry.tables.database import open_engine
 from registry.tables.schema import upgrade
 from tests.conftest import POSTGRESQL, _require
-from tests.registry_fixtures import Failure, Run, random_delta, write_small_bundle
+from tests.support.registry_fixtures import Failure, Run, random_delta, write_small_bundle
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def sqlite_library(tmp_path: Path, empty_home: Path, bundle: Path) -> Iterator[L
 def processes() -> ForkServerContext:
     """Starts processes from one that has imported the library already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.registry_processes", "alembic.command"])
+    context.set_forkserver_preload(["tests.support.registry_processes", "alembic.command"])
     return context
 
 

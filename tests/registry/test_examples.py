@@ -12,7 +12,7 @@ import registry
 from registry.config import RegistryConfig
 from registry.entities.vectors import NewMetric
 from registry.library.library import Library
-from tests.registry_fixtures import new_vector, random_delta, write_small_bundle
+from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 # parts, and how much of the smile is in it
 VECTORS = {

@@ -24,7 +24,7 @@ from engine.editor import Editor
 from registry.entities.vectors import NewVector, VectorParcel
 from registry.library.library import Library
 from registry.masks.brushes import encode_brush
-from tests.folder_runs import do, request, rows
+from tests.support.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]

@@ -20,7 +20,7 @@ from batch.runs.store import Runs
 from engine.editor import Editor
 from registry.config import RegistryConfig
 from registry.library.library import Library
-from tests.worker_processes import start, worker
+from tests.support.worker_processes import start, worker
 
 Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import NEEDS_BROWSER, require_shown
+from tests.support.browser import NEEDS_BROWSER, require_shown
 
 Editvec = Callable[..., int]
 

@@ -19,7 +19,7 @@ from batch.sinks.opening import open_sink
 from registry.library.library import Library
 from registry.masks.png import encode_mask
 from registry.tables.database import now, transaction
-from tests.folder_runs import do, pixels, request, rows
+from tests.support.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]
 # of pycocotools itself, with numpy 2

@@ -9,7 +9,7 @@ from PIL import Image
 
 from batch.recipes.image_format import ImageFormat
 from batch.sinks.encoding import encode_image
-from tests.folder_runs import provenance_in
+from tests.support.folder_runs import provenance_in
 
 PROVENANCE = {
     "edited_by": "editvec 0.1.0",

@@ -17,7 +17,7 @@ from registry.blobs.store import digest_of_file
 from registry.library.library import Library
 from registry.release import engine_version
 from registry.tables.database import transaction
-from tests.folder_runs import do, pixels, provenance_in, request, rows
+from tests.support.folder_runs import do, pixels, provenance_in, request, rows
 
 MakePictures = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from batch.reports.audit import audit
 from registry.blobs.store import digest_of_file
 from registry.library.library import Library
-from tests.folder_runs import do, pixels, provenance_in, read_shards, request, rows
+from tests.support.folder_runs import do, pixels, provenance_in, read_shards, request, rows
 
 MakePictures = Callable[..., Path]
 # `webdataset` leaves the shards that it read to the garbage collector

@@ -25,7 +25,7 @@ from engine.editor import Editor
 from registry.blobs.store import digest_of_file
 from registry.library.library import Library
 from registry.tables.database import transaction
-from tests.folder_runs import do, read_shards, request, rows
+from tests.support.folder_runs import do, read_shards, request, rows
 
 MakePictures = Callable[..., Path]
 # `webdataset` leaves the shards that it read to the garbage collector

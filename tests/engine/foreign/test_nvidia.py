@@ -18,7 +18,7 @@ from engine.errors import ForeignFileError
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.generators import ImportedGenerator
 from engine.networks.generator import Generator
-from tests.foreign_files import (
+from tests.support.foreign_files import (
     Persistent,
     Trap,
     faked_modules,
@@ -27,7 +27,7 @@ from tests.foreign_files import (
     trap_source,
     write_pickle,
 )
-from tests.stylegan2_reference import Reference
+from tests.support.stylegan2_reference import Reference
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NAMES = ("nvlabs_r32_map2", "nvlabs_r64_map8")

@@ -13,7 +13,7 @@ from engine.errors import ForeignFileError
 from engine.foreign.checkpoint import read_generator
 from engine.foreign.generators import ImportedGenerator
 from engine.networks.generator import Generator
-from tests.foreign_files import Trap, training_arguments, write_rosinality
+from tests.support.foreign_files import Trap, training_arguments, write_rosinality
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

@@ -13,14 +13,14 @@ from engine.foreign.checkpoint import read_generator
 from engine.foreign.generators import ImportedGenerator
 from engine.networks.config import GeneratorConfig
 from engine.networks.generator import Generator
-from tests.foreign_files import (
+from tests.support.foreign_files import (
     network,
     random_variables,
     tensorflow_networks,
     trap_source,
     write_pickle,
 )
-from tests.stylegan2_reference import Reference
+from tests.support.stylegan2_reference import Reference
 
 
 def load(imported: ImportedGenerator) -> Generator:

@@ -1,0 +1,1 @@
+"""The renderer: a cartoon face and its exact part mask from parameters."""

@@ -1,0 +1,214 @@
+"""`editvec train generator`: from a folder of photographs to a class version."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import editvec
+from batch.errors import SettingsError
+from batch.quality.samples import grid_of, read_curve
+from batch.training.generator import TrainedGenerator, train_generator
+from engine.bundle.bundle import load_bundle
+from engine.errors import CheckpointError, OutOfMemoryError
+from engine.images.images import read_image, write_png
+from engine.training.generator import GeneratorTrainee
+from engine.training.loop import read_log
+from registry.config import RegistryConfig
+from registry.library.library import Library
+from tests.support.killed_trainings import STEPS, request
+
+ROOT = Path(__file__).parents[2]
+CLOCKS = ("seconds", "cpu_seconds")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(1)
+    for number in range(18):
+        write_png(folder / f"{number:02d}.png", random.integers(0, 256, (20, 24, 3), np.uint8))
+    return folder
+
+
+def trained(home: Path, photographs: Path, **changes: object) -> TrainedGenerator:
+    config = RegistryConfig.for_home(home)
+    with Library.open(config) as library:
+        asked = dataclasses.replace(request(photographs), **changes)
+        return train_generator(library, config, asked, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def whole(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedGenerator:
+    return trained(tmp_path_factory.mktemp("whole"), photographs)
+
+
+def measured(folder: Path) -> list[dict[str, object]]:
+    return [{k: v for k, v in entry.items() if k not in CLOCKS} for entry in read_log(folder)]
+
+
+def test_training_killed_by_the_system_ends_as_an_undisturbed_one(
+    whole: TrainedGenerator, photographs: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "tests.support.killed_trainings", tmp_path, photographs, "4"]
+    killed = subprocess.run(words, cwd=ROOT, check=False)
+
+    resumed = trained(tmp_path, photographs)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert resumed.model.generator_digest == whole.model.generator_digest
+    assert resumed.model.bundle_digest == whole.model.bundle_digest
+    assert measured(resumed.folder) == measured(whole.folder)
+    assert len(measured(whole.folder)) >= STEPS // 2
+
+
+def test_result_is_a_class_that_samples(whole: TrainedGenerator) -> None:
+    loaded = load_bundle(whole.folder / "bundle")
+
+    assert str(whole.model.address) == "toy@1"
+    assert whole.model.resolution == 16
+    assert [label.name for label in whole.model.labels] == ["background"]
+    assert loaded.segmentation is None
+    assert loaded.bundle.built["measured"]["network"] == "trunk/avatars/standardised"
+
+
+def test_stored_is_what_measured_best(whole: TrainedGenerator) -> None:
+    best = min(read_curve(whole.folder)[1:], key=lambda entry: entry["kid"])
+
+    built = load_bundle(whole.folder / "bundle").bundle.built
+
+    assert whole.images == 24
+    assert built["images"] == best["images"] == whole.measured["images"]
+    assert built["measured"]["kid"] == best["kid"]
+
+
+def test_curve_and_grids_are_kept(whole: TrainedGenerator) -> None:
+    curve = read_curve(whole.folder)
+
+    assert [entry["images"] for entry in curve] == [0, 12, 24]
+    assert all(entry["measured"] == 16 for entry in curve)
+    names = sorted(path.name for path in (whole.folder / "samples").iterdir())
+    assert names == ["000000.png", "000012.png", "000024.png", "photographs.png"]
+    assert read_image(whole.folder / "samples" / "000024.png").shape == (128, 128, 3)
+
+
+def test_finished_training_answers_with_the_version_that_is_there(
+    photographs: Path, tmp_path: Path
+) -> None:
+    first = trained(tmp_path, photographs, images=8)
+    again = trained(tmp_path, photographs, images=8)
+    longer = trained(tmp_path, photographs, images=12)
+
+    assert str(again.model.address) == str(first.model.address) == "toy@1"
+    assert str(longer.model.address) == "toy@2"
+
+
+def test_changed_setting_is_refused_by_name(photographs: Path, tmp_path: Path) -> None:
+    trained(tmp_path, photographs, images=4)
+
+    with pytest.raises(CheckpointError, match="begun with seed 4, not 5"):
+        trained(tmp_path, photographs, seed=5)
+
+
+def test_training_goes_on_from_another_class(photographs: Path, tmp_path: Path) -> None:
+    first = trained(tmp_path, photographs, images=4)
+    tuned = trained(
+        tmp_path,
+        photographs,
+        class_name="tuned",
+        start="toy",
+        resolution=None,
+        network={},
+        images=4,
+    )
+
+    assert str(tuned.model.address) == "tuned@1"
+    before, after = (load_bundle(one.folder / "bundle").generator for one in (first, tuned))
+    noise = "synthesis.b4.conv1.noise_const"
+    assert before.state_dict()[noise].equal(after.state_dict()[noise])
+    assert first.model.generator_digest != tuned.model.generator_digest
+    with pytest.raises(SettingsError, match="keeps its own size"):
+        trained(tmp_path, photographs, class_name="tuned", start="toy", resolution=32)
+
+
+def test_too_few_photographs_are_told(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "few").mkdir()
+    for path in sorted(photographs.iterdir())[:5]:
+        (tmp_path / "few" / path.name).write_bytes(path.read_bytes())
+
+    with pytest.raises(SettingsError, match=r"at least 16 that can be read, .* holds 5"):
+        trained(tmp_path, tmp_path / "few")
+
+
+def test_command_tells_what_it_skips_and_prints_json(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for path in photographs.iterdir():
+        (mixed / path.name).write_bytes(path.read_bytes())
+    (mixed / "torn.png").write_bytes((photographs / "00.png").read_bytes()[:300])
+    (mixed / "notes.txt").write_text("mine")
+    words = ["--home", str(tmp_path / "home"), "train", "generator", "--class", "toy"]
+    words += ["--resolution", "16", "--kimg", "0.008", "--batch", "4", "--channel-base", "64"]
+    words += ["--channel-max", "4", "--w-dim", "4", "--measured", "8", "--device", "cpu", "--json"]
+
+    status = editvec.main([*words, "--mirror", "--path-length", "0", str(mixed)])
+
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert status == 0
+    assert result["address"] == "toy@1"
+    assert result["photographs"] == 18
+    assert [one["path"] for one in result["skipped"]] == ["torn.png"]
+    assert "skipped torn.png: " in err
+    assert "18 photographs, 1 skipped, 1 files that are no images left out" in err
+
+
+def test_unknown_device_is_one_line(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--home", str(tmp_path), "train", "generator", "--class", "toy", "--resolution", "16"]
+
+    status = editvec.main([*words, "--device", "abacus", str(photographs)])
+
+    assert status == 1
+    assert capsys.readouterr().err.startswith("editvec: error: device: cannot use 'abacus'")
+
+
+def test_missing_resolution_is_one_line(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--home", str(tmp_path), "train", "generator", "--class", "toy", str(photographs)]
+
+    status = editvec.main(words)
+
+    assert status == 1
+    assert capsys.readouterr().err.startswith("editvec: error: resolution: expected one")
+
+
+def test_step_that_does_not_fit_says_which_setting_lowers_it(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(self: GeneratorTrainee, number: int) -> dict[str, object]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(GeneratorTrainee, "step", step)
+
+    with pytest.raises(OutOfMemoryError, match=r"out of memory: lower --batch \(4 now\)"):
+        trained(tmp_path, photographs)
+    assert not (tmp_path / "training" / "toy-generator" / "bundle").exists()
+
+
+def test_grid_fills_rows_and_leaves_the_rest_black() -> None:
+    pixels = np.arange(1, 4, dtype=np.uint8).reshape(3, 1, 1, 1).repeat(3, axis=3)
+
+    grid = grid_of(pixels, columns=2)
+
+    assert grid[..., 0].tolist() == [[1, 2], [3, 0]]

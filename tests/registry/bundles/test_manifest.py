@@ -1,0 +1,119 @@
+"""Class bundles: every field of bundle.json and every byte of the files is checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.bundles.manifest import read_manifest, verify_files
+from registry.errors import BundleFormatError
+from registry.library.library import Library
+from tests.support.registry_fixtures import rewrite_manifest
+
+
+def _content(bundle: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("format", "zip", '"format": "editvec-bundle"'),
+        ("format_version", 2, "reads format_version 1, got 2"),
+        ("class_name", "../up", "class_name: expected a letter"),
+        ("class_name", 3, "class_name: expected text, got 3"),
+        ("license", None, "license: expected text, got None"),
+        ("resolution", "64", "resolution: expected an integer from 4 to 8192, got '64'"),
+        ("num_ws", True, "num_ws: expected an integer"),
+        ("w_dim", 0, "w_dim: expected an integer from 1"),
+        ("valid_rectangle", [0, 0, 99, 16], "valid_rectangle: expected 4 integers from 0 to 16"),
+        ("valid_rectangle", [4, 0, 4, 16], "around some pixels"),
+        ("labels", [], "indices 0, 1, 2"),
+        ("labels", {}, "labels: expected a list"),
+        ("labels", ["mouth"], r"labels\[0\]: expected an object, got 'mouth'"),
+        ("labels", [{"index": 1, "name": "a", "color": [0, 0, 0]}], "indices 0, 1, 2"),
+        ("labels", [{"index": 0, "name": "a", "color": [0, 0]}], "color: expected 3 integers"),
+        ("labels", [{"index": 0, "name": "a b", "color": [0, 0, 0]}], "name: expected a letter"),
+        (
+            "labels",
+            [{"index": place, "name": "a", "color": [0, 0, 0]} for place in (0, 1)],
+            "two parts have the same name",
+        ),
+        ("generator_digest", "abc", "generator_digest: expected a SHA-256 in hex, got 'abc'"),
+        ("files", {"../evil": {}}, r"files: file name: expected a letter.*'\.\./evil'"),
+        ("files", {"/etc/passwd": {}}, "files: file name"),
+        ("files", {".hidden": {}}, "files: file name"),
+        ("files", {"bundle.json": {}}, "cannot list itself"),
+        ("files", {"a": {"sha256": "x", "bytes": 1}}, "files: a: sha256"),
+    ],
+)
+def test_wrong_field_is_named(bundle: Path, field: str, value: object, message: str) -> None:
+    content = _content(bundle)
+    content[field] = value
+    rewrite_manifest(bundle, content)
+
+    with pytest.raises(BundleFormatError, match=message) as caught:
+        read_manifest(bundle)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_changed_manifest_does_not_match_its_digest(bundle: Path) -> None:
+    content = _content(bundle)
+    content["license"] = "mine"
+    (bundle / "bundle.json").write_text(json.dumps(content))
+
+    with pytest.raises(BundleFormatError, match=r"bundle_digest says .*, the content is"):
+        read_manifest(bundle)
+
+
+def test_order_and_spacing_of_the_manifest_do_not_matter(bundle: Path) -> None:
+    before = read_manifest(bundle).bundle_digest
+    content = dict(reversed(_content(bundle).items()))
+    (bundle / "bundle.json").write_text(json.dumps(content, indent=4))
+
+    assert read_manifest(bundle).bundle_digest == before
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"[" * 100_000, b"\xff\xfe"])
+def test_file_that_is_no_manifest_is_refused(bundle: Path, data: bytes) -> None:
+    (bundle / "bundle.json").write_bytes(data)
+
+    with pytest.raises(BundleFormatError):
+        read_manifest(bundle)
+
+
+def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleFormatError, match=r"it has no bundle\.json"):
+        read_manifest(tmp_path)
+    with pytest.raises(BundleFormatError, match="expected a folder"):
+        read_manifest(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"W1", "generator.safetensors: expected digest"),
+        (b"w1w1", "generator.safetensors: expected 2 bytes, got 4"),
+        (None, "generator.safetensors: No such file"),
+    ],
+)
+def test_altered_file_is_named_and_nothing_is_stored(
+    sqlite_library: Library, make_bundle: Any, data: bytes | None, message: str
+) -> None:
+    folder = make_bundle("altered", name="car")
+    path = folder / "generator.safetensors"
+    path.unlink() if data is None else path.write_bytes(data)
+    blobs = set(sqlite_library.blobs.digests())
+
+    with pytest.raises(BundleFormatError, match=message):
+        sqlite_library.add_bundle(folder)
+
+    assert [model.name for model in sqlite_library.classes()] == ["avatars"]
+    assert set(sqlite_library.blobs.digests()) == blobs
+
+
+def test_good_files_pass(bundle: Path) -> None:
+    verify_files(bundle, read_manifest(bundle))

@@ -1,0 +1,126 @@
+"""Masks in COCO's annotations, and the polygons and run lengths that they are made of."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as pycoco
+
+from registry.errors import MaskError
+from registry.masks.forms.run_lengths import decode_coco
+from registry.masks.forms.shapes import fill_polygon
+from registry.masks.sources import read_any_mask
+from tests.support.mask_drawings import SCHEME, drawn_mask
+
+# of pycocotools itself, with numpy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def _coco(regions: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    names = ("car", "body", "eye", "Right Eye", "eye_left")
+    return {
+        "images": [{"id": 5, "file_name": "x/a.jpg", "height": 12, "width": 20}],
+        "categories": [{"id": 10 + i, "name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"image_id": 5, "category_id": 10 + names.index(name), "segmentation": segmentation}
+            for name, segmentation in regions
+        ],
+    }
+
+
+def _polygon(top: int, left: int, bottom: int, right: int) -> list[int]:
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def _rle(inside: npt.NDArray[np.bool_], *, is_text: bool) -> dict[str, Any]:
+    code = pycoco.encode(np.asfortranarray(inside.astype(np.uint8)))
+    if is_text:
+        return {"size": code["size"], "counts": code["counts"].decode()}
+    flat = inside.ravel(order="F").astype(int)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat]))).tolist()
+    return {"size": list(inside.shape), "counts": np.diff([0, *edges, flat.size]).tolist()}
+
+
+def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
+    eyes = [_polygon(4, 3, 7, 7), _polygon(4, 12, 7, 16)]
+    polygons = [("body", [_polygon(2, 1, 11, 19)]), ("eye", eyes)]
+    codes = [
+        ("body", _rle(drawn_mask() > 0, is_text=True)),
+        ("eye", _rle(drawn_mask() > 1, is_text=False)),
+    ]
+    named = [*polygons[:1], ("eye_left", eyes[:1]), ("Right Eye", eyes[1:])]
+
+    for regions in (polygons, codes, named):
+        (tmp_path / "a.json").write_text(json.dumps(_coco(regions)))
+        assert (read_any_mask(tmp_path / "a.json", SCHEME, image="a.jpg") == drawn_mask()).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["annotations"][0].update(category_id=10), "'car' is none of the parts"),
+        (lambda c: c["annotations"][0].update(category_id=99), "category_id 99 is none"),
+        (lambda c: c["annotations"][0].update(image_id=6), "image_id 6 is none of the images"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3]]), "3 numbers"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "needs three points"),
+        (lambda c: c["annotations"][0].update(segmentation=None), "expected a list, got None"),
+        (lambda c: c["annotations"][0]["segmentation"][0].__setitem__(0, "x"), "a number, got 'x'"),
+        (lambda c: c["annotations"][0].update(segmentation={"size": [1, 1], "counts": []}),
+         "size .1, 1. is not that of its image"),
+        (lambda c: c["annotations"][0].update(segmentation={"size": [12, 20], "counts": [3]}),
+         "its runs have 3 pixels, the mask has 240"),
+        (lambda c: c["annotations"][0].update(segmentation={"size": [12, 20], "counts": "~~"}),
+         "'~' is not of COCO's code"),
+        (lambda c: c["images"][0].update(height=1 << 30), "no size of a mask"),
+        (lambda c: c["images"][0].pop("file_name"), "file_name: expected a text"),
+        (lambda c: c.update(annotations=[]), "there is no mask in it"),
+    ],
+)  # fmt: skip
+def test_wrong_coco_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    content = _coco([("body", [_polygon(2, 1, 11, 19)])])
+    change(content)
+    (tmp_path / "a.json").write_text(json.dumps(content))
+
+    with pytest.raises(MaskError, match=message):
+        read_any_mask(tmp_path / "a.json", SCHEME)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_coco_text_is_what_pycocotools_means(height: int, width: int, random: Any) -> None:
+    block = np.ones((random.randint(1, 30), random.randint(1, 30)), np.bool_)
+    small = np.array([[random.random() < 0.5 for _ in range(width)] for _ in range(height)])
+    inside = np.kron(small, block).astype(np.bool_)
+    code = _rle(inside, is_text=True)
+
+    assert (decode_coco(code["counts"], *inside.shape, of="x") == inside).all()
+
+
+@given(st.lists(st.tuples(st.floats(0, 60), st.floats(0, 40)), min_size=3, max_size=3))
+def test_triangles_have_their_area_and_nothing_outside(points: list[tuple[float, float]]) -> None:
+    filled = fill_polygon(points, 40, 60, of="x")
+
+    (ax, ay), (bx, by), (cx, cy) = points
+    area = abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / 2
+    around = sum(
+        np.hypot(p[0] - q[0], p[1] - q[1])
+        for p, q in zip(points, points[1:] + points[:1], strict=True)
+    )
+    assert abs(filled.sum() - area) <= around + 1
+    rows, columns = np.nonzero(filled)
+    assert ((columns + 0.5 >= min(ax, bx, cx)) & (columns + 0.5 <= max(ax, bx, cx))).all()
+    assert ((rows + 0.5 >= min(ay, by, cy)) & (rows + 0.5 <= max(ay, by, cy))).all()
+
+
+def test_neighbouring_polygons_share_no_pixel_and_leave_no_gap() -> None:
+    left = fill_polygon([(0, 0), (13.3, 0), (7.1, 30), (0, 30)], 30, 30, of="x")
+    right = fill_polygon([(13.3, 0), (30, 0), (30, 30), (7.1, 30)], 30, 30, of="x")
+
+    assert (left ^ right).all()

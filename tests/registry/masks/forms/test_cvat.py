@@ -1,0 +1,56 @@
+"""Masks in exports of CVAT."""
+
+from pathlib import Path
+
+import pytest
+
+from registry.errors import MaskError
+from registry.masks.forms.run_lengths import decode_cvat
+from registry.masks.sources import read_any_mask
+from tests.support.mask_drawings import SCHEME, drawn_mask
+
+_CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><id>1</id></task></meta>
+<image id="0" name="x/a.jpg" width="20" height="12">
+  <box label="eye" xtl="12" ytl="4" xbr="16" ybr="7" z_order="2" rotation="180"/>
+  <mask label="eye" rle="0, 4, 1, 4, 1, 4, 1" left="3" top="4" width="5" height="3" z_order="1"/>
+  <polygon label="body" points="1.0,2.0;19,2;19,11;1,11" z_order="0"><attribute name="a"/></polygon>
+  <tag label="good"/>
+</image>
+<image id="1" name="b.jpg" width="20" height="12"></image>
+</annotations>"""
+
+
+def test_cvat_by_z_order(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(_CVAT)
+
+    assert (read_any_mask(tmp_path / "a.xml", SCHEME) == drawn_mask()).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("box label", "points label", "image 'x/a.jpg': points 'eye': it covers no pixels"),
+        ('width="20"', 'width="x"', "width: expected a number, got 'x'"),
+        ('left="3"', 'left="30"', "its box is not inside of the picture"),
+        ('rle="0,', 'rle="1,', "its runs have 16 pixels, the mask has 15"),
+        ("19,2;", "19,;", "points: expected a number, got ''"),
+        ('xtl="12"', 'xtl="nan"', "expected a place in the picture"),
+        ("<meta>", '<track id="0"/><meta>', "tracks of a video"),
+        ("<annotations>", "<!DOCTYPE x><annotations>", "defines entities"),
+        ("annotations>", "notes>", "expected <annotations> of CVAT"),
+        ('label="body"', 'label="wing"', "'wing' is none of the parts"),
+    ],
+)
+def test_wrong_cvat_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "a.xml").write_text(_CVAT.replace(old, new))
+
+    with pytest.raises(MaskError, match=message):
+        read_any_mask(tmp_path / "a.xml", SCHEME)
+
+
+def test_run_lengths_of_cvat() -> None:
+    expected = [[False, True, True], [True, False, False]]
+    assert decode_cvat("1, 3, 2", 2, 3, of="x").tolist() == expected
+    with pytest.raises(MaskError, match="expected numbers and commas"):
+        decode_cvat("1;3", 2, 3, of="x")
