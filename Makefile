@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Threads that wait must not spin: see editvec.py.
+# Threads that wait must not spin: see editvec/cli.py.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
@@ -38,17 +38,17 @@ demo: $(STAMP)
 
 # A fresh home each time, so that every starter vector is version 1 of its name.
 avatars: $(STAMP)
-	$(BIN)/python -m avatars.build --work build/avatars
-	$(BIN)/python -m avatars.starter build/avatars/pairs
+	$(BIN)/python -m editvec.avatars.build --work build/avatars
+	$(BIN)/python -m editvec.avatars.starter build/avatars/pairs
 	rm -rf build/avatars/home
 	$(BIN)/editvec --home build/avatars/home model add avatars/bundle
 	$(BIN)/editvec --home build/avatars/home learn --from build/avatars/pairs/starter.json
 	rm -f build/avatars/starter.editvec.zip
 	$(BIN)/editvec --home build/avatars/home registry export build/avatars/starter.editvec.zip \
-		$$($(BIN)/python -m avatars.starter)
+		$$($(BIN)/python -m editvec.avatars.starter)
 	mv build/avatars/starter.editvec.zip avatars/starter.editvec.zip
 	$(MAKE) measures
-	$(BIN)/python -m avatars.check
+	$(BIN)/python -m editvec.avatars.check
 
 # Success, leakage and usable range of the starter library as it is: no vector is learned.
 measures: $(STAMP)
@@ -57,7 +57,7 @@ measures: $(STAMP)
 	$(BIN)/editvec --home build/avatars/measures registry import avatars/starter.editvec.zip
 	OMP_NUM_THREADS=1 $(BIN)/editvec --home build/avatars/measures evaluate --all --class avatars \
 		--renders 64 --scales=-2:2:9 --device cpu
-	$(BIN)/python -m avatars.publish build/avatars/measures
+	$(BIN)/python -m editvec.avatars.publish build/avatars/measures
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

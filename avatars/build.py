@@ -1,4 +1,4 @@
-"""Build the shipped bundle of the class `avatars`: `python -m avatars.build`.
+"""Build the shipped bundle of the class `avatars`: `python -m editvec.avatars.build`.
 
 Seeded and resumable: every stage writes its result into the work folder, and the generator its
 state every thousand steps, so that the same command after a kill goes on.
@@ -13,11 +13,11 @@ import click
 import torch
 from torch import Tensor
 
-from avatars import default
-from avatars.building import encoder as encoder_stage
-from avatars.building import segmentation as segmentation_stage
-from avatars.building.dataset import SHARD_SIZE, rendered
-from avatars.building.generator import (
+from editvec.avatars import default
+from editvec.avatars.building import encoder as encoder_stage
+from editvec.avatars.building import segmentation as segmentation_stage
+from editvec.avatars.building.dataset import SHARD_SIZE, rendered
+from editvec.avatars.building.generator import (
     CONFIG,
     PHASES,
     RESOLUTION,
@@ -25,7 +25,7 @@ from avatars.building.generator import (
     holdout_psnr,
     train_generator,
 )
-from avatars.building.networks import (
+from editvec.avatars.building.networks import (
     CLASSIFIER,
     IDENTITY,
     PERCEPTUAL,
@@ -33,11 +33,11 @@ from avatars.building.networks import (
     train_identity,
     train_trunk,
 )
-from avatars.drawing.render import LABEL_COLORS, LABELS
-from engine.bundle.bundle import NetworkState, write_bundle
-from engine.bundle.description import Label
-from engine.editing.losses import Networks
-from engine.networks.perceptual import build_perceptual
+from editvec.avatars.drawing.render import LABEL_COLORS, LABELS
+from editvec.engine.bundle.bundle import NetworkState, write_bundle
+from editvec.engine.bundle.description import Label
+from editvec.engine.editing.losses import Networks
+from editvec.engine.networks.perceptual import build_perceptual
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def build(work: Path, folder: Path, *, device: str) -> None:
             "identity": NetworkState(IDENTITY, identity.state_dict()),
         },
         built={
-            "command": "python -m avatars.build",
+            "command": "python -m editvec.avatars.build",
             "seed": SEED,
             "renders": TRAINING_COUNT,
             "labelled_images": segmentation_stage.LABELLED_COUNT,

@@ -1,4 +1,4 @@
-"""Measure the shipped bundle on held-out renders: `python -m avatars.check`.
+"""Measure the shipped bundle on held-out renders: `python -m editvec.avatars.check`.
 
 Two tables: renders in the style that the networks were trained on, and renders in a shifted style
 of line and shading that none of them ever saw. Every target comes from outside the result: the
@@ -17,17 +17,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars import default
-from avatars.building.dataset import as_images
-from avatars.drawing import attributes, parameters
-from avatars.drawing.parameters import FloatArray
-from avatars.drawing.render import DEFAULT_STYLE, LABELS, SHIFTED_STYLE, Rendered, Style, render
-from engine.editing.editing import EditSettings
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.metrics.edits import label_ious, masked_psnr
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.avatars import default
+from editvec.avatars.building.dataset import as_images
+from editvec.avatars.drawing import attributes, parameters
+from editvec.avatars.drawing.parameters import FloatArray
+from editvec.avatars.drawing.render import (
+    DEFAULT_STYLE,
+    LABELS,
+    SHIFTED_STYLE,
+    Rendered,
+    Style,
+    render,
+)
+from editvec.engine.editing.editing import EditSettings
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.metrics.edits import label_ious, masked_psnr
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 CHECK_SEED = 950_000
 BATCH = 50

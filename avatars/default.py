@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from registry.entities.vectors import ClassModel
-from registry.errors import BundleFormatError
-from registry.library.library import Library
-from registry.sharing.exchange import import_library
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.errors import BundleFormatError
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.exchange import import_library
 
 CLASS_NAME = "avatars"
 

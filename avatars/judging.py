@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avatars.drawing import parameters
-from avatars.drawing.render import render
-from avatars.starter import STARTERS, SURPRISE, Starter
+from editvec.avatars.drawing import parameters
+from editvec.avatars.drawing.render import render
+from editvec.avatars.starter import STARTERS, SURPRISE, Starter
 
 LEAST_CHANGE = 0.5
 """Of every changed parameter, in the scale of `parameters.to_unit`: less is hardly an edit."""

@@ -1,6 +1,6 @@
 """Files to try one's own class on: a foreign checkpoint, annotated images, photographs.
 
-    python -m avatars.practice FOLDER
+    python -m editvec.avatars.practice FOLDER
 
 They stand for what a user brings. The checkpoint is the shipped generator in the layout of
 rosinality's stylegan2-pytorch; the pictures are renders that no network has seen.
@@ -25,10 +25,10 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from avatars.default import BUNDLE_FOLDER
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import LABEL_COLORS, LABELS, render
-from engine.bundle.bundle import read_networks
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import LABEL_COLORS, LABELS, render
+from editvec.engine.bundle.bundle import read_networks
 
 RESOLUTION = 64
 PAIRS, PHOTOGRAPHS, UNSEEN = 16, 48, 6

@@ -1,7 +1,8 @@
 """Puts what was measured of the starter library into its archive; the deltas stay as they are.
 
-`python -m avatars.publish HOME` takes the values from a library that evaluated the vectors. Equal
-values keep their day, so that measuring again what has not changed gives the same bytes.
+`python -m editvec.avatars.publish HOME` takes the values from a library that evaluated
+the vectors. Equal values keep their day, so that measuring again what has not changed gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import Any
 
 import click
 
-from avatars.default import STARTER_ARCHIVE
-from registry.blobs.store import write_atomically
-from registry.composition.pair_metrics import is_of_pair
-from registry.config import RegistryConfig
-from registry.entities.vectors import EditingVector, Metric
-from registry.errors import ExchangeError
-from registry.library.library import Library
-from registry.library.records import as_json
-from registry.sharing.archives import archive_bytes, read_archive
+from editvec.avatars.default import STARTER_ARCHIVE
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.composition.pair_metrics import is_of_pair
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import EditingVector, Metric
+from editvec.registry.errors import ExchangeError
+from editvec.registry.library.library import Library
+from editvec.registry.library.records import as_json
+from editvec.registry.sharing.archives import archive_bytes, read_archive
 
 _PUBLISHED = (
     "success_attribute",

@@ -4,7 +4,7 @@ Each pair is what an artist would hand in: a picture, its part mask, and the sam
 attribute repainted. Here the repainting is done by rendering the same face again with that
 attribute's parameters changed.
 
-`python -m avatars.starter DIR` writes the pairs as files, with a `starter.json` that
+`python -m editvec.avatars.starter DIR` writes the pairs as files, with a `starter.json` that
 `editvec learn --from` reads.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from avatars.drawing.parameters import PARAMETERS, FloatArray, from_normal, with_values
-from avatars.drawing.render import LABEL_COLORS, render
+from editvec.avatars.drawing.parameters import PARAMETERS, FloatArray, from_normal, with_values
+from editvec.avatars.drawing.render import LABEL_COLORS, render
 
 CLASS_NAME = "avatars"
 RESOLUTION = 64

@@ -14,26 +14,26 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from avatars import default
-from avatars.drawing.parameters import FloatArray, index, sample
-from avatars.drawing.render import render
-from avatars.starter import RESOLUTION, SURPRISE, write_pair
-from batch.errors import PlanError
-from batch.execution.local import Progress, run_locally
-from batch.learning.learn import LearnOutcome, OnProgress, learn_vector
-from batch.learning.request import LearnRequest
-from batch.recipes.recipe import EditArgument
-from batch.recipes.settings import Composite, Mode, RunSettings
-from batch.reports.contact_sheet import Section, draw_contact_sheet
-from batch.reports.pictures import SampleReader, read_rows, summarise
-from batch.runs.planning import RunRequest, open_run
-from batch.sinks.manifests import METADATA
-from batch.workbench import Workbench
-from registry.blobs.store import write_atomically
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.entities.vectors import EditingVector, NewTerm
-from registry.errors import VectorNotFoundError
+from editvec.avatars import default
+from editvec.avatars.drawing.parameters import FloatArray, index, sample
+from editvec.avatars.drawing.render import render
+from editvec.avatars.starter import RESOLUTION, SURPRISE, write_pair
+from editvec.batch.errors import PlanError
+from editvec.batch.execution.local import Progress, run_locally
+from editvec.batch.learning.learn import LearnOutcome, OnProgress, learn_vector
+from editvec.batch.learning.request import LearnRequest
+from editvec.batch.recipes.recipe import EditArgument
+from editvec.batch.recipes.settings import Composite, Mode, RunSettings
+from editvec.batch.reports.contact_sheet import Section, draw_contact_sheet
+from editvec.batch.reports.pictures import SampleReader, read_rows, summarise
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.sinks.manifests import METADATA
+from editvec.batch.workbench import Workbench
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.entities.vectors import EditingVector, NewTerm
+from editvec.registry.errors import VectorNotFoundError
 
 PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.

@@ -12,19 +12,19 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from avatars import default
-from batch.doctor_features import lacking
-from batch.errors import BatchError
-from batch.recipes.settings import broker_url
-from batch.workers.broker import parse_broker_url, without_password
-from registry.blobs.store import open_blob_store, vanished
-from registry.bundles.manifest import read_manifest, verify_files
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.errors import RegistryError
-from registry.library.library import Library
-from registry.tables import schema
-from registry.tables.database import parse_database_url
+from editvec.avatars import default
+from editvec.batch.doctor_features import lacking
+from editvec.batch.errors import BatchError
+from editvec.batch.recipes.settings import broker_url
+from editvec.batch.workers.broker import parse_broker_url, without_password
+from editvec.registry.blobs.store import open_blob_store, vanished
+from editvec.registry.bundles.manifest import read_manifest, verify_files
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.errors import RegistryError
+from editvec.registry.library.library import Library
+from editvec.registry.tables import schema
+from editvec.registry.tables.database import parse_database_url
 
 OLDEST_PYTHON = (3, 11)
 _VECTORS_AT_A_TIME = 500
@@ -190,7 +190,7 @@ def _broker(config: RegistryConfig) -> str:
     url = broker_url(config.home)
     folder = parse_broker_url(url).folder
     if folder is None:
-        from batch.workers.app import create_app, require_broker
+        from editvec.batch.workers.app import create_app, require_broker
 
         require_broker(create_app(url))
         return without_password(url)

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from batch.runs.requirements import networks_of
-from registry.errors import RegistryError
-from registry.library.library import Library
-from registry.tables import schema
+from editvec.batch.runs.requirements import networks_of
+from editvec.registry.errors import RegistryError
+from editvec.registry.library.library import Library
+from editvec.registry.tables import schema
 
 if TYPE_CHECKING:
-    from registry.config import RegistryConfig
+    from editvec.registry.config import RegistryConfig
 
 _OF_CLASS = {
     "segmentation": (

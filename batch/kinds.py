@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from batch.chunks.images import ChunkProcessor
-from batch.chunks.library import Work, WorkProcessor
-from batch.editing.memory import demand_of, images_that_fit
-from batch.embedding.work import EmbedWork
-from batch.evaluation.work import EvaluateWork
-from batch.learning.work import LearnWork
-from batch.recipes.settings import MINI_BATCH
-from batch.runs.entities import RunRecord
-from engine.editor import Editor
-from registry.library.library import Library
+from editvec.batch.chunks.images import ChunkProcessor
+from editvec.batch.chunks.library import Work, WorkProcessor
+from editvec.batch.editing.memory import demand_of, images_that_fit
+from editvec.batch.embedding.work import EmbedWork
+from editvec.batch.evaluation.work import EvaluateWork
+from editvec.batch.learning.work import LearnWork
+from editvec.batch.recipes.settings import MINI_BATCH
+from editvec.batch.runs.entities import RunRecord
+from editvec.engine.editor import Editor
+from editvec.registry.library.library import Library
 
 Processor = ChunkProcessor | WorkProcessor
 

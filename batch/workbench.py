@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from engine.editor import Editor
-from registry.addresses import parse_address
-from registry.config import RegistryConfig
-from registry.entities.vectors import ClassModel, EditingVector
-from registry.library.library import Library
+from editvec.engine.editor import Editor
+from editvec.registry.addresses import parse_address
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.library.library import Library
 
 
 class Workbench:

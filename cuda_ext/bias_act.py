@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from cuda_ext.dispatch import dense_format, takes_kernel
-from cuda_ext.errors import OperandError
+from editvec.cuda_ext.dispatch import dense_format, takes_kernel
+from editvec.cuda_ext.errors import OperandError
 
 Activation = Literal["linear", "lrelu"]
 
@@ -31,7 +31,7 @@ def bias_act(
 ) -> Tensor:
     """Add noise per pixel and a bias per channel, activate, multiply by a gain, and clamp.
 
-    Where `cuda_ext.dispatch` chooses it, one CUDA kernel does it all. Any derivative works.
+    Where `editvec.cuda_ext.dispatch` chooses it, one CUDA kernel does it all. Any derivative works.
 
     Args:
         x: Floating-point tensor [N, C, ...].

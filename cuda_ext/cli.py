@@ -32,7 +32,7 @@ def build(*, architectures: tuple[str, ...], cache_folder: Path | None) -> None:
     With --arch it needs nvcc but no device, as where an image for other machines is made. A library
     for several capabilities serves every machine that has some of them.
     """
-    from cuda_ext.loader import build_library, device_architectures
+    from editvec.cuda_ext.loader import build_library, device_architectures
 
     wanted = list(dict.fromkeys(architectures)) or device_architectures()
     library = build_library(architectures=sorted(wanted, key=_number), cache_folder=cache_folder)
@@ -43,7 +43,7 @@ def build(*, architectures: tuple[str, ...], cache_folder: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(*, as_json: bool) -> None:
     """Show which operations run as kernels here, which as PyTorch operations, and why."""
-    from cuda_ext.status import kernel_status
+    from editvec.cuda_ext.status import kernel_status
 
     status = kernel_status()
     paths = {"compiler": status.compiler, "library": status.library, "cache": status.cache_folder}

@@ -13,8 +13,8 @@ import os
 import torch
 from torch import Tensor
 
-from cuda_ext.errors import ExtensionBuildError, OperandError
-from cuda_ext.loader import load_extension
+from editvec.cuda_ext.errors import ExtensionBuildError, OperandError
+from editvec.cuda_ext.loader import load_extension
 
 logger = logging.getLogger(__name__)
 

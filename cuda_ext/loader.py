@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from cuda_ext.errors import BuildLockError, ExtensionBuildError, OperandError
+from editvec.cuda_ext.errors import BuildLockError, ExtensionBuildError, OperandError
 
 logger = logging.getLogger(__name__)
 

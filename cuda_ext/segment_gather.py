@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ext.bilinear import gather_bilinear, pixel_rows
-from cuda_ext.dispatch import takes_kernel
-from cuda_ext.errors import OperandError
+from editvec.cuda_ext.bilinear import gather_bilinear, pixel_rows
+from editvec.cuda_ext.dispatch import takes_kernel
+from editvec.cuda_ext.errors import OperandError
 
 MAX_MAPS = 16
 
@@ -51,7 +51,7 @@ def segment_gather(
 ) -> Tensor:
     """Gather maps at a list of pixels, add them, and run the small layers.
 
-    Where `cuda_ext.dispatch` chooses it, one CUDA kernel does it all. Maps and addend have any
+    Where `cuda_ext/dispatch.py` chooses it, one CUDA kernel does it all. Maps and addend have any
     derivative; beyond the first one, and where a layer asks for one, the reference runs.
 
     Args:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from cuda_ext.dispatch import DEFAULT_KERNELS, OPERATIONS, VARIABLE, chosen_kernels
-from cuda_ext.errors import ExtensionBuildError
-from cuda_ext.loader import (
+from editvec.cuda_ext.dispatch import DEFAULT_KERNELS, OPERATIONS, VARIABLE, chosen_kernels
+from editvec.cuda_ext.errors import ExtensionBuildError
+from editvec.cuda_ext.loader import (
     default_cache_folder,
     device_architectures,
     find_compiler,

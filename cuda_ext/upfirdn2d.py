@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ext.dispatch import dense_format, takes_kernel
-from cuda_ext.errors import OperandError
+from editvec.cuda_ext.dispatch import dense_format, takes_kernel
+from editvec.cuda_ext.errors import OperandError
 
 TAPS = (0.125, 0.375, 0.375, 0.125)
 
@@ -38,7 +38,7 @@ def upfirdn2d(
 ) -> Tensor:
     """Stretch, filter and thin out images or maps.
 
-    Where `cuda_ext.dispatch` chooses it, one CUDA kernel does it all. Any derivative works.
+    Where `editvec.cuda_ext.dispatch` chooses it, one CUDA kernel does it all. Any derivative works.
 
     Args:
         x: Floating-point tensor [N, C, H, W].

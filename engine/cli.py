@@ -18,7 +18,7 @@ def engine() -> None:
 @click.argument("bundle", type=FOLDER)
 def verify(bundle: Path) -> None:
     """Check every file of BUNDLE against its digests."""
-    from engine.bundle.bundle import load_bundle
+    from editvec.engine.bundle.bundle import load_bundle
 
     checked = load_bundle(bundle).bundle
     click.echo(f"{checked.class_name}: {len(checked.files)} files are as bundle.json says")
@@ -35,8 +35,8 @@ def verify(bundle: Path) -> None:
 @DEVICE
 def sample(*, bundle: Path, out: Path, count: int, seed: int, psi: float, device: str) -> None:
     """Write sampled images and their masks to the folder OUT."""
-    from engine.editor import Editor
-    from engine.files import write_samples
+    from editvec.engine.editor import Editor
+    from editvec.engine.files import write_samples
 
     editor = Editor.open(bundle, device)
     for path in write_samples(editor, out, count=count, seed=seed, truncation_psi=psi):
@@ -68,9 +68,9 @@ def apply(
     device: str,
 ) -> None:
     """Embed the picture SOURCE, add the vector file DELTA, write the picture TARGET."""
-    from engine.editing.inversion import EmbedSettings
-    from engine.editor import Editor
-    from engine.files import edit_file, read_delta
+    from editvec.engine.editing.inversion import EmbedSettings
+    from editvec.engine.editor import Editor
+    from editvec.engine.files import edit_file, read_delta
 
     editor = Editor.open(bundle, device)
     vector = read_delta(delta, num_ws=editor.bundle.num_ws, w_dim=editor.bundle.w_dim)

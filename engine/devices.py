@@ -2,7 +2,7 @@
 
 import torch
 
-from engine.errors import SettingsError
+from editvec.engine.errors import SettingsError
 
 
 def require_device(device: torch.device | str) -> None:

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.errors import MissingPackageError, SettingsError, ShapeError
-from engine.networks.generator import Synthesis
-from engine.networks.layers import SynthesisLayer, ToRGB
-from engine.shapes import block_resolutions, check_finite
+from editvec.engine.errors import MissingPackageError, SettingsError, ShapeError
+from editvec.engine.networks.generator import Synthesis
+from editvec.engine.networks.layers import SynthesisLayer, ToRGB
+from editvec.engine.shapes import block_resolutions, check_finite
 
 LEAST_KEPT = 0.1
 """Of a normal after conditioning: what is shorter has next to nothing of its own."""

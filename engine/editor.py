@@ -11,23 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.bundle.bundle import LoadedBundle, load_bundle
-from engine.bundle.description import Bundle
-from engine.devices import require_device
-from engine.editing import editing, inversion
-from engine.editing.descent import OnStep
-from engine.editing.editing import EditResult, EditSettings
-from engine.editing.inversion import EmbedSettings
-from engine.editing.losses import Networks
-from engine.errors import CompatibilityError, SettingsError
-from engine.images.roi import default_dilation, roi_from_masks
-from engine.networks.encoder import Encoder
-from engine.networks.generator import Generator, cut_for_synthesis
-from engine.networks.parallel import map_parts
-from engine.networks.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
-from engine.segmentation.branch import SegmentationBranch
-from engine.segmentation.labels import likeliest_labels
-from engine.shapes import check_ws
+from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
+from editvec.engine.bundle.description import Bundle
+from editvec.engine.devices import require_device
+from editvec.engine.editing import editing, inversion
+from editvec.engine.editing.descent import OnStep
+from editvec.engine.editing.editing import EditResult, EditSettings
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editing.losses import Networks
+from editvec.engine.errors import CompatibilityError, SettingsError
+from editvec.engine.images.roi import default_dilation, roi_from_masks
+from editvec.engine.networks.encoder import Encoder
+from editvec.engine.networks.generator import Generator, cut_for_synthesis
+from editvec.engine.networks.parallel import map_parts
+from editvec.engine.networks.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.segmentation.labels import likeliest_labels
+from editvec.engine.shapes import check_ws
 
 Labels = Sequence[str] | Sequence[int]
 

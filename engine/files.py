@@ -9,11 +9,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.errors import CompatibilityError, SettingsError
-from engine.images.images import fit_pixels, read_image, to_images, to_pixels, write_mask, write_png
-from engine.shapes import check_finite
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.errors import CompatibilityError, SettingsError
+from editvec.engine.images.images import (
+    fit_pixels,
+    read_image,
+    to_images,
+    to_pixels,
+    write_mask,
+    write_png,
+)
+from editvec.engine.shapes import check_finite
 
 BATCH_SIZE = 16
 MAX_DELTA_BYTES = 64 * 2**20

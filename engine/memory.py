@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from engine.networks.config import GeneratorConfig
-from engine.shapes import block_resolutions
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.shapes import block_resolutions
 
 
 class Demand(Enum):

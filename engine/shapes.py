@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
 
 MIN_RESOLUTION = 16
 MAX_RESOLUTION = 1024

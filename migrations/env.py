@@ -1,4 +1,4 @@
-"""Runs the migrations: on the connection that `registry.tables.schema` hands over, else on our own.
+"""Runs the migrations: on the connection of `registry/tables/schema.py`, else on our own.
 
 Our own is for developers: `alembic revision --autogenerate --rev-id 0002 -m "..."` and
 `alembic check` work on the database that the environment names.
@@ -11,10 +11,10 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection
 
-from batch.runs import models as batch_models
-from registry.config import RegistryConfig
-from registry.tables import models as registry_models
-from registry.tables.database import Base, UtcDateTime, open_engine
+from editvec.batch.runs import models as batch_models
+from editvec.registry.config import RegistryConfig
+from editvec.registry.tables import models as registry_models
+from editvec.registry.tables.database import Base, UtcDateTime, open_engine
 
 # both modules are imported for their tables
 TABLES_OF = (registry_models, batch_models)

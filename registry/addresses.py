@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from registry.errors import InvalidNameError
+from editvec.registry.errors import InvalidNameError
 
 MAX_NAME_LENGTH = 100
 MAX_VERSION = 999_999_999

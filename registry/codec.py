@@ -20,8 +20,8 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from registry.entities.vectors import FloatArray
-from registry.errors import CodecError
+from editvec.registry.entities.vectors import FloatArray
+from editvec.registry.errors import CodecError
 
 MAX_FILE_BYTES = 64 << 20
 MAX_HEADER_BYTES = 1 << 20

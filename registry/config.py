@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors import ConfigError
+from editvec.registry.errors import ConfigError
 
 DATABASE_FILE = "editvec.db"
 BLOB_FOLDER = "blobs"

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from registry.addresses import check_name
-from registry.blobs.store import is_digest
-from registry.errors import InvalidNameError, RegistryError
+from editvec.registry.addresses import check_name
+from editvec.registry.blobs.store import is_digest
+from editvec.registry.errors import InvalidNameError, RegistryError
 
 _Member = TypeVar("_Member", bound=StrEnum)
 

@@ -10,7 +10,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.support.engine_fixtures"]
+pytest_plugins = [
+    "tests.support.engine_fixtures",
+    "tests.support.run_fixtures",
+    "tests.support.s3_fixtures",
+]
 
 POSTGRESQL = ("127.0.0.1", 5432)
 REDIS = ("127.0.0.1", 6379)
@@ -68,8 +72,8 @@ def _require(address: tuple[str, int], name: str) -> None:
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with a migrated database and nothing in it; read only."""
-    from registry.config import RegistryConfig
-    from registry.tables.schema import upgrade
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.tables.schema import upgrade
 
     home = tmp_path_factory.mktemp("empty") / "home"
     upgrade(RegistryConfig.for_home(home))

@@ -3,17 +3,24 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.places import ROOT
+
 PACKAGES = ("registry", "engine", "batch", "avatars", "cuda_ext", "migrations")
+BESIDE_THE_PRODUCT = ("tests", "benchmarks", "studies")
+MOST_FILES = 20
+# in folders of commands: texts of what they print, and what a shell suggests
+LOADED_LATE = ("_text", "suggestions")
 
 
-def _sources(*packages: str) -> list[Path]:
-    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+def _sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def _name(path: Path) -> str:
@@ -29,8 +36,23 @@ def _imported_modules(statements: list[ast.stmt]) -> Iterator[str]:
             yield statement.module or ""
 
 
+def _all_imported_modules(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return set(_imported_modules([node for node in ast.walk(tree) if isinstance(node, ast.stmt)]))
+
+
+def _declares_commands(path: Path) -> bool:
+    """What lies in a folder `cli` does, but for what commands load when they run."""
+    in_cli = path.name == "cli.py" or "cli" in path.parent.parts
+    return in_cli and not path.stem.endswith(LOADED_LATE)
+
+
+SOURCES = _sources(*PACKAGES)
+FOLDERS = sorted({path.parent for path in _sources(*PACKAGES, *BESIDE_THE_PRODUCT)})
+
+
 @pytest.mark.parametrize(
-    "path", [path for path in _sources(*PACKAGES) if path.name == "__init__.py"], ids=_name
+    "path", [path for path in SOURCES if path.name == "__init__.py"], ids=_name
 )
 def test_package_init_is_one_docstring(path: Path) -> None:
     tree = ast.parse(path.read_text())
@@ -46,33 +68,55 @@ def test_every_folder_with_sources_is_a_package(package: str) -> None:
     assert [_name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in _sources(*PACKAGES) if path.name.startswith("cli")], ids=_name
-)
+@pytest.mark.parametrize("path", [path for path in SOURCES if _declares_commands(path)], ids=_name)
 def test_cli_imports_only_click_the_standard_library_and_its_own_kind(path: Path) -> None:
     tree = ast.parse(path.read_text())
 
     allowed = {"click", *sys.stdlib_module_names}
-    package = path.relative_to(ROOT).parts[0]
+    package = f"editvec.{path.relative_to(ROOT).parts[0]}"
     # how a shell completes is declared with each option; that module is of the same lean kind
-    kin = (f"{package}.errors", f"{package}.cli", "registry.cli.completion")
+    kin = (f"{package}.errors", f"{package}.cli", "editvec.registry.cli.completion")
     foreign = [
         module
         for module in _imported_modules(tree.body)
-        if module.split(".")[0] not in allowed and not module.startswith(kin)
+        if module.split(".")[0] not in allowed
+        and not (module.startswith(kin) and not module.endswith(LOADED_LATE))
     ]
 
     assert foreign == []
 
 
-@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_nobody_imports_the_root_command_or_the_tests(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    modules = _all_imported_modules(path)
 
-    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
-    roots = {module.split(".")[0] for module in _imported_modules(statements)}
+    assert "editvec.cli" not in modules
+    assert {module.split(".")[0] for module in modules}.isdisjoint(BESIDE_THE_PRODUCT)
 
-    assert roots.isdisjoint({"editvec", "tests", "benchmarks"})
+
+@pytest.mark.parametrize("path", _sources(*PACKAGES, *BESIDE_THE_PRODUCT), ids=_name)
+def test_rooms_have_one_name_to_import(path: Path) -> None:
+    # In the checkout `import registry` would work too, and load everything a second time.
+    roots = {module.split(".")[0] for module in _all_imported_modules(path)}
+
+    assert roots.isdisjoint(PACKAGES)
+
+
+def test_the_package_holds_links_to_the_rooms() -> None:
+    links = {
+        path.name: path.readlink() for path in (ROOT / "editvec").iterdir() if path.is_symlink()
+    }
+
+    assert links == {package: Path("..") / package for package in PACKAGES}
+
+
+def test_import_rules_see_every_module() -> None:
+    # without the links import-linter would see `editvec` alone, and its contracts guard nothing
+    graph = grimp.build_graph("editvec")
+
+    modules = {".".join(("editvec", *Path(_name(path)).with_suffix("").parts)) for path in SOURCES}
+    assert {module.removesuffix(".__init__") for module in modules} <= graph.modules
+    assert len(graph.modules) > 300
 
 
 @pytest.mark.parametrize(
@@ -89,8 +133,27 @@ def test_only_migrations_create_tables(path: Path) -> None:
 
 
 def test_tests_folder_holds_no_package() -> None:
-    # tests/registry/__init__.py would shadow the real `registry`.
+    # with one, pytest would call a test file by another name, and two of one name would be one
     assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=_name)
+def test_no_family_of_files_hides_in_a_folder(folder: Path) -> None:
+    """Three files that begin with the same word are a folder of that name."""
+    if folder == ROOT / "tests" / "support":
+        return
+    stems = [path.stem.removeprefix("test_") for path in folder.glob("*.py")]
+
+    first_words = Counter(stem.split("_")[0] for stem in stems if "_" in stem.strip("_"))
+
+    assert [word for word, count in first_words.items() if count >= 3] == []
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=_name)
+def test_folder_can_be_surveyed(folder: Path) -> None:
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+
+    assert len(files) <= MOST_FILES
 
 
 @pytest.mark.parametrize(
@@ -104,7 +167,7 @@ def test_tests_folder_holds_no_package() -> None:
 def test_importing_a_whole_package_loads_nothing_of_its_neighbours(
     package: str, unwanted: set[str]
 ) -> None:
-    names = [_name(path)[:-3].replace("/", ".") for path in _sources(package)]
+    names = [f"editvec.{_name(path)[:-3].replace('/', '.')}" for path in _sources(package)]
     modules = [name.removesuffix(".__init__") for name in names]
     program = f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
 
@@ -116,11 +179,11 @@ def test_importing_a_whole_package_loads_nothing_of_its_neighbours(
         text=True,
     )
 
-    loaded = {name.split(".")[0] for name in result.stdout.split()}
+    loaded = {name.removeprefix("editvec.").split(".")[0] for name in result.stdout.split()}
     assert loaded.isdisjoint(unwanted)
 
 
-@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_no_pickle_is_read_or_written(path: Path) -> None:
     tree = ast.parse(path.read_text())
 
@@ -136,7 +199,7 @@ def test_no_pickle_is_read_or_written(path: Path) -> None:
             assert options.get("allow_pickle", "False") == "False", node.lineno
 
 
-@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_file_can_be_read_in_one_sitting(path: Path) -> None:
     limit = (
         800 if _name(path) in {"engine/networks/generator.py", "engine/networks/layers.py"} else 500

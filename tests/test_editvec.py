@@ -11,13 +11,12 @@ from pathlib import Path
 import click
 import pytest
 
-import editvec
-from batch.errors import BatchError
-from cuda_ext.errors import CudaExtError
-from engine.errors import EngineError
-from registry.errors import RegistryError
-
-ROOT = Path(editvec.__file__).parent
+import editvec.cli
+from editvec.batch.errors import BatchError
+from editvec.cuda_ext.errors import CudaExtError
+from editvec.engine.errors import EngineError
+from editvec.registry.errors import RegistryError
+from tests.support.places import ROOT
 
 Attach = Callable[[Callable[[click.Context], object]], None]
 
@@ -27,10 +26,10 @@ def attach() -> Iterator[Attach]:
     """Attach a function to the root group as the command `probe` for the length of one test."""
 
     def attach_probe(body: Callable[[click.Context], object]) -> None:
-        editvec.cli.add_command(click.Command("probe", callback=click.pass_context(body)))
+        editvec.cli.cli.add_command(click.Command("probe", callback=click.pass_context(body)))
 
     yield attach_probe
-    editvec.cli.commands.pop("probe", None)
+    editvec.cli.cli.commands.pop("probe", None)
 
 
 def _raising(error: BaseException) -> Callable[[click.Context], object]:
@@ -49,7 +48,7 @@ def test_known_error_is_one_line_on_stderr_and_status_1(
 
     attach(_raising(MadeUpError("scale must be a number,\ngot 'big'")))
 
-    assert editvec.main(["probe"]) == 1
+    assert editvec.cli.main(["probe"]) == 1
 
     output = capsys.readouterr()
     assert output.out == ""
@@ -61,7 +60,7 @@ def test_traceback_option_shows_where_a_known_error_came_from(
 ) -> None:
     attach(_raising(RegistryError("no such vector")))
 
-    assert editvec.main(["--traceback", "probe"]) == 1
+    assert editvec.cli.main(["--traceback", "probe"]) == 1
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
@@ -73,7 +72,7 @@ def test_unforeseen_error_is_called_a_bug_and_hides_its_traceback(
 ) -> None:
     attach(_raising(KeyError("w_avg")))
 
-    assert editvec.main(["probe"]) == 1
+    assert editvec.cli.main(["probe"]) == 1
 
     error = capsys.readouterr().err
     assert error.startswith("editvec: error: this is a bug: KeyError: 'w_avg'")
@@ -101,7 +100,7 @@ def test_errors_of_the_machine_are_one_readable_line(
 ) -> None:
     attach(_raising(error))
 
-    assert editvec.main(["probe"]) == 1
+    assert editvec.cli.main(["probe"]) == 1
 
     assert capsys.readouterr().err == f"editvec: error: {line}\n"
 
@@ -112,7 +111,7 @@ def test_interrupt_ends_with_130(
 ) -> None:
     attach(_raising(interrupt))
 
-    assert editvec.main(["probe"]) == 130
+    assert editvec.cli.main(["probe"]) == 130
 
     assert capsys.readouterr().err.strip() == "editvec: error: interrupted"
 
@@ -120,21 +119,21 @@ def test_interrupt_ends_with_130(
 def test_exit_of_a_command_keeps_its_status(attach: Attach) -> None:
     attach(lambda ctx: ctx.exit(3))
 
-    assert editvec.main(["probe"]) == 3
+    assert editvec.cli.main(["probe"]) == 3
 
 
 def test_return_value_of_a_command_is_no_exit_status(attach: Attach) -> None:
     attach(lambda ctx: 7)
 
-    assert editvec.main(["probe"]) == 0
+    assert editvec.cli.main(["probe"]) == 0
 
 
 def test_home_reaches_the_command(attach: Attach, tmp_path: Path) -> None:
     seen: list[object] = []
     attach(lambda ctx: seen.append(ctx.obj["home"]))
 
-    editvec.main(["--home", str(tmp_path), "probe"])
-    editvec.main(["probe"])
+    editvec.cli.main(["--home", str(tmp_path), "probe"])
+    editvec.cli.main(["probe"])
 
     assert seen == [tmp_path, None]
 
@@ -143,7 +142,7 @@ def test_home_reaches_the_command(attach: Attach, tmp_path: Path) -> None:
 def test_usage_error_is_status_2_and_names_the_way_to_help(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert editvec.main(words) == 2
+    assert editvec.cli.main(words) == 2
 
     output = capsys.readouterr()
     assert output.out == ""
@@ -152,7 +151,7 @@ def test_usage_error_is_status_2_and_names_the_way_to_help(
 
 
 def test_option_without_its_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert editvec.main(["--home"]) == 2
+    assert editvec.cli.main(["--home"]) == 2
 
     assert "--home" in capsys.readouterr().err
 
@@ -160,31 +159,31 @@ def test_option_without_its_value_is_a_usage_error(capsys: pytest.CaptureFixture
 def test_without_arguments_the_help_is_shown_as_a_usage_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert editvec.main([]) == 2
+    assert editvec.cli.main([]) == 2
 
     assert "Usage: editvec" in capsys.readouterr().err
 
 
 def test_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
-    assert editvec.main(["--version"]) == 0
+    assert editvec.cli.main(["--version"]) == 0
 
     assert capsys.readouterr().out.startswith("editvec 0.")
 
 
 def test_every_command_and_group_answers_help(capsys: pytest.CaptureFixture[str]) -> None:
     def walk(command: click.Command, words: list[str]) -> None:
-        assert editvec.main([*words, "--help"]) == 0, words
+        assert editvec.cli.main([*words, "--help"]) == 0, words
         assert command.help, f"{' '.join(words)} says nothing about itself"
         assert "\\b" not in command.help, f"{' '.join(words)} shows what click should read"
         if isinstance(command, click.Group):
             for name, child in command.commands.items():
                 walk(child, [*words, name])
 
-    for name, command in editvec.cli.commands.items():
+    for name, command in editvec.cli.cli.commands.items():
         walk(command, [name])
 
     assert {"registry", "model", "db", "engine", "batch", "learn", "worker", "demo", "doctor"} <= (
-        editvec.cli.commands.keys()
+        editvec.cli.cli.commands.keys()
     )
 
 
@@ -218,7 +217,7 @@ def test_what_goes_to_a_closed_stream_is_lost_and_no_bug(words: str, status: int
 
 def test_help_imports_neither_torch_nor_sqlalchemy_nor_celery() -> None:
     program = (
-        "import sys, json, editvec; status = editvec.main(['--help']);"
+        "import sys, json, editvec.cli; status = editvec.cli.main(['--help']);"
         "print(json.dumps(sorted(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from engine.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from editvec.engine.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
 
 class StageState(NamedTuple):

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from avatars.drawing import codes, parameters
-from avatars.drawing.render import render
+from editvec.avatars.drawing import codes, parameters
+from editvec.avatars.drawing.render import render
 
 _log = logging.getLogger(__name__)
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avatars.building.checkpoints import load_state, save_state
-from avatars.building.dataset import Renders, as_images, w_codes
-from avatars.building.generator import CONFIG
-from avatars.building.supervised import augmented, fit
-from avatars.drawing import codes
-from engine.networks.config import EncoderConfig
-from engine.networks.encoder import Encoder
-from engine.networks.generator import Generator
-from engine.networks.perceptual import PerceptualDistance
-from engine.training.chance import epoch_indices, step_generator
-from engine.training.encoder import EncoderBatch, EncoderTrainee, EncoderTraining
-from engine.training.loop import TrainingProgress, run_training
+from editvec.avatars.building.checkpoints import load_state, save_state
+from editvec.avatars.building.dataset import Renders, as_images, w_codes
+from editvec.avatars.building.generator import CONFIG
+from editvec.avatars.building.supervised import augmented, fit
+from editvec.avatars.drawing import codes
+from editvec.engine.networks.config import EncoderConfig
+from editvec.engine.networks.encoder import Encoder
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.perceptual import PerceptualDistance
+from editvec.engine.training.chance import epoch_indices, step_generator
+from editvec.engine.training.encoder import EncoderBatch, EncoderTrainee, EncoderTraining
+from editvec.engine.training.loop import TrainingProgress, run_training
 
 _log = logging.getLogger(__name__)
 

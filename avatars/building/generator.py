@@ -19,14 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avatars.building.checkpoints import load_state, save_state
-from avatars.building.dataset import Renders, as_images, batches, w_codes
-from avatars.drawing import codes
-from avatars.drawing.render import LABELS
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
-from engine.training.averages import update_average
-from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
+from editvec.avatars.building.checkpoints import load_state, save_state
+from editvec.avatars.building.dataset import Renders, as_images, batches, w_codes
+from editvec.avatars.drawing import codes
+from editvec.avatars.drawing.render import LABELS
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
+from editvec.engine.training.averages import update_average
+from editvec.engine.training.checkpoints import (
+    adam_tensors,
+    restore_adam,
+    with_prefix,
+    without_prefix,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avatars.building.dataset import Renders
-from avatars.building.generator import RESOLUTION
-from avatars.building.supervised import fit
-from avatars.drawing import attributes
-from avatars.drawing.parameters import PARAMETERS, index, to_unit
-from avatars.drawing.render import LABELS
-from engine.networks.classifier import AttributeClassifier, ConvolutionStages
-from engine.networks.config import ClassifierConfig, PerceptualConfig
-from engine.networks.identity import IdentityNetwork
-from engine.networks.perceptual import SmallTrunk
+from editvec.avatars.building.dataset import Renders
+from editvec.avatars.building.generator import RESOLUTION
+from editvec.avatars.building.supervised import fit
+from editvec.avatars.drawing import attributes
+from editvec.avatars.drawing.parameters import PARAMETERS, index, to_unit
+from editvec.avatars.drawing.render import LABELS
+from editvec.engine.networks.classifier import AttributeClassifier, ConvolutionStages
+from editvec.engine.networks.config import ClassifierConfig, PerceptualConfig
+from editvec.engine.networks.identity import IdentityNetwork
+from editvec.engine.networks.perceptual import SmallTrunk
 
 PERCEPTUAL = PerceptualConfig(trunk="avatars")
 CLASSIFIER = ClassifierConfig(resolution=RESOLUTION, outputs=attributes.ATTRIBUTE_NAMES)

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars.building.checkpoints import load_state, save_state
-from avatars.building.dataset import Renders, as_images
-from avatars.building.generator import CONFIG
-from avatars.drawing.parameters import to_unit
-from avatars.drawing.render import LABELS
-from engine.editing.inversion import EmbedSettings, invert
-from engine.editing.losses import Networks
-from engine.networks.config import SegmentationConfig
-from engine.training.segmentation import SegmentationTraining, train_segmentation
+from editvec.avatars.building.checkpoints import load_state, save_state
+from editvec.avatars.building.dataset import Renders, as_images
+from editvec.avatars.building.generator import CONFIG
+from editvec.avatars.drawing.parameters import to_unit
+from editvec.avatars.drawing.render import LABELS
+from editvec.engine.editing.inversion import EmbedSettings, invert
+from editvec.engine.editing.losses import Networks
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.training.segmentation import SegmentationTraining, train_segmentation
 
 _log = logging.getLogger(__name__)
 

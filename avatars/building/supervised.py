@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from avatars.building.checkpoints import load_state, save_state
-from avatars.building.dataset import Renders, batches
-from engine.training.averages import update_average
+from editvec.avatars.building.checkpoints import load_state, save_state
+from editvec.avatars.building.dataset import Renders, batches
+from editvec.engine.training.averages import update_average
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avatars.drawing.parameters import AnyFloatArray, FloatArray, index, to_unit
+from editvec.avatars.drawing.parameters import AnyFloatArray, FloatArray, index, to_unit
 
 Column = Callable[[str], FloatArray]
 

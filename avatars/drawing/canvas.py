@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avatars.drawing.distances import Field
-from avatars.drawing.style import Style
+from editvec.avatars.drawing.distances import Field
+from editvec.avatars.drawing.style import Style
 
 LABELS: tuple[str, ...] = (
     "background", "clothes", "skin", "ear", "hair", "brow", "eye", "iris", "nose", "mouth", "teeth",

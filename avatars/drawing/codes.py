@@ -10,9 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars.drawing.parameters import PARAMETERS, AnyFloatArray, FloatArray, from_normal, to_unit
-from engine.networks.generator import Generator
-from engine.networks.layers import FullyConnected
+from editvec.avatars.drawing.parameters import (
+    PARAMETERS,
+    AnyFloatArray,
+    FloatArray,
+    from_normal,
+    to_unit,
+)
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.layers import FullyConnected
 
 W_DIM = 64
 Z_DIM = len(PARAMETERS)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from avatars.drawing import distances
-from avatars.drawing.canvas import Canvas, Frame
-from avatars.drawing.distances import Field
+from editvec.avatars.drawing import distances
+from editvec.avatars.drawing.canvas import Canvas, Frame
+from editvec.avatars.drawing.distances import Field
 
 Values = dict[str, Any]
 """Parameter values by name, each float32 [N, 1, 1]."""

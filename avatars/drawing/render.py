@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avatars.drawing import parts
-from avatars.drawing.canvas import LABEL_COLORS, LABELS, Canvas, Frame
-from avatars.drawing.distances import Field
-from avatars.drawing.palette import Colors, Palette, palette
-from avatars.drawing.parameters import PARAMETER_NAMES, AnyFloatArray
-from avatars.drawing.style import DEFAULT_STYLE, SHIFTED_STYLE, Style
+from editvec.avatars.drawing import parts
+from editvec.avatars.drawing.canvas import LABEL_COLORS, LABELS, Canvas, Frame
+from editvec.avatars.drawing.distances import Field
+from editvec.avatars.drawing.palette import Colors, Palette, palette
+from editvec.avatars.drawing.parameters import PARAMETER_NAMES, AnyFloatArray
+from editvec.avatars.drawing.style import DEFAULT_STYLE, SHIFTED_STYLE, Style
 
 __all__ = [
     "DEFAULT_STYLE",
@@ -59,7 +59,7 @@ def render(params: AnyFloatArray, resolution: int, *, style: Style = DEFAULT_STY
         ValueError: If `params` is not [N, P] or `resolution` is below 8.
 
     Example:
-        >>> from avatars.drawing.parameters import sample
+        >>> from editvec.avatars.drawing.parameters import sample
         >>> render(sample(2, seed=0), 64).mask.shape
         (2, 64, 64)
     """

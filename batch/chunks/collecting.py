@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from batch.runs.leases import ItemResult
+from editvec.batch.runs.leases import ItemResult
 
 
 class Collected:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from batch.chunks.stopping import undisturbed
-from batch.errors import BatchError, DeviceLostError, DiskFullError, LeaseLostError
-from batch.runs.leases import ItemResult, Lease, Leases
-from batch.runs.store import Runs
-from registry.errors import RegistryError
+from editvec.batch.chunks.stopping import undisturbed
+from editvec.batch.errors import BatchError, DeviceLostError, DiskFullError, LeaseLostError
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.batch.runs.store import Runs
+from editvec.registry.errors import RegistryError
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from batch.errors import LeaseLostError
-from batch.recipes.settings import HEARTBEAT_SECONDS
-from batch.runs.leases import ItemResult, Lease, Leases
-from registry.errors import RegistryError
+from editvec.batch.errors import LeaseLostError
+from editvec.batch.recipes.settings import HEARTBEAT_SECONDS
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.registry.errors import RegistryError
 
 _LOG = logging.getLogger(__name__)
 

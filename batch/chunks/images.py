@@ -18,20 +18,20 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from batch.chunks.collecting import Collected
-from batch.chunks.giving_back import give_back
-from batch.chunks.heartbeat import Heartbeat
-from batch.chunks.isolation import isolated
-from batch.editing.content_key import content_key
-from batch.editing.deltas import load_brushes, load_deltas
-from batch.editing.embeddings import EmbeddingCache, networks_digest
-from batch.editing.gate import rejection
-from batch.editing.mini_batches import Prepared, Variant
-from batch.editing.original_size import Picture, Pictures, source_size
-from batch.editing.pixel_budget import Room
-from batch.editing.reading import Decoded, decode
-from batch.editing.variants import VariantMaker
-from batch.errors import (
+from editvec.batch.chunks.collecting import Collected
+from editvec.batch.chunks.giving_back import give_back
+from editvec.batch.chunks.heartbeat import Heartbeat
+from editvec.batch.chunks.isolation import isolated
+from editvec.batch.editing.content_key import content_key
+from editvec.batch.editing.deltas import load_brushes, load_deltas
+from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
+from editvec.batch.editing.gate import rejection
+from editvec.batch.editing.mini_batches import Prepared, Variant
+from editvec.batch.editing.original_size import Picture, Pictures, source_size
+from editvec.batch.editing.pixel_budget import Room
+from editvec.batch.editing.reading import Decoded, decode
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.errors import (
     DeviceLostError,
     DiskFullError,
     LeaseLostError,
@@ -41,21 +41,21 @@ from batch.errors import (
     WorkerError,
     WorkerStoppingError,
 )
-from batch.recipes.recipe import Recipe
-from batch.recipes.settings import HEARTBEAT_SECONDS, MINI_BATCH
-from batch.runs.entities import ItemRow, RunRecord
-from batch.runs.leases import ItemResult, Lease, Leases
-from batch.runs.pace import Pace, may_be_cut
-from batch.runs.placements import Placement
-from batch.runs.plan import PlannedInput
-from batch.runs.requirements import what_needs_masks
-from batch.runs.store import Runs
-from batch.sinks.opening import open_sink
-from batch.sinks.sink import NewOutput, Sink
-from engine.editor import Editor
-from engine.errors import ImageError
-from registry.entities.vectors import Embedding
-from registry.library.library import Library
+from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.recipes.settings import HEARTBEAT_SECONDS, MINI_BATCH
+from editvec.batch.runs.entities import ItemRow, RunRecord
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.batch.runs.pace import Pace, may_be_cut
+from editvec.batch.runs.placements import Placement
+from editvec.batch.runs.plan import PlannedInput
+from editvec.batch.runs.requirements import what_needs_masks
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.opening import open_sink
+from editvec.batch.sinks.sink import NewOutput, Sink
+from editvec.engine.editor import Editor
+from editvec.engine.errors import ImageError
+from editvec.registry.entities.vectors import Embedding
+from editvec.registry.library.library import Library
 
 
 class ChunkProcessor:

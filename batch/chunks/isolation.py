@@ -9,8 +9,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
-from batch.errors import DeviceLostError
-from engine.errors import SettingsError
+from editvec.batch.errors import DeviceLostError
+from editvec.engine.errors import SettingsError
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")

@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-import registry.errors
-from batch.chunks.collecting import Collected
-from batch.chunks.giving_back import give_back
-from batch.chunks.heartbeat import Heartbeat
-from batch.errors import (
+import editvec.registry.errors
+from editvec.batch.chunks.collecting import Collected
+from editvec.batch.chunks.giving_back import give_back
+from editvec.batch.chunks.heartbeat import Heartbeat
+from editvec.batch.errors import (
     DiskFullError,
     LeaseLostError,
     RunCancelledError,
     WorkerStoppingError,
 )
-from batch.recipes.settings import HEARTBEAT_SECONDS, MINI_BATCH
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult, Lease, Leases
-from batch.runs.pace import Pace, may_be_cut
-from batch.runs.plan import PlannedInput
-from batch.runs.store import Runs
-from registry.library.library import Library
+from editvec.batch.recipes.settings import HEARTBEAT_SECONDS, MINI_BATCH
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.batch.runs.pace import Pace, may_be_cut
+from editvec.batch.runs.plan import PlannedInput
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,7 @@ class Work(Protocol):
                 somebody else does this chunk now.
 
         Raises:
-            registry.errors.RegistryError: the library cannot be reached, or is full.
+            editvec.registry.errors.RegistryError: the library cannot be reached, or is full.
             DeviceLostError: the device failed.
         """
 
@@ -149,7 +149,7 @@ class WorkProcessor:
             return chunk.lease
         except LeaseLostError:
             raise
-        except registry.errors.DiskFullError as exc:
+        except editvec.registry.errors.DiskFullError as exc:
             full = DiskFullError(f"library: {exc}")
             self._give_back(chunk, full)
             raise full from exc

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from batch.errors import WorkerError
-from batch.runs.entities import RunRecord
-from engine.editor import Editor
+from editvec.batch.errors import WorkerError
+from editvec.batch.runs.entities import RunRecord
+from editvec.engine.editor import Editor
 
 
 def require_generator(editor: Editor, run: RunRecord) -> None:

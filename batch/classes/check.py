@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.bundle.bundle import load_bundle
-from engine.errors import EngineError
-from registry.blobs.store import temporary_folder
-from registry.bundles.manifest import lay_out, read_manifest
-from registry.errors import BlobError, RegistryError
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.errors import EngineError
+from editvec.registry.blobs.store import temporary_folder
+from editvec.registry.bundles.manifest import lay_out, read_manifest
+from editvec.registry.errors import BlobError, RegistryError
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 
 def check_model(library: Library, model: ClassModel) -> list[str]:

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avatars.default import BUNDLE_FOLDER, is_shipped
-from batch.classes.scheme import Rectangle, scheme_rectangle, scheme_values
-from batch.classes.storing import store_networks
-from batch.errors import SettingsError
-from engine.bundle.bundle import NetworkState, read_networks, write_bundle
-from engine.bundle.description import CLASS_NAME, Label
-from engine.foreign.checkpoint import read_generator
-from engine.foreign.members import member_files, read_members
-from registry.blobs.store import digest_of_file, temporary_folder
-from registry.bundles.manifest import BUNDLE_FILE
+from editvec.avatars.default import BUNDLE_FOLDER, is_shipped
+from editvec.batch.classes.scheme import Rectangle, scheme_rectangle, scheme_values
+from editvec.batch.classes.storing import store_networks
+from editvec.batch.errors import SettingsError
+from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from editvec.engine.bundle.description import CLASS_NAME, Label
+from editvec.engine.foreign.checkpoint import read_generator
+from editvec.engine.foreign.members import member_files, read_members
+from editvec.registry.blobs.store import digest_of_file, temporary_folder
+from editvec.registry.bundles.manifest import BUNDLE_FILE
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.labels.scheme import LabelScheme
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.library.library import Library
 
 PLACEHOLDER = Label(0, "background", (0, 0, 0))
 """The only label of a class whose scheme nobody has said yet."""

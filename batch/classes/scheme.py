@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.bundle.description import Label
-from registry.labels.spellings import spellings_to_json
+from editvec.engine.bundle.description import Label
+from editvec.registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
-    from registry.labels.scheme import LabelScheme
+    from editvec.registry.labels.scheme import LabelScheme
 
 Rectangle = tuple[int, int, int, int]
 """top, left, bottom, right in pixels."""

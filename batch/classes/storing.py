@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch.classes.scheme import Rectangle, scheme_values
-from batch.errors import SettingsError
-from engine.bundle.bundle import NetworkState, read_networks, write_bundle
-from engine.bundle.description import CLASS_NAME, Label
+from editvec.batch.classes.scheme import Rectangle, scheme_values
+from editvec.batch.errors import SettingsError
+from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from editvec.engine.bundle.description import CLASS_NAME, Label
 
 if TYPE_CHECKING:
-    from registry.config import RegistryConfig
-    from registry.entities.vectors import ClassModel
-    from registry.labels.scheme import LabelScheme
-    from registry.library.library import Library
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.library.library import Library
 
 TRAINING_FOLDER = "training"
 BUNDLE_FOLDER = "bundle"

@@ -9,24 +9,24 @@ from typing import Any
 
 import click
 
-from batch.cli.discover import discover
-from batch.cli.disentangle import disentangle
-from batch.cli.embed import embed
-from batch.cli.evaluate import evaluate
-from batch.cli.learn import demo, doctor, learn
-from batch.cli.model.importing import import_members, import_model
-from batch.cli.model.quality import compare_models, sample_model, verify_models
-from batch.cli.options import DEVICE
-from batch.cli.output import JSON, open_library, run_json, summary
-from batch.cli.preview import preview
-from batch.cli.report import report
-from batch.cli.run import generate, resume, retry, run
-from batch.cli.runs import status
-from batch.cli.train.commands import train
-from batch.cli.train.encoder import train_encoder
-from batch.cli.train.generator import train_generator
-from batch.cli.train.segmentation import train_segmentation
-from registry.cli.completion import complete_class
+from editvec.batch.cli.discover import discover
+from editvec.batch.cli.disentangle import disentangle
+from editvec.batch.cli.embed import embed
+from editvec.batch.cli.evaluate import evaluate
+from editvec.batch.cli.learn import demo, doctor, learn
+from editvec.batch.cli.model.importing import import_members, import_model
+from editvec.batch.cli.model.quality import compare_models, sample_model, verify_models
+from editvec.batch.cli.options import DEVICE
+from editvec.batch.cli.output import JSON, open_library, run_json, summary
+from editvec.batch.cli.preview import preview
+from editvec.batch.cli.report import report
+from editvec.batch.cli.run import generate, resume, retry, run
+from editvec.batch.cli.runs import status
+from editvec.batch.cli.train.commands import train
+from editvec.batch.cli.train.encoder import train_encoder
+from editvec.batch.cli.train.generator import train_generator
+from editvec.batch.cli.train.segmentation import train_segmentation
+from editvec.registry.cli.completion import complete_class
 
 
 @click.group()
@@ -44,9 +44,9 @@ def batch() -> None:
 @click.pass_context
 def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
     """List the latest runs."""
-    from batch.naming import display_path
-    from batch.runs.store import Runs
-    from registry.text_tables import format_table
+    from editvec.batch.naming import display_path
+    from editvec.batch.runs.store import Runs
+    from editvec.registry.text_tables import format_table
 
     _, library = open_library(ctx)
     with library:
@@ -76,9 +76,9 @@ def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
 @click.pass_context
 def cancel(ctx: click.Context, /, *, run_id: str) -> None:
     """Stop a run: no further image is begun, by nobody."""
-    from batch.reports.completion import complete
-    from batch.runs.leases import Leases
-    from batch.runs.store import Runs
+    from editvec.batch.reports.completion import complete
+    from editvec.batch.runs.leases import Leases
+    from editvec.batch.runs.store import Runs
 
     _, library = open_library(ctx)
     with library:
@@ -101,8 +101,8 @@ def cancel(ctx: click.Context, /, *, run_id: str) -> None:
 @click.pass_context
 def audit(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
     """Compare a run's records with its files; exit status 1 if they differ."""
-    from batch.reports.audit import audit as compare
-    from batch.runs.store import Runs
+    from editvec.batch.reports.audit import audit as compare
+    from editvec.batch.runs.store import Runs
 
     _, library = open_library(ctx)
     with library:
@@ -149,9 +149,9 @@ def worker(obj: dict[str, Any], /, *, class_name: str, device: str | None, log_l
     \b
     editvec worker --class avatars --device cuda:0
     """  # noqa: D301 (click reads the backspace)
-    from batch.recipes.settings import broker_url
-    from batch.workers.worker import run_worker
-    from registry.config import RegistryConfig
+    from editvec.batch.recipes.settings import broker_url
+    from editvec.batch.workers.worker import run_worker
+    from editvec.registry.config import RegistryConfig
 
     config = RegistryConfig.from_environment(obj["home"])
     exit_status = run_worker(

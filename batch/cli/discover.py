@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import DEVICE, options
-from batch.cli.output import JSON, stage_progress
-from registry.cli.completion import complete_parts, complete_tag
+from editvec.batch.cli.options import DEVICE, options
+from editvec.batch.cli.output import JSON, stage_progress
+from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
-    from batch.discovery.request import DiscoverRequest
-    from registry.entities.vectors import EditingVector, Metric
+    from editvec.batch.discovery.request import DiscoverRequest
+    from editvec.registry.entities.vectors import EditingVector, Metric
 
 _SHOWN_LOGITS = 5
 
@@ -227,10 +227,10 @@ def ganspace(obj: dict[str, Any], /, **chosen: Any) -> None:
 
 def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
     """Find, store and show what a command asks for."""
-    from batch.discovery.discover import discover as find
-    from batch.workbench import default_device
-    from registry.config import RegistryConfig
-    from registry.library.library import Library
+    from editvec.batch.discovery.discover import discover as find
+    from editvec.batch.workbench import default_device
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.library.library import Library
 
     request = _request(method, **chosen)
     with Library.open(RegistryConfig.from_environment(obj["home"])) as library:
@@ -239,7 +239,7 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
             library, request, device=device, on_progress=stage_progress(chosen["address"])
         )
     if chosen["as_json"]:
-        from registry.library.records import as_json
+        from editvec.registry.library.records import as_json
 
         click.echo(json.dumps(as_json(vectors), indent=2, ensure_ascii=False))
     else:
@@ -248,8 +248,8 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
 
 def _request(method: str, *, address: str, **chosen: Any) -> DiscoverRequest:
     """The request that the options of a command make."""
-    from batch.discovery.request import DiscoverRequest
-    from registry.addresses import parse_new_address
+    from editvec.batch.discovery.request import DiscoverRequest
+    from editvec.registry.addresses import parse_new_address
 
     wanted = parse_new_address(address)
     parts = [part.strip() for part in (chosen["roi"] or "").split(",")]

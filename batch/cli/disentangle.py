@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
-from batch.cli.output import JSON, note
-from registry.cli.completion import complete_address
+from editvec.batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
+from editvec.batch.cli.output import JSON, note
+from editvec.registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
-    from batch.evaluation.pairs.disentangle import AloneEffect, Disentanglement
-    from batch.evaluation.pairs.settings import AskedVector
-    from registry.composition.pair_metrics import Kept
-    from registry.library.library import Library
+    from editvec.batch.evaluation.pairs.disentangle import AloneEffect, Disentanglement
+    from editvec.batch.evaluation.pairs.settings import AskedVector
+    from editvec.registry.composition.pair_metrics import Kept
+    from editvec.registry.library.library import Library
 
 
 @click.command()
@@ -80,18 +80,18 @@ def disentangle(
     editvec disentangle smile open-mouth close-eyes
     editvec disentangle --all --class avatars --html together.html
     """  # noqa: D301 (click reads the backspace)
-    from batch.errors import SettingsError
-    from batch.evaluation.pairs.disentangle import disentangle as measure
-    from batch.evaluation.pairs.disentangle import store_disentanglement
-    from batch.evaluation.pairs.settings import (
+    from editvec.batch.errors import SettingsError
+    from editvec.batch.evaluation.pairs.disentangle import disentangle as measure
+    from editvec.batch.evaluation.pairs.disentangle import store_disentanglement
+    from editvec.batch.evaluation.pairs.settings import (
         AskedVector,
         PairSettings,
         pin_parts,
         with_attributes,
     )
-    from batch.evaluation.settings import SAMPLES, EvaluateSettings
-    from batch.workbench import Workbench
-    from registry.config import RegistryConfig
+    from editvec.batch.evaluation.settings import SAMPLES, EvaluateSettings
+    from editvec.batch.workbench import Workbench
+    from editvec.registry.config import RegistryConfig
 
     if bool(vectors) == is_all:
         raise click.UsageError("give either vectors or --all")
@@ -122,8 +122,8 @@ def disentangle(
 
 
 def _all_of(library: Library, class_name: str | None) -> list[AskedVector]:
-    from batch.evaluation.pairs.settings import AskedVector
-    from registry.entities.queries import VectorQuery
+    from editvec.batch.evaluation.pairs.settings import AskedVector
+    from editvec.registry.entities.queries import VectorQuery
 
     model = library.get_class(class_name)
     query = VectorQuery(class_name=model.name, latest_only=True)
@@ -131,8 +131,8 @@ def _all_of(library: Library, class_name: str | None) -> list[AskedVector]:
 
 
 def _write_page(page: Path, found: Disentanglement) -> None:
-    from batch.evaluation.pairs.page import page_of_pairs
-    from registry.blobs.store import write_atomically
+    from editvec.batch.evaluation.pairs.page import page_of_pairs
+    from editvec.registry.blobs.store import write_atomically
 
     write_atomically(page, page_of_pairs(found).encode())
     note(f"page {page}")
@@ -194,8 +194,8 @@ def _reconstruction_text(found: Disentanglement) -> str:
 
 
 def _parts_table(found: Disentanglement) -> str:
-    from batch.evaluation.pairs.disentangle import shown_parts
-    from registry.text_tables import format_table
+    from editvec.batch.evaluation.pairs.disentangle import shown_parts
+    from editvec.registry.text_tables import format_table
 
     parts = shown_parts(found)
 
@@ -220,7 +220,7 @@ def _matrix(
     last: str = "",
 ) -> list[str]:
     """A table of vectors by vectors; nothing where every cell is empty."""
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     if not any(cells.values()):
         return []
@@ -243,7 +243,7 @@ def _matrix(
 
 
 def _overlap_lines(found: Disentanglement) -> list[str]:
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     rows = [
         [

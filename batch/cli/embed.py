@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from batch.cli.execution import check_execution, execute
-from batch.cli.options import CLASS, EXECUTION, FOLDER, SPACE, VIEW
-from batch.cli.output import open_library, tell_opened
+from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.options import CLASS, EXECUTION, FOLDER, SPACE, VIEW
+from editvec.batch.cli.output import open_library, tell_opened
 
 
 @click.command()
@@ -44,9 +44,9 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
     editvec embed photos --embed steps:200 --workers celery
     editvec batch run photos out --embed steps:200 --edit smile=1
     """  # noqa: D301 (click reads the backspace)
-    from batch.learning.planning import EmbedRequest, open_embed_run
-    from batch.recipes.boxes import read_boxes
-    from batch.recipes.settings import RunSettings
+    from editvec.batch.learning.planning import EmbedRequest, open_embed_run
+    from editvec.batch.recipes.boxes import read_boxes
+    from editvec.batch.recipes.settings import RunSettings
 
     check_execution(options)
     chosen = {name: options[name] for name in ("embed", "space", "fit", "box_margin")}

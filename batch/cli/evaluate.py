@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.execution import check_execution, execute
-from batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, WORKERS, page_option
-from batch.cli.output import JSON, note, open_library, tell_opened
-from registry.cli.completion import complete_address
+from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.options import (
+    CLASS,
+    DEVICE,
+    PROBE,
+    PROBE_EMBED,
+    PROBE_SEED,
+    WORKERS,
+    page_option,
+)
+from editvec.batch.cli.output import JSON, note, open_library, tell_opened
+from editvec.registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
-    from batch.evaluation.calibration import Calibration
-    from batch.evaluation.evaluate import Evaluation
-    from batch.evaluation.settings import EvaluateSettings
-    from batch.evaluation.table import Measure
+    from editvec.batch.evaluation.calibration import Calibration
+    from editvec.batch.evaluation.evaluate import Evaluation
+    from editvec.batch.evaluation.settings import EvaluateSettings
+    from editvec.batch.evaluation.table import Measure
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -164,11 +172,11 @@ def _evaluate_here(
     options: dict[str, Any],
 ) -> Evaluation:
     """Measure one vector in this process, store it, and write its page."""
-    from batch.evaluation.evaluate import evaluate_vector, store_evaluation
-    from batch.evaluation.page import page_of
-    from batch.workbench import Workbench
-    from registry.blobs.store import write_atomically
-    from registry.config import RegistryConfig
+    from editvec.batch.evaluation.evaluate import evaluate_vector, store_evaluation
+    from editvec.batch.evaluation.page import page_of
+    from editvec.batch.workbench import Workbench
+    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.config import RegistryConfig
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
     with Workbench.open(config, device=options["device"]) as bench:
@@ -189,8 +197,8 @@ def _evaluate_in_run(
     options: dict[str, Any],
 ) -> None:
     """Measure one vector or all of a class as a run."""
-    from batch.evaluation.planning import EvaluateRequest, open_evaluate_run
-    from batch.recipes.settings import MINI_BATCH
+    from editvec.batch.evaluation.planning import EvaluateRequest, open_evaluate_run
+    from editvec.batch.recipes.settings import MINI_BATCH
 
     request = EvaluateRequest(
         class_name=options["class_name"],
@@ -207,9 +215,9 @@ def _evaluate_in_run(
 
 def settings_of(options: dict[str, Any]) -> EvaluateSettings:
     """The settings that the options make."""
-    from batch.errors import SettingsError
-    from batch.evaluation.settings import SAMPLES, EvaluateSettings
-    from batch.recipes.scale_parsing import parse_scales
+    from editvec.batch.errors import SettingsError
+    from editvec.batch.evaluation.settings import SAMPLES, EvaluateSettings
+    from editvec.batch.recipes.scale_parsing import parse_scales
 
     given = [name for name in ("probe", "samples", "renders") if options[name]]
     if len(given) > 1:
@@ -236,7 +244,7 @@ def settings_of(options: dict[str, Any]) -> EvaluateSettings:
 
 def evaluation_text(found: Evaluation) -> str:
     """The table, and below it what could not be measured."""
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     rows = [
         [one.name, _value(one), _interval(one), str(one.count), one.backbone or "", one.against]
@@ -260,7 +268,7 @@ def evaluation_text(found: Evaluation) -> str:
 
 def _curve_lines(found: Calibration) -> list[str]:
     """The curves as a table, and the usable range."""
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     def cell(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"

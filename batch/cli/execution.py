@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from batch.cli.output import ProgressLine, note, run_json, summary
-from batch.cli.results import echo_results, results_json
+from editvec.batch.cli.output import ProgressLine, note, run_json, summary
+from editvec.batch.cli.results import echo_results, results_json
 
 if TYPE_CHECKING:
-    from batch.runs.entities import RunRecord
-    from registry.config import RegistryConfig
-    from registry.library.library import Library
+    from editvec.batch.runs.entities import RunRecord
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.library.library import Library
 
 EXIT_WITH_FAILURES = 3
 
@@ -33,8 +33,8 @@ def execute(
     options: dict[str, Any],
 ) -> None:
     """Has a run done, unless it is over, and reports how it ended."""
-    from batch.errors import DiskFullError, RunCancelledError
-    from batch.runs.store import Runs
+    from editvec.batch.errors import DiskFullError, RunCancelledError
+    from editvec.batch.runs.store import Runs
 
     if not record.is_finished:
         record = _prioritised(library, record, options["priority"])
@@ -71,8 +71,8 @@ def execute(
 
 def _prioritised(library: Library, record: RunRecord, priority: str | None) -> RunRecord:
     """The run with the priority that was asked for, if any was."""
-    from batch.recipes.settings import Priority
-    from batch.runs.store import Runs
+    from editvec.batch.recipes.settings import Priority
+    from editvec.batch.runs.store import Runs
 
     if priority is None or priority == record.priority:
         return record
@@ -82,7 +82,7 @@ def _prioritised(library: Library, record: RunRecord, priority: str | None) -> R
 
 def _tell_if_slow(library: Library, record: RunRecord) -> None:
     """Tells of inputs that may take longer than workers may spend on one."""
-    from batch.runs.pace import LONGEST_LIMIT_SECONDS, slow_seconds
+    from editvec.batch.runs.pace import LONGEST_LIMIT_SECONDS, slow_seconds
 
     resolution = library.get_class(record.plan.class_address).resolution
     if slow_seconds(record.plan, resolution=resolution) > LONGEST_LIMIT_SECONDS:
@@ -94,9 +94,9 @@ def _tell_if_slow(library: Library, record: RunRecord) -> None:
 
 def _publish(config: RegistryConfig, library: Library, record: RunRecord) -> None:
     """Leaves a run to the workers."""
-    from batch.execution.remote import leave_to_workers
-    from batch.recipes.settings import broker_url
-    from batch.workers.app import create_app
+    from editvec.batch.execution.remote import leave_to_workers
+    from editvec.batch.recipes.settings import broker_url
+    from editvec.batch.workers.app import create_app
 
     leave_to_workers(library, create_app(broker_url(config.home)), record)
 
@@ -109,8 +109,8 @@ def _run_to_its_end(
     line: ProgressLine,
 ) -> RunRecord:
     if options["workers"] == "local":
-        from batch.execution.local import run_locally
-        from batch.workbench import default_device
+        from editvec.batch.execution.local import run_locally
+        from editvec.batch.workbench import default_device
 
         return run_locally(
             library,
@@ -120,9 +120,9 @@ def _run_to_its_end(
             max_memory=options.get("max_memory"),
             on_progress=line.show,
         )
-    from batch.execution.remote import run_on_workers
-    from batch.recipes.settings import broker_url
-    from batch.workers.app import create_app
+    from editvec.batch.execution.remote import run_on_workers
+    from editvec.batch.recipes.settings import broker_url
+    from editvec.batch.workers.app import create_app
 
     app = create_app(broker_url(config.home))
     return run_on_workers(library, app, record, on_progress=line.show, on_note=note)

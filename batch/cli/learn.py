@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.execution import check_execution, execute
-from batch.cli.options import CLASS, DEVICE, WORKERS
-from batch.cli.output import JSON, open_library, stage_progress, tell_opened
-from registry.cli.completion import complete_parts, complete_tag
+from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.options import CLASS, DEVICE, WORKERS
+from editvec.batch.cli.output import JSON, open_library, stage_progress, tell_opened
+from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
-    from batch.learning.learn import LearnOutcome
-    from batch.learning.request import LearnRequest, LearnSettings
-    from registry.config import RegistryConfig
+    from editvec.batch.learning.learn import LearnOutcome
+    from editvec.batch.learning.request import LearnRequest, LearnSettings
+    from editvec.registry.config import RegistryConfig
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -147,9 +147,9 @@ def _learn_in_run(
     options: dict[str, Any],
 ) -> None:
     """Learn every pair of a list or folder, or one that workers are to learn, as a run."""
-    from batch.learning.jobs import Jobs, read_jobs
-    from batch.learning.planning import open_learn_run
-    from batch.recipes.settings import MINI_BATCH
+    from editvec.batch.learning.jobs import Jobs, read_jobs
+    from editvec.batch.learning.planning import open_learn_run
+    from editvec.batch.recipes.settings import MINI_BATCH
 
     if request is None:
         assert pair_list is not None
@@ -167,7 +167,7 @@ def _learn_in_run(
 
 def _request(address: str, **options: Any) -> LearnRequest:
     """The request that the options of one `learn` make."""
-    from batch.learning.request import LearnRequest
+    from editvec.batch.learning.request import LearnRequest
 
     roi = [part.strip() for part in (options["roi"] or "").split(",")]
     return LearnRequest(
@@ -185,7 +185,7 @@ def _request(address: str, **options: Any) -> LearnRequest:
 
 
 def _settings(**options: Any) -> LearnSettings:
-    from batch.learning.request import LearnSettings
+    from editvec.batch.learning.request import LearnSettings
 
     return LearnSettings(
         preset=options["preset"],
@@ -199,10 +199,10 @@ def _learn(
     config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: Path | None
 ) -> LearnOutcome:
     """Learn one vector here and now, and draw what it was learned from."""
-    from batch.learning.learn import learn_vector
-    from batch.workbench import Workbench
-    from registry.blobs.store import write_atomically
-    from registry.masks.pictures import picture_of_pairs
+    from editvec.batch.learning.learn import learn_vector
+    from editvec.batch.workbench import Workbench
+    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.masks.pictures import picture_of_pairs
 
     with Workbench.open(config, device=device) as bench:
         outcome = learn_vector(
@@ -280,8 +280,8 @@ def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
     from one edited mask, composes two, and edits the folder. With no --home, the library of the
     demo is OUT/home.
     """
-    from batch.demo import run_demo
-    from registry.config import RegistryConfig
+    from editvec.batch.demo import run_demo
+    from editvec.registry.config import RegistryConfig
 
     home: Path | None = ctx.obj["home"]
     if home is None:
@@ -309,7 +309,7 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
 
     Exit status 1 if something is broken.
     """
-    from batch.doctor import State, examine
+    from editvec.batch.doctor import State, examine
 
     findings = examine(_config(ctx.obj))
     if as_json:
@@ -331,7 +331,7 @@ def _program() -> str:
 
 
 def _config(obj: dict[str, Any]) -> RegistryConfig:
-    from registry.config import RegistryConfig
+    from editvec.registry.config import RegistryConfig
 
     return RegistryConfig.from_environment(obj["home"])
 

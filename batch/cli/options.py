@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from batch.cli.output import JSON
-from registry.cli.completion import complete_class, complete_parts, complete_term
+from editvec.batch.cli.output import JSON
+from editvec.registry.cli.completion import complete_class, complete_parts, complete_term
 
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
 
@@ -27,8 +27,8 @@ def options(*group: Callable[[_COMMAND], _COMMAND]) -> Callable[[_COMMAND], _COM
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Bytes as people write them."""
-    from registry.errors import RecordError
-    from registry.quantities import parse_size
+    from editvec.registry.errors import RecordError
+    from editvec.registry.quantities import parse_size
 
     if value is None:
         return None

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 if TYPE_CHECKING:
-    from batch.execution.local import Progress
-    from batch.runs.entities import RunCounts, RunRecord
-    from batch.runs.planning import OpenedRun
-    from batch.runs.progress import RunStatus
-    from registry.config import RegistryConfig
-    from registry.library.library import Library
+    from editvec.batch.execution.local import Progress
+    from editvec.batch.runs.entities import RunCounts, RunRecord
+    from editvec.batch.runs.planning import OpenedRun
+    from editvec.batch.runs.progress import RunStatus
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.library.library import Library
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -107,8 +107,8 @@ def duration(seconds: float) -> str:
 
 def open_library(ctx: click.Context) -> tuple[RegistryConfig, Library]:
     """The library that the command line names, and where it is."""
-    from registry.config import RegistryConfig
-    from registry.library.library import Library
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.library.library import Library
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
     return config, Library.open(config)

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from batch.cli.options import CLASS, DEVICE
-from batch.cli.output import JSON
-from registry.cli.completion import complete_address
+from editvec.batch.cli.options import CLASS, DEVICE
+from editvec.batch.cli.output import JSON
+from editvec.registry.cli.completion import complete_address
 
 
 @click.command()
@@ -56,11 +56,11 @@ def preview(
     Each row is a probe image, each column a scale. Below each picture are its part mask and what
     the generator changed.
     """
-    from batch.previews.preview import Probes, preview_vector
-    from batch.recipes.scale_parsing import parse_scales
-    from batch.workbench import Workbench
-    from registry.blobs.store import digest_of, write_atomically
-    from registry.config import RegistryConfig
+    from editvec.batch.previews.preview import Probes, preview_vector
+    from editvec.batch.recipes.scale_parsing import parse_scales
+    from editvec.batch.workbench import Workbench
+    from editvec.registry.blobs.store import digest_of, write_atomically
+    from editvec.registry.config import RegistryConfig
 
     wanted = parse_scales(scales)
     probes = Probes(count=samples, seed=seed, folder=images)

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from batch.cli.output import JSON, note, open_library, run_json
+from editvec.batch.cli.output import JSON, note, open_library, run_json
 
 
 @click.command()
@@ -19,8 +19,8 @@ def report(ctx: click.Context, /, *, run_id: str, show: bool, as_json: bool) -> 
 
     A run that is still going on has one too: it says how far the run was.
     """
-    from batch.reports.report_run import report_run
-    from batch.runs.store import Runs
+    from editvec.batch.reports.report_run import report_run
+    from editvec.batch.runs.store import Runs
 
     _, library = open_library(ctx)
     with library:

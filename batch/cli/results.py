@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from batch.runs.entities import ItemRow, RunRecord
-    from registry.library.library import Library
+    from editvec.batch.runs.entities import ItemRow, RunRecord
+    from editvec.registry.library.library import Library
 
 _SHOWN = {
     "learn": ("success_iou", "leakage_psnr", "reconstruction_psnr"),
@@ -20,8 +20,8 @@ def echo_results(library: Library, record: RunRecord) -> None:
     """Prints a table of the vectors, and why jobs failed."""
     if record.kind not in _SHOWN:
         return
-    from batch.runs.store import Runs
-    from registry.text_tables import format_table
+    from editvec.batch.runs.store import Runs
+    from editvec.registry.text_tables import format_table
 
     shown = _SHOWN[record.kind]
     rows, failures = [], []
@@ -52,8 +52,8 @@ def results_json(library: Library, record: RunRecord) -> dict[str, Any]:
     """The vectors and the failures, for `--json`."""
     if record.kind not in _SHOWN:
         return {}
-    from batch.reports.library_report import failure_row, result_row
-    from batch.runs.store import Runs
+    from editvec.batch.reports.library_report import failure_row, result_row
+    from editvec.batch.runs.store import Runs
 
     runs = Runs(library.engine)
     return {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.execution import check_execution, execute
-from batch.cli.options import (
+from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.options import (
     CLASS,
     EDIT,
     EDITING,
@@ -19,11 +19,11 @@ from batch.cli.options import (
     PHOTOGRAPHS,
     SPACE,
 )
-from batch.cli.output import note, open_library, tell_opened
+from editvec.batch.cli.output import note, open_library, tell_opened
 
 if TYPE_CHECKING:
-    from batch.recipes.settings import RunSettings
-    from batch.runs.planning import RunRequest
+    from editvec.batch.recipes.settings import RunSettings
+    from editvec.batch.runs.planning import RunRequest
 
 
 @click.command()
@@ -146,8 +146,8 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
 @click.pass_context
 def resume(ctx: click.Context, /, *, run_id: str, **options: Any) -> None:
     """Continue a run that was interrupted or paused."""
-    from batch.runs.planning import mark_folder
-    from batch.runs.store import Runs
+    from editvec.batch.runs.planning import mark_folder
+    from editvec.batch.runs.store import Runs
 
     check_execution(options)
     config, library = open_library(ctx)
@@ -169,9 +169,9 @@ def retry(ctx: click.Context, /, *, run_id: str, rejected: bool, **options: Any)
 
     A file that was replaced since is taken as it is now.
     """
-    from batch.runs.planning import mark_folder
-    from batch.runs.retry import retry as open_again
-    from batch.runs.store import Runs
+    from editvec.batch.runs.planning import mark_folder
+    from editvec.batch.runs.retry import retry as open_again
+    from editvec.batch.runs.store import Runs
 
     check_execution(options)
     config, library = open_library(ctx)
@@ -191,7 +191,7 @@ def retry(ctx: click.Context, /, *, run_id: str, rejected: bool, **options: Any)
 
 def _settings(options: dict[str, Any], **chosen: Any) -> RunSettings:
     """The settings that the options of `run` or `generate` make."""
-    from batch.recipes.settings import RunSettings
+    from editvec.batch.recipes.settings import RunSettings
 
     parts = [part.strip() for part in (options["roi"] or "").split(",")]
     return RunSettings.from_json(
@@ -213,10 +213,10 @@ def _settings(options: dict[str, Any], **chosen: Any) -> RunSettings:
 def _request(
     options: dict[str, Any], source: Path | None, target: Path, settings: RunSettings
 ) -> RunRequest:
-    from batch.recipes.boxes import read_boxes
-    from batch.recipes.file import read_recipes
-    from batch.recipes.recipe import parse_edit
-    from batch.runs.planning import RunRequest
+    from editvec.batch.recipes.boxes import read_boxes
+    from editvec.batch.recipes.file import read_recipes
+    from editvec.batch.recipes.recipe import parse_edit
+    from editvec.batch.runs.planning import RunRequest
 
     boxes = options.get("boxes")
     return RunRequest(
@@ -232,7 +232,7 @@ def _request(
 
 
 def _plan_and_execute(ctx: click.Context, request: RunRequest, options: dict[str, Any]) -> None:
-    from batch.runs.planning import open_run
+    from editvec.batch.runs.planning import open_run
 
     check_execution(options)
     config, library = open_library(ctx)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.output import JSON, describe, listed, open_library, run_json, summary
+from editvec.batch.cli.output import JSON, describe, listed, open_library, run_json, summary
 
 if TYPE_CHECKING:
-    from batch.runs.progress import RunStatus
+    from editvec.batch.runs.progress import RunStatus
 
 _CLEAR = "\x1b[H\x1b[J"
 
@@ -37,7 +37,7 @@ def status(
 
     With --watch --json, every look is one line of JSON.
     """
-    from batch.runs.progress import run_status
+    from editvec.batch.runs.progress import run_status
 
     _, library = open_library(ctx)
     with library:
@@ -65,7 +65,7 @@ def _status_json(found: RunStatus) -> dict[str, Any]:
 
 
 def _status_text(found: RunStatus) -> str:
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     lines = [summary(found.run, found.counts)]
     if not found.run.is_finished:

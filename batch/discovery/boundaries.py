@@ -13,12 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batch.discovery.found import Found, spread
-from batch.discovery.labels import Population
-from batch.discovery.request import DiscoverRequest, Method, known_attribute
-from batch.errors import SettingsError
-from engine.discovery import Boundary, conditioned, margin_between, mean_boundary, svm_boundary
-from registry.entities.vectors import Direction, NewMetric
+from editvec.batch.discovery.found import Found, spread
+from editvec.batch.discovery.labels import Population
+from editvec.batch.discovery.request import DiscoverRequest, Method, known_attribute
+from editvec.batch.errors import SettingsError
+from editvec.engine.discovery import (
+    Boundary,
+    conditioned,
+    margin_between,
+    mean_boundary,
+    svm_boundary,
+)
+from editvec.registry.entities.vectors import Direction, NewMetric
 
 LEAST_LABELLED = 8
 """Latents of each label, those that are held out among them."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batch.discovery.boundaries import find_boundary
-from batch.discovery.factors import attribute_column, find_factors, strongest
-from batch.discovery.found import Found, row_length, with_changes
-from batch.discovery.labels import OnProgress, Population, draw_population, read_population
-from batch.discovery.request import DiscoverRequest, known_attribute
-from batch.errors import SettingsError
-from batch.workbench import default_device
-from cuda_ext.dispatch import kernel_version
-from engine.editor import Editor
-from registry.entities.vectors import ClassModel, EditingVector, NewVector, VectorParcel
-from registry.library.library import Library
-from registry.release import engine_version
+from editvec.batch.discovery.boundaries import find_boundary
+from editvec.batch.discovery.factors import attribute_column, find_factors, strongest
+from editvec.batch.discovery.found import Found, row_length, with_changes
+from editvec.batch.discovery.labels import OnProgress, Population, draw_population, read_population
+from editvec.batch.discovery.request import DiscoverRequest, known_attribute
+from editvec.batch.errors import SettingsError
+from editvec.batch.workbench import default_device
+from editvec.cuda_ext.dispatch import kernel_version
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import ClassModel, EditingVector, NewVector, VectorParcel
+from editvec.registry.library.library import Library
+from editvec.registry.release import engine_version
 
 
 def discover(

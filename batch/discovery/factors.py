@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batch.discovery.found import Found, spread
-from batch.discovery.labels import OnProgress, logits_of, sample_w
-from batch.discovery.request import DiscoverRequest, Method, known_attribute
-from batch.errors import SettingsError
-from engine.discovery import (
+from editvec.batch.discovery.found import Found, spread
+from editvec.batch.discovery.labels import OnProgress, logits_of, sample_w
+from editvec.batch.discovery.request import DiscoverRequest, Method, known_attribute
+from editvec.batch.errors import SettingsError
+from editvec.engine.discovery import (
     deviation_along,
     factorise,
     modulation_weights,
     principal_components,
 )
-from engine.editor import Editor
+from editvec.engine.editor import Editor
 
 _LEAST_SHARE = 1e-9  # of the strongest direction's strength: less is rounding
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from batch.discovery.labels import OnProgress, logits_of
-from batch.discovery.request import DiscoverRequest
-from engine.editor import Editor
-from registry.entities.vectors import Direction, NewMetric
+from editvec.batch.discovery.labels import OnProgress, logits_of
+from editvec.batch.discovery.request import DiscoverRequest
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import Direction, NewMetric
 
 
 class Found(NamedTuple):

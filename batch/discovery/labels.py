@@ -23,15 +23,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from batch.editing.memory import images_at_a_time
-from batch.errors import PlanError, SettingsError
-from batch.naming import display_path
-from batch.recipes.settings import Embedding
-from batch.runs.plan import scan_folder
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.images.images import fit_pixels, read_image, to_images
-from engine.memory import Demand
+from editvec.batch.editing.memory import images_at_a_time
+from editvec.batch.errors import PlanError, SettingsError
+from editvec.batch.naming import display_path
+from editvec.batch.recipes.settings import Embedding
+from editvec.batch.runs.plan import scan_folder
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import fit_pixels, read_image, to_images
+from editvec.engine.memory import Demand
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage ("classify", "embed", "measure"), what is done of it, and all of it."""

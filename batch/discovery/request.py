@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from batch.errors import SettingsError
-from batch.recipes.settings import Embedding
-from registry.addresses import check_name
-from registry.entities.spaces import rows_between
-from registry.entities.vectors import ClassModel
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import Embedding
+from editvec.registry.addresses import check_name
+from editvec.registry.entities.spaces import rows_between
+from editvec.registry.entities.vectors import ClassModel
 
 NOT = "not "
 """Before the name of an attribute: the direction that takes it away."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from batch.editing.reading import Decoded
-from batch.recipes.recipe import FixedEdit
-from batch.recipes.settings import Mode, OutputSize
-from batch.runs.plan import RunPlan, canonical_json
-from registry.release import engine_version
+from editvec.batch.editing.reading import Decoded
+from editvec.batch.recipes.recipe import FixedEdit
+from editvec.batch.recipes.settings import Mode, OutputSize
+from editvec.batch.runs.plan import RunPlan, canonical_json
+from editvec.registry.release import engine_version
 
 
 def content_key(plan: RunPlan, recipe_position: int, one: Decoded) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from batch.errors import WorkerError
-from batch.runs.plan import RunPlan
-from registry.library.library import Library
-from registry.masks.brushes import decode_brush
+from editvec.batch.errors import WorkerError
+from editvec.batch.runs.plan import RunPlan
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import decode_brush
 
 
 def load_deltas(library: Library, plan: RunPlan) -> dict[str, npt.NDArray[np.float32]]:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from batch.editing.reading import Decoded
-from batch.runs.plan import RunPlan, canonical_json
-from engine.editor import Editor
-from registry.entities.vectors import Embedding
-from registry.library.library import Library
-from registry.release import engine_version
+from editvec.batch.editing.reading import Decoded
+from editvec.batch.runs.plan import RunPlan, canonical_json
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import Embedding
+from editvec.registry.library.library import Library
+from editvec.registry.release import engine_version
 
 
 class EmbeddingCache:

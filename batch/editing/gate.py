@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batch.editing.measuring import perceptual_value
-from batch.recipes.settings import RunSettings
+from editvec.batch.editing.measuring import perceptual_value
+from editvec.batch.recipes.settings import RunSettings
 
 _LEAST_SPREAD = 1.0
 

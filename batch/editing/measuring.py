@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.editor import Editor
-from engine.metrics.edits import leakage, success
-from engine.segmentation.uncertainty import image_uncertainty
+from editvec.engine.editor import Editor
+from editvec.engine.metrics.edits import leakage, success
+from editvec.engine.segmentation.uncertainty import image_uncertainty
 
 
 def leakage_rows(

@@ -7,16 +7,16 @@ import os
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from batch.errors import SettingsError
-from batch.recipes.settings import MINI_BATCH, Mode
-from batch.runs.plan import RunPlan
-from engine.memory import Demand, free_bytes, image_bytes
-from registry.errors import RecordError
-from registry.quantities import parse_size, size_text
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import MINI_BATCH, Mode
+from editvec.batch.runs.plan import RunPlan
+from editvec.engine.memory import Demand, free_bytes, image_bytes
+from editvec.registry.errors import RecordError
+from editvec.registry.quantities import parse_size, size_text
 
 if TYPE_CHECKING:
-    from engine.editor import Editor
-    from engine.networks.config import GeneratorConfig
+    from editvec.engine.editor import Editor
+    from editvec.engine.networks.config import GeneratorConfig
 
 _LOG = logging.getLogger(__name__)
 _AT_A_TIME: WeakKeyDictionary[Editor, dict[Demand, int]] = WeakKeyDictionary()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.editing.original_size import Change
+from editvec.batch.editing.original_size import Change
 
 
 class Seen(NamedTuple):

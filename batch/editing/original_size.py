@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from batch.editing.pixel_budget import Room
-from batch.editing.reading import Decoded, read_picture, read_wanted_mask
-from batch.errors import PlanError
-from batch.recipes.settings import OutputSize
-from batch.runs.plan import RunPlan
-from engine.images.blending import gradient_blend
-from engine.images.views import add_change, put_labels
-from registry.entities.vectors import Label
+from editvec.batch.editing.pixel_budget import Room
+from editvec.batch.editing.reading import Decoded, read_picture, read_wanted_mask
+from editvec.batch.errors import PlanError
+from editvec.batch.recipes.settings import OutputSize
+from editvec.batch.runs.plan import RunPlan
+from editvec.engine.images.blending import gradient_blend
+from editvec.engine.images.views import add_change, put_labels
+from editvec.registry.entities.vectors import Label
 
 if TYPE_CHECKING:
-    from batch.editing.mini_batches import Variant
+    from editvec.batch.editing.mini_batches import Variant
 
 # Of what waits to be written: a change takes four times as much as a picture of its size.
 _WAITING_BYTES = 64 << 20

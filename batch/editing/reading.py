@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batch.editing.pixel_budget import Room
-from batch.errors import MaskPairingError, PlanError
-from batch.naming import display_path
-from batch.recipes.boxes import Box
-from batch.runs.plan import PlannedInput, RunPlan
-from engine.errors import ImageError
-from engine.images.images import Fit, Pixels, read_image, read_size
-from engine.images.views import View, see, see_labels, square_around, view_of, with_margin
-from registry.entities.vectors import Label
-from registry.errors import MaskError
-from registry.masks.png import check_labels, check_size, read_mask
+from editvec.batch.editing.pixel_budget import Room
+from editvec.batch.errors import MaskPairingError, PlanError
+from editvec.batch.naming import display_path
+from editvec.batch.recipes.boxes import Box
+from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.engine.errors import ImageError
+from editvec.engine.images.images import Fit, Pixels, read_image, read_size
+from editvec.engine.images.views import View, see, see_labels, square_around, view_of, with_margin
+from editvec.registry.entities.vectors import Label
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.png import check_labels, check_size, read_mask
 
 
 @dataclass(frozen=True, kw_only=True)

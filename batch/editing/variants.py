@@ -10,25 +10,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.editing.measuring import (
+from editvec.batch.editing.measuring import (
     leakage_rows,
     number,
     rows_beyond,
     success_rows,
     uncertainty_rows,
 )
-from batch.editing.mini_batches import Edited, Latents, Prepared, Seen, Variant
-from batch.editing.original_size import changes_of
-from batch.editing.reading import Decoded
-from batch.recipes.recipe import Recipe
-from batch.recipes.settings import Composite, Mode, OutputSize
-from batch.runs.plan import RunPlan
-from engine.editing.editing import EditSettings, apply_deltas
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.images.compositing import CompositeMode, composite
-from engine.images.images import to_images, to_pixels
-from registry.entities.vectors import Embedding
+from editvec.batch.editing.mini_batches import Edited, Latents, Prepared, Seen, Variant
+from editvec.batch.editing.original_size import changes_of
+from editvec.batch.editing.reading import Decoded
+from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.recipes.settings import Composite, Mode, OutputSize
+from editvec.batch.runs.plan import RunPlan
+from editvec.engine.editing.editing import EditSettings, apply_deltas
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.compositing import CompositeMode, composite
+from editvec.engine.images.images import to_images, to_pixels
+from editvec.registry.entities.vectors import Embedding
 
 _BLENDS: dict[Composite, CompositeMode] = {
     Composite.NONE: "none",

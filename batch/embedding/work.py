@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batch.chunks.isolation import isolated
-from batch.chunks.library import Worked
-from batch.chunks.processor import require_generator
-from batch.editing.embeddings import EmbeddingCache, networks_digest, pixel_digest
-from batch.editing.mini_batches import Latents
-from batch.editing.reading import Decoded, decode
-from batch.editing.variants import VariantMaker
-from batch.recipes.settings import MINI_BATCH
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult
-from batch.runs.plan import PlannedInput
-from engine.editor import Editor
-from registry.entities.vectors import Embedding
-from registry.library.library import Library
+from editvec.batch.chunks.isolation import isolated
+from editvec.batch.chunks.library import Worked
+from editvec.batch.chunks.processor import require_generator
+from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest, pixel_digest
+from editvec.batch.editing.mini_batches import Latents
+from editvec.batch.editing.reading import Decoded, decode
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.recipes.settings import MINI_BATCH
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult
+from editvec.batch.runs.plan import PlannedInput
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import Embedding
+from editvec.registry.library.library import Library
 
 
 class EmbedWork:

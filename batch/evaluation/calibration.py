@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from batch.editing.measuring import perceptual_value
-from batch.evaluation.intervals import Interval, bootstrap
-from batch.evaluation.measure import Measured, Row
-from batch.evaluation.settings import EvaluateSettings
-from batch.evaluation.table import Measure
-from batch.evaluation.targets import Attribute
-from registry.entities.vectors import Direction
+from editvec.batch.editing.measuring import perceptual_value
+from editvec.batch.evaluation.intervals import Interval, bootstrap
+from editvec.batch.evaluation.measure import Measured, Row
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.evaluation.table import Measure
+from editvec.batch.evaluation.targets import Attribute
+from editvec.registry.entities.vectors import Direction
 
 
 class CurvePoint(NamedTuple):

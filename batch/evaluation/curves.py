@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from batch.evaluation.intervals import Interval
-from batch.reports.contact_sheet import number_text
-from batch.reports.html import text
+from editvec.batch.evaluation.intervals import Interval
+from editvec.batch.reports.contact_sheet import number_text
+from editvec.batch.reports.html import text
 
 _WIDTH, _HEIGHT = 480, 180
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from batch.evaluation.calibration import Calibration, calibrate
-from batch.evaluation.measure import Measured, OnProgress, measure
-from batch.evaluation.probes import unlike_text
-from batch.evaluation.sets import SetNetworks
-from batch.evaluation.settings import EvaluateSettings
-from batch.evaluation.table import Table, tabulate
-from batch.runs.plan import canonical_json
-from engine.editor import Editor
-from registry.entities.vectors import EditingVector, NewMetric
-from registry.library.library import Library
-from registry.release import engine_version
+from editvec.batch.evaluation.calibration import Calibration, calibrate
+from editvec.batch.evaluation.measure import Measured, OnProgress, measure
+from editvec.batch.evaluation.probes import unlike_text
+from editvec.batch.evaluation.sets import SetNetworks
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.evaluation.table import Table, tabulate
+from editvec.batch.runs.plan import canonical_json
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.library.library import Library
+from editvec.registry.release import engine_version
 
 EVALUATION_KEY = "evaluation_key"
 """In a metric's settings: digest of all that decides the evaluation."""

@@ -17,25 +17,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.editing.deltas import load_brushes, load_deltas
-from batch.editing.measuring import number, success_rows, uncertainty_rows
-from batch.editing.memory import demand_of, images_at_a_time
-from batch.editing.mini_batches import Edited, Prepared
-from batch.editing.variants import VariantMaker
-from batch.errors import SettingsError
-from batch.evaluation.probes import ProbeBatch, Probes
-from batch.evaluation.sets import SetNetworks
-from batch.evaluation.settings import AskedMode, EvaluateSettings
-from batch.evaluation.targets import Attribute, attribute_of, mask_target_of
-from batch.recipes.recipe import EditArgument, expand, pin_vector
-from batch.recipes.settings import Mode, RunSettings
-from batch.runs.plan import RunPlan
-from engine.editor import Editor
-from engine.images.images import to_pixels
-from engine.networks.identity import identity_similarity
-from registry.entities.spaces import APPLICABLE_SPACES
-from registry.entities.vectors import ClassModel, EditingVector
-from registry.library.library import Library
+from editvec.batch.editing.deltas import load_brushes, load_deltas
+from editvec.batch.editing.measuring import number, success_rows, uncertainty_rows
+from editvec.batch.editing.memory import demand_of, images_at_a_time
+from editvec.batch.editing.mini_batches import Edited, Prepared
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.probes import ProbeBatch, Probes
+from editvec.batch.evaluation.sets import SetNetworks
+from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
+from editvec.batch.evaluation.targets import Attribute, attribute_of, mask_target_of
+from editvec.batch.recipes.recipe import EditArgument, expand, pin_vector
+from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.batch.runs.plan import RunPlan
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels
+from editvec.engine.networks.identity import identity_similarity
+from editvec.registry.entities.spaces import APPLICABLE_SPACES
+from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.library.library import Library
 
 Row = dict[str, Any]
 OnProgress = Callable[[int, int], None]

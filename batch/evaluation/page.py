@@ -10,16 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from batch.editing.measuring import perceptual_value
-from batch.evaluation.calibration import Calibration, CurvePoint
-from batch.evaluation.curves import Place, curve
-from batch.evaluation.evaluate import Evaluation
-from batch.evaluation.measure import Measured, ModeResult, Pictures, Row
-from batch.evaluation.table import Measure
-from batch.evaluation.targets import Attribute
-from batch.reports.contact_sheet import number_text
-from batch.reports.html import card, document, exact_picture, header, photograph, table, text
-from engine.bundle.description import Label
+from editvec.batch.editing.measuring import perceptual_value
+from editvec.batch.evaluation.calibration import Calibration, CurvePoint
+from editvec.batch.evaluation.curves import Place, curve
+from editvec.batch.evaluation.evaluate import Evaluation
+from editvec.batch.evaluation.measure import Measured, ModeResult, Pictures, Row
+from editvec.batch.evaluation.table import Measure
+from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.reports.contact_sheet import number_text
+from editvec.batch.reports.html import (
+    card,
+    document,
+    exact_picture,
+    header,
+    photograph,
+    table,
+    text,
+)
+from editvec.engine.bundle.description import Label
 
 SHOWN = 6
 _TILES = 6

@@ -6,16 +6,16 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch.errors import PlanError
-from batch.evaluation.settings import EvaluateSettings
-from batch.learning.planning import EVALUATE, plan_of_work, target_of_work
-from batch.recipes.settings import RunSettings
-from batch.runs.plan import PlannedInput, build_request, canonical_json
-from batch.runs.planning import OpenedRun, create_run, known_run
-from registry.entities.queries import VectorQuery
-from registry.entities.spaces import APPLICABLE_SPACES
-from registry.entities.vectors import EditingVector
-from registry.library.library import Library
+from editvec.batch.errors import PlanError
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.learning.planning import EVALUATE, plan_of_work, target_of_work
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import PlannedInput, build_request, canonical_json
+from editvec.batch.runs.planning import OpenedRun, create_run, known_run
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.entities.spaces import APPLICABLE_SPACES
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.library import Library
 
 
 @dataclass(frozen=True, kw_only=True)

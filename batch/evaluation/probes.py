@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars import judging
-from avatars.default import CLASS_NAME
-from batch.editing.embeddings import EmbeddingCache, networks_digest
-from batch.editing.mini_batches import Latents, Prepared
-from batch.editing.reading import Decoded, decode
-from batch.editing.variants import VariantMaker
-from batch.errors import SettingsError
-from batch.evaluation.settings import EvaluateSettings
-from batch.evaluation.targets import MaskTarget
-from batch.quality.likeness import LEAST_EXPLAINED
-from batch.recipes.settings import Mode
-from batch.runs.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
-from engine.editor import Editor
-from engine.metrics.edits import psnr
-from registry.entities.vectors import ClassModel, EditingVector
-from registry.library.library import Library
+from editvec.avatars import judging
+from editvec.avatars.default import CLASS_NAME
+from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
+from editvec.batch.editing.mini_batches import Latents, Prepared
+from editvec.batch.editing.reading import Decoded, decode
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.evaluation.targets import MaskTarget
+from editvec.batch.quality.likeness import LEAST_EXPLAINED
+from editvec.batch.recipes.settings import Mode
+from editvec.batch.runs.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
+from editvec.engine.editor import Editor
+from editvec.engine.metrics.edits import psnr
+from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.library.library import Library
 
 _NAMED = 3
 

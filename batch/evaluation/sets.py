@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.editing.memory import images_at_a_time
-from batch.evaluation.intervals import Interval, half_samples
-from batch.evaluation.settings import EvaluateSettings
-from batch.runs.plan import scan_folder
-from engine.editor import Editor
-from engine.errors import WeightsUnavailableError
-from engine.images.images import fit_pixels, read_image, to_images
-from engine.memory import Demand
-from engine.metrics.distribution import (
+from editvec.batch.editing.memory import images_at_a_time
+from editvec.batch.evaluation.intervals import Interval, half_samples
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.runs.plan import scan_folder
+from editvec.engine.editor import Editor
+from editvec.engine.errors import WeightsUnavailableError
+from editvec.engine.images.images import fit_pixels, read_image, to_images
+from editvec.engine.memory import Demand
+from editvec.engine.metrics.distribution import (
     FeatureNetwork,
     features_of,
     frechet_distance,

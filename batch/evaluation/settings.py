@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from batch.errors import SettingsError
-from batch.recipes.settings import MAX_STEPS, Embedding, Mode
-from batch.runs.plan import scan_folder
-from registry.masks.operation_text import parse_edits
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import MAX_STEPS, Embedding, Mode
+from editvec.batch.runs.plan import scan_folder
+from editvec.registry.masks.operation_text import parse_edits
 
 SAMPLES = 64
 MAX_IMAGES = 10_000

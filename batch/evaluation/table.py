@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from batch.editing.measuring import perceptual_value
-from batch.evaluation.intervals import (
+from editvec.batch.editing.measuring import perceptual_value
+from editvec.batch.evaluation.intervals import (
     LEVEL,
     Interval,
     Statistic,
@@ -17,11 +17,11 @@ from batch.evaluation.intervals import (
     statistic_of,
     wilson,
 )
-from batch.evaluation.measure import Measured, ModeResult, Row
-from batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
-from batch.evaluation.settings import EvaluateSettings
-from batch.evaluation.targets import Attribute
-from registry.entities.vectors import Direction, NewMetric
+from editvec.batch.evaluation.measure import Measured, ModeResult, Row
+from editvec.batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.evaluation.targets import Attribute
+from editvec.registry.entities.vectors import Direction, NewMetric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars import judging
-from avatars.default import CLASS_NAME
-from batch.errors import SettingsError
-from batch.evaluation.settings import EvaluateSettings
-from engine.editor import Editor
-from engine.images.images import resize_mask
-from registry.entities.vectors import ClassModel, EditingVector
-from registry.errors import MaskError
-from registry.labels.scheme import LabelScheme
-from registry.masks.operation_text import parse_edits
-from registry.masks.operations import MaskEdit, edit_mask
-from registry.masks.png import check_labels, read_mask
+from editvec.avatars import judging
+from editvec.avatars.default import CLASS_NAME
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import resize_mask
+from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.operation_text import parse_edits
+from editvec.registry.masks.operations import MaskEdit, edit_mask
+from editvec.registry.masks.png import check_labels, read_mask
 
 _NOT = "not "
 

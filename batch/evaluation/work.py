@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batch.chunks.isolation import isolated
-from batch.chunks.library import Worked
-from batch.chunks.processor import require_generator
-from batch.errors import BatchError
-from batch.evaluation.evaluate import (
+from editvec.batch.chunks.isolation import isolated
+from editvec.batch.chunks.library import Worked
+from editvec.batch.chunks.processor import require_generator
+from editvec.batch.errors import BatchError
+from editvec.batch.evaluation.evaluate import (
     EVALUATION_KEY,
     Evaluation,
     evaluate_vector,
     evaluation_key,
     store_evaluation,
 )
-from batch.evaluation.page import page_of
-from batch.evaluation.settings import EvaluateSettings
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult
-from batch.runs.plan import PlannedInput
-from engine.editor import Editor
-from registry.blobs.store import write_atomically
-from registry.entities.vectors import EditingVector
-from registry.errors import BlobError, DatabaseError, RegistryError
-from registry.library.library import Library
+from editvec.batch.evaluation.page import page_of
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult
+from editvec.batch.runs.plan import PlannedInput
+from editvec.engine.editor import Editor
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import BlobError, DatabaseError, RegistryError
+from editvec.registry.library.library import Library
 
 PAGES_FOLDER = "pages"
 

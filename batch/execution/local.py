@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from batch.errors import DiskFullError, LeaseLostError, RunCancelledError
-from batch.recipes.settings import MINI_BATCH
-from batch.runs.entities import RunRecord
-from batch.runs.leases import Leases
-from batch.runs.owner import Owner
-from batch.runs.store import Runs
-from registry.library.library import Library
+from editvec.batch.errors import DiskFullError, LeaseLostError, RunCancelledError
+from editvec.batch.recipes.settings import MINI_BATCH
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 
 _POLL_SECONDS = 0.5
 
@@ -88,7 +88,7 @@ def run_locally(
     Raises:
         DiskFullError: the run is paused and goes on when it is resumed.
     """
-    from batch.reports.completion import complete
+    from editvec.batch.reports.completion import complete
 
     runs, leases = Runs(library.engine), Leases(library.engine)
     runs.unpause(run.id)
@@ -117,8 +117,8 @@ def _work(
     max_memory: int | None,
 ) -> str:
     """Processes chunks until none is left, here or elsewhere; returns the final state."""
-    from batch.kinds import open_processor
-    from engine.editor import Editor
+    from editvec.batch.kinds import open_processor
+    from editvec.engine.editor import Editor
 
     runs, leases, owner = Runs(library.engine), Leases(library.engine), Owner.current()
     model = library.get_class(run.plan.class_address)

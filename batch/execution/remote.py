@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 from celery import Celery
 
-from batch.errors import BrokerError, WorkerError
-from batch.execution.local import Meter, Progress
-from batch.runs.entities import RunRecord
-from batch.runs.leases import Leases
-from batch.runs.store import Runs
-from batch.workers.app import queue_name, require_broker
-from batch.workers.tasks import publish_waiting
-from registry.errors import DatabaseError
-from registry.library.library import Library
-from registry.tables.outage import is_away
+from editvec.batch.errors import BrokerError, WorkerError
+from editvec.batch.execution.local import Meter, Progress
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.store import Runs
+from editvec.batch.workers.app import queue_name, require_broker
+from editvec.batch.workers.tasks import publish_waiting
+from editvec.registry.errors import DatabaseError
+from editvec.registry.library.library import Library
+from editvec.registry.tables.outage import is_away
 
 _POLL_SECONDS = 0.5
 _LONELY_SECONDS = 15.0
@@ -136,7 +136,7 @@ def leave_to_workers(library: Library, app: Celery, run: RunRecord) -> None:
 
 def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     # the report is made with torch, which who only follows a run, or leaves it, does not need
-    from batch.reports.completion import complete
+    from editvec.batch.reports.completion import complete
 
     return complete(library, run, state)
 

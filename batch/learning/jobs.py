@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.errors import SettingsError
-from batch.learning.request import LearnRequest, LearnSettings
-from batch.runs.plan import IMAGE_SUFFIXES
-from registry.addresses import check_name, parse_new_address
-from registry.errors import InvalidNameError
+from editvec.batch.errors import SettingsError
+from editvec.batch.learning.request import LearnRequest, LearnSettings
+from editvec.batch.runs.plan import IMAGE_SUFFIXES
+from editvec.registry.addresses import check_name, parse_new_address
+from editvec.registry.errors import InvalidNameError
 
 _EDITED = ".edited.png"
 _BEFORE = ".mask.png"

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from PIL import Image
 
-from batch.learning.lesson import AskedPair, Mask, pair_of_prediction, read_pair, roi_of
-from batch.learning.lesson_checks import check_asked, check_taught
-from batch.learning.request import LearnRequest, LearnSettings
-from batch.runs.requirements import require_segmentation
-from cuda_ext.dispatch import kernel_version
-from engine.editing.descent import OnStep
-from engine.editing.editing import EditResult
-from engine.images.images import crop_box, fit_pixels, read_image, resize_mask, to_images
-from engine.images.roi import default_dilation
-from engine.metrics.edits import leakage, success
-from registry.addresses import parse_new_address
-from registry.entities.vectors import (
+from editvec.batch.learning.lesson import AskedPair, Mask, pair_of_prediction, read_pair, roi_of
+from editvec.batch.learning.lesson_checks import check_asked, check_taught
+from editvec.batch.learning.request import LearnRequest, LearnSettings
+from editvec.batch.runs.requirements import require_segmentation
+from editvec.cuda_ext.dispatch import kernel_version
+from editvec.engine.editing.descent import OnStep
+from editvec.engine.editing.editing import EditResult
+from editvec.engine.images.images import crop_box, fit_pixels, read_image, resize_mask, to_images
+from editvec.engine.images.roi import default_dilation
+from editvec.engine.metrics.edits import leakage, success
+from editvec.registry.addresses import parse_new_address
+from editvec.registry.entities.vectors import (
     ClassModel,
     Direction,
     EditingVector,
@@ -31,12 +31,12 @@ from registry.entities.vectors import (
     NewVector,
     VectorParcel,
 )
-from registry.masks.png import encode_mask
-from registry.release import engine_version
+from editvec.registry.masks.png import encode_mask
+from editvec.registry.release import engine_version
 
 if TYPE_CHECKING:
-    from engine.editor import Editor, EmbedResult, Segmented
-    from registry.library.library import Library
+    from editvec.engine.editor import Editor, EmbedResult, Segmented
+    from editvec.registry.library.library import Library
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage ("embed" or "learn"), the steps made and the steps to be made."""

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batch.errors import SettingsError
-from batch.learning.lesson_checks import unseen
-from batch.learning.repainted import repainted_labels
-from batch.learning.request import LearnRequest
-from engine.images.images import crop_box, resize_mask
-from registry.entities.vectors import ClassModel
-from registry.errors import MaskError
-from registry.labels.scheme import LabelScheme
-from registry.masks.operation_text import parse_edits
-from registry.masks.operations import edit_mask
-from registry.masks.png import check_labels, check_size, read_mask
+from editvec.batch.errors import SettingsError
+from editvec.batch.learning.lesson_checks import unseen
+from editvec.batch.learning.repainted import repainted_labels
+from editvec.batch.learning.request import LearnRequest
+from editvec.engine.images.images import crop_box, resize_mask
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.operation_text import parse_edits
+from editvec.registry.masks.operations import edit_mask
+from editvec.registry.masks.png import check_labels, check_size, read_mask
 
 Mask = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from batch.errors import SettingsError
+from editvec.batch.errors import SettingsError
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from batch.learning.lesson import AskedPair
-    from batch.learning.request import LearnRequest
-    from engine.editing.editing import EditResult
-    from registry.entities.vectors import ClassModel
+    from editvec.batch.learning.lesson import AskedPair
+    from editvec.batch.learning.request import LearnRequest
+    from editvec.engine.editing.editing import EditResult
+    from editvec.registry.entities.vectors import ClassModel
 
     Mask = npt.NDArray[np.integer[Any]]
 

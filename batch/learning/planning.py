@@ -13,18 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from batch.errors import SettingsError
-from batch.learning.jobs import Jobs
-from batch.learning.request import LearnRequest
-from batch.recipes.boxes import BoxFile
-from batch.recipes.recipe import Recipe
-from batch.recipes.settings import RunSettings
-from batch.runs.plan import PlannedInput, RunPlan, build_request, canonical_json, resolve_folders
-from batch.runs.planning import OpenedRun, changes_since, create_run, find_inputs, known_run
-from registry.addresses import parse_new_address
-from registry.entities.vectors import ClassModel
-from registry.library.library import Library
-from registry.masks.operation_text import pasted_files
+from editvec.batch.errors import SettingsError
+from editvec.batch.learning.jobs import Jobs
+from editvec.batch.learning.request import LearnRequest
+from editvec.batch.recipes.boxes import BoxFile
+from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import (
+    PlannedInput,
+    RunPlan,
+    build_request,
+    canonical_json,
+    resolve_folders,
+)
+from editvec.batch.runs.planning import OpenedRun, changes_since, create_run, find_inputs, known_run
+from editvec.registry.addresses import parse_new_address
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.library.library import Library
+from editvec.registry.masks.operation_text import pasted_files
 
 LEARN, EMBED, EVALUATE = "learn", "embed", "evaluate"
 RUNS_FOLDER = "runs"

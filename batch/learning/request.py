@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from batch.errors import SettingsError
-from batch.recipes.settings import MAX_STEPS, Embedding
-from engine.editing.editing import EditSettings
-from engine.editing.inversion import EmbedSettings
-from registry.masks.operation_text import parse_edits, place_pasted_files
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import MAX_STEPS, Embedding
+from editvec.engine.editing.editing import EditSettings
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.registry.masks.operation_text import parse_edits, place_pasted_files
 
 Preset = Literal["learn", "released"]
 _PRESETS = ("learn", "released")
@@ -74,8 +74,8 @@ class LearnRequest:
         image: The picture.
         mask_after: Its part mask, edited; an index PNG as large as the picture.
         operation: Edits of the mask before, as text, instead of `mask_after`; see
-            `registry.masks.operation_text`. Without `mask_before` they are done on the mask that is
-            predicted for the middle square of the picture.
+            `registry/masks/operation_text.py`. Without `mask_before` they are done on the mask
+            that is predicted for the middle square of the picture.
         mask_before: The mask before the edit; None segments the reconstruction.
         roi_labels: Parts that the edit may touch; none takes those that `operation` names or
             those that `mask_after` repaints, which needs `mask_before`.

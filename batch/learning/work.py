@@ -8,24 +8,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from batch.chunks.isolation import isolated
-from batch.chunks.library import Worked
-from batch.chunks.processor import require_generator
-from batch.editing.reading import checked_digest
-from batch.errors import BatchError
-from batch.learning.learn import JOB_KEY, Learned, learn
-from batch.learning.request import LearnRequest
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult
-from batch.runs.plan import PlannedInput, canonical_json
-from engine.editor import Editor
-from registry.addresses import parse_new_address
-from registry.entities.queries import VectorQuery
-from registry.entities.vectors import EditingVector
-from registry.errors import BlobError, DatabaseError, RegistryError
-from registry.library.library import Library
-from registry.masks.operation_text import pasted_files
-from registry.release import engine_version
+from editvec.batch.chunks.isolation import isolated
+from editvec.batch.chunks.library import Worked
+from editvec.batch.chunks.processor import require_generator
+from editvec.batch.editing.reading import checked_digest
+from editvec.batch.errors import BatchError
+from editvec.batch.learning.learn import JOB_KEY, Learned, learn
+from editvec.batch.learning.request import LearnRequest
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult
+from editvec.batch.runs.plan import PlannedInput, canonical_json
+from editvec.engine.editor import Editor
+from editvec.registry.addresses import parse_new_address
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import BlobError, DatabaseError, RegistryError
+from editvec.registry.library.library import Library
+from editvec.registry.masks.operation_text import pasted_files
+from editvec.registry.release import engine_version
 
 
 class LearnWork:

@@ -13,19 +13,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.errors import SettingsError
-from batch.naming import display_path
-from batch.previews.sheet import Cell, ProbeRow, draw_preview
-from batch.runs.plan import scan_folder
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.images.compositing import composite
-from engine.images.images import fit_pixels, read_image, to_images, to_pixels
-from registry.drawing import png_bytes
-from registry.entities.spaces import APPLICABLE_SPACES
-from registry.entities.vectors import ClassModel, EditingVector, RoiPolicy
-from registry.library.library import Library
-from registry.masks.brushes import decode_brush
+from editvec.batch.errors import SettingsError
+from editvec.batch.naming import display_path
+from editvec.batch.previews.sheet import Cell, ProbeRow, draw_preview
+from editvec.batch.runs.plan import scan_folder
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.compositing import composite
+from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
+from editvec.registry.drawing import png_bytes
+from editvec.registry.entities.spaces import APPLICABLE_SPACES
+from editvec.registry.entities.vectors import ClassModel, EditingVector, RoiPolicy
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import decode_brush
 
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 MAX_SCALES = 15

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from registry.drawing import (
+from editvec.registry.drawing import (
     ACCENT,
     INK,
     LINE,
@@ -23,8 +23,8 @@ from registry.drawing import (
     paste_panel,
     write_line,
 )
-from registry.entities.vectors import EditingVector, Label, TermRole
-from registry.masks.pictures import colored_mask, outline
+from editvec.registry.entities.vectors import EditingVector, Label, TermRole
+from editvec.registry.masks.pictures import colored_mask, outline
 
 SIDE = 168
 CHANGE_SHOWN = 0.25

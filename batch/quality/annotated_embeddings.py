@@ -11,16 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.editing.embeddings import networks_digest
-from batch.quality.pairs import Pairs
-from batch.quality.reconstruction import Errors
-from batch.recipes.settings import Embedding
-from engine.editing.inversion import EmbedSettings
-from engine.editing.losses import PRESETS, LossWeights
-from engine.editor import Editor
-from engine.images.images import to_images
-from engine.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from registry.release import engine_version
+from editvec.batch.editing.embeddings import networks_digest
+from editvec.batch.quality.pairs import Pairs
+from editvec.batch.quality.reconstruction import Errors
+from editvec.batch.recipes.settings import Embedding
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editing.losses import PRESETS, LossWeights
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_images
+from editvec.engine.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from editvec.registry.release import engine_version
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 

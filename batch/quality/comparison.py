@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batch.errors import SettingsError
-from batch.quality.reconstruction import BATCH
-from batch.quality.samples import grid_of
-from engine.editing.inversion import EmbedSettings
-from engine.editing.losses import LossWeights
-from engine.editor import Editor, EmbedResult
-from engine.images.images import Fit, Pixels, to_images, to_pixels, write_png
-from engine.metrics.edits import mean_iou
-from engine.training.loop import memory_errors
+from editvec.batch.errors import SettingsError
+from editvec.batch.quality.reconstruction import BATCH
+from editvec.batch.quality.samples import grid_of
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editing.losses import LossWeights
+from editvec.engine.editor import Editor, EmbedResult
+from editvec.engine.images.images import Fit, Pixels, to_images, to_pixels, write_png
+from editvec.engine.metrics.edits import mean_iou
+from editvec.engine.training.loop import memory_errors
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 COLUMNS = 8  # pictures in a row
 
@@ -165,7 +165,7 @@ def _images(editor: Editor, comparison: Comparison) -> Tensor:
         return torch.cat(images).clamp(-1, 1)
     import tempfile
 
-    from batch.quality.photographs import load_photographs
+    from editvec.batch.quality.photographs import load_photographs
 
     with tempfile.TemporaryDirectory() as cache:
         found = load_photographs(
@@ -212,8 +212,8 @@ def _found_parts(
     """How many pairs there are, and the mIoU of the parts that the class finds in them."""
     if comparison.pairs is None:
         return 0, None
-    from batch.quality.pairs import read_pairs
-    from registry.library.contents import scheme_of_class
+    from editvec.batch.quality.pairs import read_pairs
+    from editvec.registry.library.contents import scheme_of_class
 
     if editor.segmentation is None:
         return 0, None

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batch.errors import SettingsError
-from batch.quality.reconstruction import Errors
+from editvec.batch.errors import SettingsError
+from editvec.batch.quality.reconstruction import Errors
 
 DEVIATIONS = 3.0
 LEAST_RATIO = 10.0  # to the median

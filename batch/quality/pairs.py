@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batch.errors import PlanError
-from engine.images.images import Fit, read_image
-from engine.images.views import see, see_labels, view_of
+from editvec.batch.errors import PlanError
+from editvec.engine.images.images import Fit, read_image
+from editvec.engine.images.views import see, see_labels, view_of
 
 if TYPE_CHECKING:
-    from registry.labels.scheme import LabelScheme
-    from registry.masks.sources import MaskedImage, MaskForm
+    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.masks.sources import MaskedImage, MaskForm
 
 MIN_PAIRS = 4
 SENSIBLE_PAIRS = 16
@@ -74,7 +74,7 @@ def read_pairs(
             than its image or says something that the scheme does not know.
         ImageError: An image cannot be read.
     """
-    from registry.masks.sources import masked_images
+    from editvec.registry.masks.sources import masked_images
 
     if not source.is_dir():
         raise PlanError(f"PAIRS: expected a folder, {source} is none")

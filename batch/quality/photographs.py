@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batch.errors import PlanError
-from batch.naming import display_path
-from batch.runs.plan import PlannedInput, scan_folder
-from engine.errors import ImageError
-from engine.images.images import Fit, fit_pixels, read_image
-from engine.training.checkpoints import write_whole
+from editvec.batch.errors import PlanError
+from editvec.batch.naming import display_path
+from editvec.batch.runs.plan import PlannedInput, scan_folder
+from editvec.engine.errors import ImageError
+from editvec.engine.images.images import Fit, fit_pixels, read_image
+from editvec.engine.training.checkpoints import write_whole
 
 CACHE_FILE = "photographs.npy"
 INDEX_FILE = "photographs.json"
@@ -58,7 +58,7 @@ def load_photographs(
         cache: Folder for the decoded pixels, which are made anew when a file's path, size or time
             changes, or a setting.
         resolution: Side of the square that they are brought to.
-        fit: How; see `engine.images.images.fit_pixels`.
+        fit: How; see `editvec.engine.images.images.fit_pixels`.
         on_read: Called with the number read and that of all.
 
     Raises:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.editing.inversion import EmbedSettings, invert, reconstruction_error
-from engine.editing.losses import PRESETS, LossWeights, Networks
-from engine.images.images import Pixels, to_images, to_pixels
-from engine.networks.encoder import Encoder, encode
-from engine.networks.generator import Generator
-from engine.networks.perceptual import PerceptualDistance
+from editvec.engine.editing.inversion import EmbedSettings, invert, reconstruction_error
+from editvec.engine.editing.losses import PRESETS, LossWeights, Networks
+from editvec.engine.images.images import Pixels, to_images, to_pixels
+from editvec.engine.networks.encoder import Encoder, encode
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.perceptual import PerceptualDistance
 
 BATCH = 16
 LONGER = (1, 2, 4)  # times as many steps for inversion alone
@@ -144,7 +144,7 @@ def compare_embeddings(
 
 def embedding_table(rows: Sequence[Embedded], perceptual_name: str) -> str:
     """The ways to embed, one in a row."""
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     headers = ["embedded by", "PSNR dB", perceptual_name, "seconds an image"]
     cells = [

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.images.images import Pixels, to_images, to_pixels, write_png
-from engine.metrics.distribution import (
+from editvec.engine.images.images import Pixels, to_images, to_pixels, write_png
+from editvec.engine.metrics.distribution import (
     FeatureNetwork,
     features_of,
     frechet_distance,
     kernel_distance,
     standardised,
 )
-from engine.networks.generator import Generator
-from engine.training.generator import grid_latents
-from engine.training.loop import read_log
+from editvec.engine.networks.generator import Generator
+from editvec.engine.training.generator import grid_latents
+from editvec.engine.training.loop import read_log
 
 GRID_SIDE = 8  # pictures in a row of a grid
 GRID_PIXELS = 4096  # no grid is wider

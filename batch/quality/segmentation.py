@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from batch.classes.scheme import Rectangle
-from batch.quality.annotated_embeddings import Embedded
-from batch.quality.pairs import Pairs
-from engine.metrics.edits import label_table, mean_iou
-from engine.segmentation.uncertainty import image_uncertainty
-from engine.training.segmentation import SegmentationTrainee
+from editvec.batch.classes.scheme import Rectangle
+from editvec.batch.quality.annotated_embeddings import Embedded
+from editvec.batch.quality.pairs import Pairs
+from editvec.engine.metrics.edits import label_table, mean_iou
+from editvec.engine.segmentation.uncertainty import image_uncertainty
+from editvec.engine.training.segmentation import SegmentationTrainee
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from batch.quality.pairs import Pairs
-from batch.quality.segmentation import ImageQuality, SegmentationQuality
-from engine.images.images import Pixels
-from engine.training.segmentation import HeldOut
-from registry.drawing import (
+from editvec.batch.quality.pairs import Pairs
+from editvec.batch.quality.segmentation import ImageQuality, SegmentationQuality
+from editvec.engine.images.images import Pixels
+from editvec.engine.training.segmentation import HeldOut
+from editvec.registry.drawing import (
     MUTED,
     PAPER,
     Swatch,
@@ -23,8 +23,8 @@ from registry.drawing import (
     png_bytes,
     write_line,
 )
-from registry.entities.vectors import Label
-from registry.masks.pictures import colored_mask
+from editvec.registry.entities.vectors import Label
+from editvec.registry.masks.pictures import colored_mask
 
 SIDE = 128
 MOST_IMAGES = 32

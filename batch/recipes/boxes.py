@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.errors import PlanError
-from batch.naming import display_path
+from editvec.batch.errors import PlanError
+from editvec.batch.naming import display_path
 
 MAX_FILE_BYTES = 1 << 30
 MIN_SIDE = 8

@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 
-from batch.errors import RecipeError
-from batch.recipes.recipe import EditArgument
-from batch.recipes.scale_parsing import parse_asked_scales
-from batch.recipes.settings import MAX_STEPS, Mode
-from registry.yaml_reading import NodeReader
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.recipe import EditArgument
+from editvec.batch.recipes.scale_parsing import parse_asked_scales
+from editvec.batch.recipes.settings import MAX_STEPS, Mode
+from editvec.registry.yaml_reading import NodeReader
 
 MAX_FILE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}\Z")

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from batch.errors import SettingsError
-from batch.naming import IMAGE_SUFFIXES
+from editvec.batch.errors import SettingsError
+from editvec.batch.naming import IMAGE_SUFFIXES
 
 Kind = Literal["png", "jpeg", "webp"]
 

@@ -6,11 +6,19 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from batch.errors import RecipeError
-from batch.recipes.scales import AskedScale, Choice, Scale, Share, Uniform, UsableRange, scale_ends
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.scales import (
+    AskedScale,
+    Choice,
+    Scale,
+    Share,
+    Uniform,
+    UsableRange,
+    scale_ends,
+)
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import EditingVector
+    from editvec.registry.entities.vectors import EditingVector
 
 _LOG = logging.getLogger(__name__)
 

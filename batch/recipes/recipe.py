@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from batch.errors import RecipeError
-from batch.recipes.pinning import ScaleRange, forced_range, pinned_scale
-from batch.recipes.scale_parsing import parse_asked_scales
-from batch.recipes.scales import (
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.pinning import ScaleRange, forced_range, pinned_scale
+from editvec.batch.recipes.scale_parsing import parse_asked_scales
+from editvec.batch.recipes.scales import (
     AskedScale,
     Choice,
     Scale,
@@ -22,14 +22,14 @@ from batch.recipes.scales import (
     scale_from_json,
     scale_to_json,
 )
-from batch.recipes.settings import Mode
-from registry.entities.spaces import APPLICABLE_SPACES, rows_between
-from registry.entities.vectors import require_active
-from registry.errors import CompatibilityError, RetiredVectorError
+from editvec.batch.recipes.settings import Mode
+from editvec.registry.entities.spaces import APPLICABLE_SPACES, rows_between
+from editvec.registry.entities.vectors import require_active
+from editvec.registry.errors import CompatibilityError, RetiredVectorError
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 MAX_RECIPES = 256
 MAX_NAME_LENGTH = 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from batch.errors import RecipeError
-from batch.recipes.scales import AskedScale, Choice, Share, Uniform, UsableRange
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.scales import AskedScale, Choice, Share, Uniform, UsableRange
 
 MAX_SWEEP = 101
 MAX_SCALE = 100.0

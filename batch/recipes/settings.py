@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from batch.errors import SettingsError
-from batch.recipes.image_format import ImageFormat
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.image_format import ImageFormat
 
 LEASE_SECONDS = 120.0
 HEARTBEAT_SECONDS = 20.0

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from batch.errors import DiskFullError
-from batch.runs.entities import RunRecord
-from batch.runs.store import Runs
-from batch.sinks.findings import IMAGES, Audit
-from batch.sinks.ledger import Entry, Ledger
-from batch.sinks.manifests import METADATA
-from batch.sinks.opening import open_sink
-from batch.sinks.sink import Sink
-from registry.library.library import Library
+from editvec.batch.errors import DiskFullError
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.findings import IMAGES, Audit
+from editvec.batch.sinks.ledger import Entry, Ledger
+from editvec.batch.sinks.manifests import METADATA
+from editvec.batch.sinks.opening import open_sink
+from editvec.batch.sinks.sink import Sink
+from editvec.registry.library.library import Library
 
 __all__ = ["Audit", "audit"]
 
@@ -33,7 +33,7 @@ def audit(library: Library, run: RunRecord) -> Audit:
     """
     if not run.writes_images:
         # it knows reports, and so torch, which an audit of images does not need
-        from batch.reports.work_audit import audit_work
+        from editvec.batch.reports.work_audit import audit_work
 
         return audit_work(library, run)
     runs = Runs(library.engine)

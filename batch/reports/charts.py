@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from batch.reports.contact_sheet import number_text
-from batch.reports.distribution import Distribution
-from batch.reports.html import text
+from editvec.batch.reports.contact_sheet import number_text
+from editvec.batch.reports.distribution import Distribution
+from editvec.batch.reports.html import text
 
 MAX_ROWS = 24
 _MOST_BINS, _LEAST_BINS = 48, 16

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from batch.reports.library_report import write_work
-from batch.reports.report import write_report
-from batch.reports.rows import ReportRows
-from batch.runs.entities import RunRecord
-from batch.runs.store import Runs
-from batch.sinks.files import raise_if_full
-from batch.sinks.manifests import run_summary
-from batch.sinks.opening import open_sink
-from registry.library.library import Library
-from registry.tables.database import now
+from editvec.batch.reports.library_report import write_work
+from editvec.batch.reports.report import write_report
+from editvec.batch.reports.rows import ReportRows
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.files import raise_if_full
+from editvec.batch.sinks.manifests import run_summary
+from editvec.batch.sinks.opening import open_sink
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import now
 
 
 def complete(library: Library, run: RunRecord, state: str) -> RunRecord:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from batch.reports.pictures import RecipeSummary, Sample, Term, by_interest, metric_label
-from registry.drawing import ACCENT, LINE, MISSING, MUTED, PAPER, paste_panel, write_line
+from editvec.batch.reports.pictures import RecipeSummary, Sample, Term, by_interest, metric_label
+from editvec.registry.drawing import ACCENT, LINE, MISSING, MUTED, PAPER, paste_panel, write_line
 
 SIDE = 128
 MAX_RECIPES = 8

@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from batch.reports.style import STYLE
-from registry.drawing import printable
+from editvec.batch.reports.style import STYLE
+from editvec.registry.drawing import printable
 
 _PHOTO_QUALITY = 84
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

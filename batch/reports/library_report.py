@@ -7,17 +7,17 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batch.reports.contact_sheet import number_text
-from batch.reports.html import card, document, header, table, text
-from batch.reports.pictures import numbers
-from batch.reports.report import ReportFiles
-from batch.reports.sections import Reason, leftovers, measures, record, workers
-from batch.reports.tally import RunTally
-from batch.runs.entities import ItemRow, RunRecord
-from batch.runs.progress import run_status
-from batch.runs.store import Runs
-from batch.sinks.files import FileWriter
-from batch.sinks.manifests import FAILED, RUN_FILE, lines
+from editvec.batch.reports.contact_sheet import number_text
+from editvec.batch.reports.html import card, document, header, table, text
+from editvec.batch.reports.pictures import numbers
+from editvec.batch.reports.report import ReportFiles
+from editvec.batch.reports.sections import Reason, leftovers, measures, record, workers
+from editvec.batch.reports.tally import RunTally
+from editvec.batch.runs.entities import ItemRow, RunRecord
+from editvec.batch.runs.progress import run_status
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.files import FileWriter
+from editvec.batch.sinks.manifests import FAILED, RUN_FILE, lines
 
 RESULTS = "results.jsonl"
 REPORT = "report.html"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from batch.reports.charts import Bound
+from editvec.batch.reports.charts import Bound
 
 _ORDER = ("leakage", "success", "uncertainty", "reconstruction", "refined")
 _GATES = (

@@ -9,13 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch.recipes.recipe import SOURCE_RECIPE
-from batch.reports.contact_sheet import number_text, scale_text
-from batch.reports.html import card, document, exact_picture, header, photograph, table, text
-from batch.reports.metrics import in_order, metric_of
-from batch.reports.pictures import Sample, Term
-from batch.reports.sections import Reason, attributes, leftovers, measures, record, workers
-from batch.reports.tally import RecipeTally, RunTally
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
+from editvec.batch.reports.contact_sheet import number_text, scale_text
+from editvec.batch.reports.html import (
+    card,
+    document,
+    exact_picture,
+    header,
+    photograph,
+    table,
+    text,
+)
+from editvec.batch.reports.metrics import in_order, metric_of
+from editvec.batch.reports.pictures import Sample, Term
+from editvec.batch.reports.sections import Reason, attributes, leftovers, measures, record, workers
+from editvec.batch.reports.tally import RecipeTally, RunTally
 
 # of the sections with images; the others come to some hundred kilobytes
 MAX_BYTES = 4_000_000

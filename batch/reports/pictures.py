@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from batch.editing.reading import seen_part
-from batch.errors import PlanError
-from batch.recipes.boxes import Box
-from batch.sinks.shards import MemberReader
-from engine.errors import ImageError
-from engine.images.decoding import FORMATS, MAX_PIXELS, decode_picture, decode_stream
-from engine.images.images import Fit, fit_pixels, read_image
-from engine.images.views import see
+from editvec.batch.editing.reading import seen_part
+from editvec.batch.errors import PlanError
+from editvec.batch.recipes.boxes import Box
+from editvec.batch.sinks.shards import MemberReader
+from editvec.engine.errors import ImageError
+from editvec.engine.images.decoding import FORMATS, MAX_PIXELS, decode_picture, decode_stream
+from editvec.engine.images.images import Fit, fit_pixels, read_image
+from editvec.engine.images.views import see
 
 Row = Mapping[str, Any]
 

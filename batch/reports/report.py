@@ -6,17 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import registry.errors
-from batch.errors import DiskFullError
-from batch.recipes.recipe import SOURCE_RECIPE
-from batch.recipes.scales import scale_from_json
-from batch.reports.contact_sheet import Section, draw_contact_sheet
-from batch.reports.page import Page, Shown, VectorFact, render_page
-from batch.reports.pictures import RecipeSummary, Row, Sample, SampleReader, Term, term_address
-from batch.reports.sections import MAX_REASONS, Reason
-from batch.reports.tally import Lowest, RunTally, leakage_of, success_of
-from engine.images.images import Fit
-from registry.blobs.store import write_atomically
+import editvec.registry.errors
+from editvec.batch.errors import DiskFullError
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
+from editvec.batch.recipes.scales import scale_from_json
+from editvec.batch.reports.contact_sheet import Section, draw_contact_sheet
+from editvec.batch.reports.page import Page, Shown, VectorFact, render_page
+from editvec.batch.reports.pictures import (
+    RecipeSummary,
+    Row,
+    Sample,
+    SampleReader,
+    Term,
+    term_address,
+)
+from editvec.batch.reports.sections import MAX_REASONS, Reason
+from editvec.batch.reports.tally import Lowest, RunTally, leakage_of, success_of
+from editvec.engine.images.images import Fit
+from editvec.registry.blobs.store import write_atomically
 
 SAMPLES_PER_RECIPE = 9
 # images of all recipes together; of more recipes than that, later ones show none
@@ -97,7 +104,7 @@ def write_report(
     try:
         write_atomically(contact_sheet, stream.getvalue())
         write_atomically(report, render_page(page).encode("utf-8"))
-    except registry.errors.DiskFullError as exc:
+    except editvec.registry.errors.DiskFullError as exc:
         raise DiskFullError(f"output folder: {exc}") from exc
     return ReportFiles(report, contact_sheet, tally.to_json())
 

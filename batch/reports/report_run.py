@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import uuid
 
-from batch.errors import RunNotFoundError
-from batch.reports.library_report import write_work_report
-from batch.reports.report import ReportFiles, write_report
-from batch.reports.rows import ReportRows
-from batch.runs.entities import RunRecord
-from batch.runs.store import Runs
-from batch.sinks.manifests import run_summary
-from batch.sinks.opening import open_sink
-from registry.library.library import Library
-from registry.tables.database import now
+from editvec.batch.errors import RunNotFoundError
+from editvec.batch.reports.library_report import write_work_report
+from editvec.batch.reports.report import ReportFiles, write_report
+from editvec.batch.reports.rows import ReportRows
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.manifests import run_summary
+from editvec.batch.sinks.opening import open_sink
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import now
 
 
 def report_run(library: Library, run: RunRecord) -> ReportFiles:

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import select
 
-from batch.recipes.recipe import Recipe
-from batch.reports.pictures import Row
-from batch.runs.entities import RunRecord
-from batch.runs.models import RunInput, RunItem
-from batch.runs.progress import run_status
-from batch.runs.store import Runs
-from batch.sinks.manifests import leftover_row
-from batch.sinks.sink import Sink
-from registry.tables.database import reading
+from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.reports.pictures import Row
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.models import RunInput, RunItem
+from editvec.batch.runs.progress import run_status
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.manifests import leftover_row
+from editvec.batch.sinks.sink import Sink
+from editvec.registry.tables.database import reading
 
 _STATES = ("done", "rejected", "failed", "quarantined", "cancelled")
 _ROWS_AT_A_TIME = 2_000

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from batch.reports.charts import ChartRow, chart, share_bar
-from batch.reports.contact_sheet import number_text
-from batch.reports.html import card, photograph, table, text
-from batch.reports.metrics import bound_of, in_order, metric_of
-from batch.reports.pictures import Sample
-from batch.reports.tally import AttributeTally, ReasonTally, RunTally
+from editvec.batch.reports.charts import ChartRow, chart, share_bar
+from editvec.batch.reports.contact_sheet import number_text
+from editvec.batch.reports.html import card, photograph, table, text
+from editvec.batch.reports.metrics import bound_of, in_order, metric_of
+from editvec.batch.reports.pictures import Sample
+from editvec.batch.reports.tally import AttributeTally, ReasonTally, RunTally
 
 MAX_CHARTS = 10
 MAX_REASONS = 20

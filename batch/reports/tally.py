@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from batch.reports.distribution import Distribution
-from batch.reports.pictures import Row, Term, numbers, terms_of
-from batch.runs.reasons import MAX_REASONS, OTHER_REASONS, general_reason
+from editvec.batch.reports.distribution import Distribution
+from editvec.batch.reports.pictures import Row, Term, numbers, terms_of
+from editvec.batch.runs.reasons import MAX_REASONS, OTHER_REASONS, general_reason
 
 EXAMPLES_PER_REASON = 6
 EXTREMES = 3

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from batch.errors import DiskFullError
-from batch.reports.library_report import RESULTS
-from batch.runs.entities import ItemRow, RunRecord
-from batch.runs.store import Runs
-from batch.sinks.findings import Audit
-from batch.sinks.ledger import Entry, Ledger
-from registry.entities.vectors import EditingVector
-from registry.errors import BlobError, CodecError, VectorNotFoundError
-from registry.library.library import Library
+from editvec.batch.errors import DiskFullError
+from editvec.batch.reports.library_report import RESULTS
+from editvec.batch.runs.entities import ItemRow, RunRecord
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.findings import Audit
+from editvec.batch.sinks.ledger import Entry, Ledger
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import BlobError, CodecError, VectorNotFoundError
+from editvec.registry.library.library import Library
 
 _RECORDED = "results in SQL"
 _AT_A_TIME = 256

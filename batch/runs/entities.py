@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from batch.recipes.settings import Priority
-from batch.runs.plan import PlannedInput, RunPlan
+from editvec.batch.recipes.settings import Priority
+from editvec.batch.runs.plan import PlannedInput, RunPlan
 
 ACTIVE_STATES = ("planned", "running", "paused")
 _WRITE_IMAGES = ("batch", "generate")

@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Engine, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from batch.errors import LeaseLostError
-from batch.recipes.settings import LEASE_SECONDS, MAX_ATTEMPTS
-from batch.runs.models import Chunk, Run, RunInput, RunItem
-from batch.runs.owner import Owner
-from batch.runs.placements import Placement, record_placement
-from batch.runs.plan import ChunkRange
-from registry.tables.database import now, reading, transaction
+from editvec.batch.errors import LeaseLostError
+from editvec.batch.recipes.settings import LEASE_SECONDS, MAX_ATTEMPTS
+from editvec.batch.runs.models import Chunk, Run, RunInput, RunItem
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.placements import Placement, record_placement
+from editvec.batch.runs.plan import ChunkRange
+from editvec.registry.tables.database import now, reading, transaction
 
 # databases take some ten thousand parameters in one statement
 _IDS_AT_A_TIME = 5_000

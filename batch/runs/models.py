@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import conv
 
-from batch.recipes.settings import Priority
-from registry.tables.database import Base, UtcDateTime
+from editvec.batch.recipes.settings import Priority
+from editvec.registry.tables.database import Base, UtcDateTime
 
 RUN_KINDS = ("batch", "generate", "learn", "embed", "evaluate")
 RUN_STATES = ("planned", "running", "paused", "completed", "completed_with_failures", "cancelled")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
-from batch.recipes.settings import MAX_CHUNK_SIZE, Mode, Output
-from batch.runs.plan import RunPlan
+from editvec.batch.recipes.settings import MAX_CHUNK_SIZE, Mode, Output
+from editvec.batch.runs.plan import RunPlan
 
 _LOG = logging.getLogger(__name__)
 

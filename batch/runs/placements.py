@@ -9,8 +9,8 @@ from typing import NamedTuple
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
-from batch.runs.models import RunItem
-from registry.tables.database import transaction
+from editvec.batch.runs.models import RunItem
+from editvec.registry.tables.database import transaction
 
 ItemPosition = tuple[int, int]
 

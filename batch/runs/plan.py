@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.errors import PlanError, RunConflictError
-from batch.naming import display_path, output_names
-from batch.recipes.boxes import Box
-from batch.recipes.file import RecipeArgument
-from batch.recipes.recipe import EditArgument, FixedEdit, Recipe
-from batch.recipes.settings import Mode, RunSettings
+from editvec.batch.errors import PlanError, RunConflictError
+from editvec.batch.naming import display_path, output_names
+from editvec.batch.recipes.boxes import Box
+from editvec.batch.recipes.file import RecipeArgument
+from editvec.batch.recipes.recipe import EditArgument, FixedEdit, Recipe
+from editvec.batch.recipes.settings import Mode, RunSettings
 
-# the formats that `engine.images.images` reads
+# the formats that `editvec.engine.images.images` reads
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     "png", "jpg", "jpeg", "jpe", "jfif", "webp", "avif", "gif", "bmp", "dib", "tif", "tiff",

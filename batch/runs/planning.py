@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
-from batch.naming import output_names
-from batch.recipes.boxes import BoxFile, box_path
-from batch.recipes.file import RecipeArgument
-from batch.recipes.recipe import (
+from editvec.batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
+from editvec.batch.naming import output_names
+from editvec.batch.recipes.boxes import BoxFile, box_path
+from editvec.batch.recipes.file import RecipeArgument
+from editvec.batch.recipes.recipe import (
     MAX_RECIPES,
     OPTIMIZE_RECIPE,
     SOURCE_RECIPE,
@@ -21,9 +21,9 @@ from batch.recipes.recipe import (
     expand,
     pin_vector,
 )
-from batch.recipes.settings import Mode, RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.plan import (
+from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.plan import (
     PlannedInput,
     RunPlan,
     build_request,
@@ -33,11 +33,11 @@ from batch.runs.plan import (
     sampled_inputs,
     scan_folder,
 )
-from batch.runs.requirements import fitting_settings, networks_of, require_networks
-from batch.runs.store import Runs
-from registry.entities.vectors import ClassModel
-from registry.errors import RegistryError
-from registry.library.library import Library
+from editvec.batch.runs.requirements import fitting_settings, networks_of, require_networks
+from editvec.batch.runs.store import Runs
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.errors import RegistryError
+from editvec.registry.library.library import Library
 
 # What a finished run leaves in its folder: without a run that we know, it is somebody else's.
 _OUTPUTS = ("images", "masks", "shards", "metadata.jsonl", "run.json", ".editvec")

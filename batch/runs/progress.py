@@ -10,12 +10,12 @@ from typing import NamedTuple
 from sqlalchemy import Engine, case, func, select
 from sqlalchemy.orm import Session
 
-from batch.recipes.settings import LEASE_SECONDS
-from batch.runs.entities import RunCounts, RunRecord
-from batch.runs.models import Chunk, RunInput, RunItem
-from batch.runs.reasons import MAX_REASONS, OTHER_REASONS, general_reason
-from batch.runs.store import Runs
-from registry.tables.database import now, reading
+from editvec.batch.recipes.settings import LEASE_SECONDS
+from editvec.batch.runs.entities import RunCounts, RunRecord
+from editvec.batch.runs.models import Chunk, RunInput, RunItem
+from editvec.batch.runs.reasons import MAX_REASONS, OTHER_REASONS, general_reason
+from editvec.batch.runs.store import Runs
+from editvec.registry.tables.database import now, reading
 
 RATE_SECONDS = 60.0
 _MOST_REASONS = 10

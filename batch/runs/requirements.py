@@ -7,14 +7,14 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from batch.errors import PlanError
-from batch.recipes.settings import Composite, Mode, Output, RunSettings
-from registry.bundles.manifest import BUNDLE_FILE
+from editvec.batch.errors import PlanError
+from editvec.batch.recipes.settings import Composite, Mode, Output, RunSettings
+from editvec.registry.bundles.manifest import BUNDLE_FILE
 
 if TYPE_CHECKING:
-    from batch.runs.plan import RunPlan
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.batch.runs.plan import RunPlan
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 
 def networks_of(library: Library, model: ClassModel) -> frozenset[str]:

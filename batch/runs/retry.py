@@ -10,11 +10,11 @@ from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from batch.errors import RunConflictError
-from batch.runs.entities import RunRecord
-from batch.runs.leases import add_single_chunks
-from batch.runs.models import Chunk, Run, RunInput, RunItem
-from registry.tables.database import reading, transaction
+from editvec.batch.errors import RunConflictError
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import add_single_chunks
+from editvec.batch.runs.models import Chunk, Run, RunInput, RunItem
+from editvec.registry.tables.database import reading, transaction
 
 FAILURES = ("failed", "quarantined")
 _POSITIONS_AT_A_TIME = 500

@@ -13,16 +13,16 @@ from sqlalchemy import Engine, Row, delete, exists, func, insert, literal, selec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from batch.errors import RunConflictError, RunNotFoundError
-from batch.naming import display_path
-from batch.recipes.boxes import Box
-from batch.recipes.settings import Priority
-from batch.runs.entities import ACTIVE_STATES, ItemRow, RunCounts, RunRecord
-from batch.runs.models import Chunk, Run, RunInput, RunItem
-from batch.runs.pace import planned_chunk_size
-from batch.runs.plan import PlannedInput, RunPlan, cut_chunks
-from registry.release import engine_version
-from registry.tables.database import now, reading, transaction
+from editvec.batch.errors import RunConflictError, RunNotFoundError
+from editvec.batch.naming import display_path
+from editvec.batch.recipes.boxes import Box
+from editvec.batch.recipes.settings import Priority
+from editvec.batch.runs.entities import ACTIVE_STATES, ItemRow, RunCounts, RunRecord
+from editvec.batch.runs.models import Chunk, Run, RunInput, RunItem
+from editvec.batch.runs.pace import planned_chunk_size
+from editvec.batch.runs.plan import PlannedInput, RunPlan, cut_chunks
+from editvec.registry.release import engine_version
+from editvec.registry.tables.database import now, reading, transaction
 
 OPEN_CHUNK_STATES = ("pending", "leased")
 _ROWS_AT_A_TIME = 5_000

@@ -12,17 +12,17 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from batch.errors import DiskFullError
-from batch.runs.entities import ItemRow
-from batch.runs.store import Runs
-from batch.sinks import manifests
-from batch.sinks.files import raise_if_full
-from batch.sinks.findings import Audit
-from batch.sinks.imagefolder import ImageFolderSink
-from batch.sinks.ledger import Entry, Ledger
-from batch.sinks.rle import parts_of
-from registry.errors import MaskError
-from registry.masks.png import read_mask
+from editvec.batch.errors import DiskFullError
+from editvec.batch.runs.entities import ItemRow
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks import manifests
+from editvec.batch.sinks.files import raise_if_full
+from editvec.batch.sinks.findings import Audit
+from editvec.batch.sinks.imagefolder import ImageFolderSink
+from editvec.batch.sinks.ledger import Entry, Ledger
+from editvec.batch.sinks.rle import parts_of
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.png import read_mask
 
 _LOG = logging.getLogger(__name__)
 ANNOTATIONS = "annotations.json"

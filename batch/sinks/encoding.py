@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from batch.recipes.image_format import ImageFormat
+from editvec.batch.recipes.image_format import ImageFormat
 
 # Level 6 takes a third longer and saves little.
 _PNG_LEVEL = 1

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from batch.errors import DiskFullError
+from editvec.batch.errors import DiskFullError
 
 # EFBIG: a file-size limit, which to the user is the same wall
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

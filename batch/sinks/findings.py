@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from batch.sinks.ledger import Ledger
+from editvec.batch.sinks.ledger import Ledger
 
 # the images of the done items with their content keys, as SQL has them
 IMAGES = "images in SQL"

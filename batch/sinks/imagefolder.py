@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batch.naming import MASK_SUFFIX
-from batch.recipes.recipe import SOURCE_RECIPE
-from batch.runs.entities import ItemRow, RunRecord
-from batch.runs.placements import OutputNames, Placement
-from batch.runs.plan import RunPlan
-from batch.runs.store import Runs
-from batch.sinks import manifests
-from batch.sinks.encoding import encode_image
-from batch.sinks.files import FileWriter, files_below
-from batch.sinks.findings import Audit
-from batch.sinks.ledger import Ledger
-from batch.sinks.provenance import provenance
-from batch.sinks.sink import NewOutput
-from registry.entities.vectors import Label
-from registry.masks.png import encode_mask
+from editvec.batch.naming import MASK_SUFFIX
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
+from editvec.batch.runs.entities import ItemRow, RunRecord
+from editvec.batch.runs.placements import OutputNames, Placement
+from editvec.batch.runs.plan import RunPlan
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks import manifests
+from editvec.batch.sinks.encoding import encode_image
+from editvec.batch.sinks.files import FileWriter, files_below
+from editvec.batch.sinks.findings import Audit
+from editvec.batch.sinks.ledger import Ledger
+from editvec.batch.sinks.provenance import provenance
+from editvec.batch.sinks.sink import NewOutput
+from editvec.registry.entities.vectors import Label
+from editvec.registry.masks.png import encode_mask
 
 
 class ImageFolderSink:

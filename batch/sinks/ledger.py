@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from batch.errors import DiskFullError
-from batch.naming import display_path
+from editvec.batch.errors import DiskFullError
+from editvec.batch.naming import display_path
 
 _CACHE_KIB = 32 << 10
 _NAMES_AT_A_TIME = 1000

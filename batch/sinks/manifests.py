@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from batch.recipes.recipe import FixedEdit
-from batch.runs.entities import ItemRow, RunCounts, RunRecord
-from batch.runs.plan import RunPlan
-from batch.runs.store import Runs
-from batch.sinks.files import FileWriter
-from registry.entities.vectors import ClassModel
+from editvec.batch.recipes.recipe import FixedEdit
+from editvec.batch.runs.entities import ItemRow, RunCounts, RunRecord
+from editvec.batch.runs.plan import RunPlan
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.files import FileWriter
+from editvec.registry.entities.vectors import ClassModel
 
 METADATA = "metadata.jsonl"
 REJECTED = "rejected.jsonl"

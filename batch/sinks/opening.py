@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batch.recipes.settings import Output
-from batch.runs.entities import RunRecord
-from batch.sinks.coco import CocoSink
-from batch.sinks.imagefolder import ImageFolderSink
-from batch.sinks.sink import Sink
-from batch.sinks.webdataset import WebDatasetSink
-from registry.entities.vectors import Label
+from editvec.batch.recipes.settings import Output
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.sinks.coco import CocoSink
+from editvec.batch.sinks.imagefolder import ImageFolderSink
+from editvec.batch.sinks.sink import Sink
+from editvec.batch.sinks.webdataset import WebDatasetSink
+from editvec.registry.entities.vectors import Label
 
 _SINKS: dict[Output, type[ImageFolderSink] | type[WebDatasetSink]] = {
     Output.IMAGEFOLDER: ImageFolderSink,

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from batch.runs.entities import ItemRow, RunRecord
-from batch.runs.placements import OutputNames, Placement
-from batch.sinks.files import FileWriter, raise_if_full, sync_folder
-from batch.sinks.sample_names import SHARDS, record_name, shard_of, shard_path
-from batch.sinks.shards import Member, MemberReader, tar_parts
+from editvec.batch.runs.entities import ItemRow, RunRecord
+from editvec.batch.runs.placements import OutputNames, Placement
+from editvec.batch.sinks.files import FileWriter, raise_if_full, sync_folder
+from editvec.batch.sinks.sample_names import SHARDS, record_name, shard_of, shard_path
+from editvec.batch.sinks.shards import Member, MemberReader, tar_parts
 
 _LOG = logging.getLogger(__name__)
 

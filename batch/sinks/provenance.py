@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch.runs.plan import RunPlan
-from registry.release import engine_version
+from editvec.batch.runs.plan import RunPlan
+from editvec.registry.release import engine_version
 
 
 def provenance(

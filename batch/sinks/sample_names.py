@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection
 
-from batch.runs.entities import ItemRow
+from editvec.batch.runs.entities import ItemRow
 
 SHARDS = "shards"
 _NAME_LENGTH, _RECIPE_LENGTH, _DIGEST_LENGTH = 40, 24, 24

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from batch.runs.entities import ItemRow
-from batch.runs.placements import OutputNames, Placement
-from batch.runs.plan import PlannedInput
-from batch.runs.store import Runs
-from batch.sinks.findings import Audit
-from batch.sinks.ledger import Ledger
+from editvec.batch.runs.entities import ItemRow
+from editvec.batch.runs.placements import OutputNames, Placement
+from editvec.batch.runs.plan import PlannedInput
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.findings import Audit
+from editvec.batch.sinks.ledger import Ledger
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.integer[Any]]

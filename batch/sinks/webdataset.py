@@ -14,18 +14,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batch.naming import MASK_SUFFIX
-from batch.recipes.recipe import SOURCE_RECIPE
-from batch.runs.entities import ItemRow, RunRecord
-from batch.runs.placements import OutputNames, Placement, place
-from batch.runs.store import Runs
-from batch.sinks import manifests
-from batch.sinks.files import FileWriter
-from batch.sinks.findings import Audit
-from batch.sinks.imagefolder import encode
-from batch.sinks.ledger import Ledger
-from batch.sinks.packing import ShardPacker
-from batch.sinks.sample_names import (
+from editvec.batch.naming import MASK_SUFFIX
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
+from editvec.batch.runs.entities import ItemRow, RunRecord
+from editvec.batch.runs.placements import OutputNames, Placement, place
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks import manifests
+from editvec.batch.sinks.files import FileWriter
+from editvec.batch.sinks.findings import Audit
+from editvec.batch.sinks.imagefolder import encode
+from editvec.batch.sinks.ledger import Ledger
+from editvec.batch.sinks.packing import ShardPacker
+from editvec.batch.sinks.sample_names import (
     SHARDS,
     base_of,
     next_version,
@@ -34,10 +34,10 @@ from batch.sinks.sample_names import (
     shard_of,
     shard_path,
 )
-from batch.sinks.shards import member_names
-from batch.sinks.sink import NewOutput
-from registry.blobs.store import digest_of_file
-from registry.entities.vectors import Label
+from editvec.batch.sinks.shards import member_names
+from editvec.batch.sinks.sink import NewOutput
+from editvec.registry.blobs.store import digest_of_file
+from editvec.registry.entities.vectors import Label
 
 SHARD_MANIFEST = "shards.jsonl"
 _LEFTOVER = "leftover"

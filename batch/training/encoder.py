@@ -7,31 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batch.classes.importing import shipped_perceptual
-from batch.classes.storing import store_networks, training_folder
-from batch.errors import SettingsError
-from batch.quality.likeness import Unlike
-from batch.quality.photographs import Photographs, load_photographs
-from batch.quality.reconstruction import Embedded
-from batch.training.encoder_course import (
+from editvec.batch.classes.importing import shipped_perceptual
+from editvec.batch.classes.storing import store_networks, training_folder
+from editvec.batch.errors import SettingsError
+from editvec.batch.quality.likeness import Unlike
+from editvec.batch.quality.photographs import Photographs, load_photographs
+from editvec.batch.quality.reconstruction import Embedded
+from editvec.batch.training.encoder_course import (
     JOINT_FOLDER,
     MIN_PHOTOGRAPHS,
     WARMUP_FOLDER,
     School,
     Watcher,
 )
-from engine.bundle.bundle import NetworkState, load_bundle
-from engine.devices import require_device
-from engine.images.images import Fit
-from engine.networks.config import EncoderConfig
-from engine.networks.encoder import Encoder
-from engine.networks.perceptual import PublishedTrunk
-from engine.training.loop import read_log
+from editvec.engine.bundle.bundle import NetworkState, load_bundle
+from editvec.engine.devices import require_device
+from editvec.engine.images.images import Fit
+from editvec.engine.networks.config import EncoderConfig
+from editvec.engine.networks.encoder import Encoder
+from editvec.engine.networks.perceptual import PublishedTrunk
+from editvec.engine.training.loop import read_log
 
 if TYPE_CHECKING:
-    from registry.config import RegistryConfig
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batch.classes.importing import shipped_perceptual
-from batch.errors import SettingsError
-from batch.quality.likeness import Unlike, check_likeness, described, find_unlike
-from batch.quality.photographs import Photographs
-from batch.quality.reconstruction import (
+from editvec.batch.classes.importing import shipped_perceptual
+from editvec.batch.errors import SettingsError
+from editvec.batch.quality.likeness import Unlike, check_likeness, described, find_unlike
+from editvec.batch.quality.photographs import Photographs
+from editvec.batch.quality.reconstruction import (
     Embedded,
     Errors,
     batches_of,
@@ -24,16 +24,16 @@ from batch.quality.reconstruction import (
     encoding_errors,
     reconstructed_beside,
 )
-from batch.quality.samples import grid_of
-from engine.bundle.bundle import LoadedBundle
-from engine.editing.losses import Networks
-from engine.images.images import Pixels, to_images, write_png
-from engine.networks.config import EncoderConfig, PerceptualConfig
-from engine.networks.encoder import Encoder
-from engine.networks.perceptual import PerceptualDistance, build_perceptual, load_lpips
-from engine.training.chance import epoch_indices
-from engine.training.checkpoints import write_whole
-from engine.training.encoder import (
+from editvec.batch.quality.samples import grid_of
+from editvec.engine.bundle.bundle import LoadedBundle
+from editvec.engine.editing.losses import Networks
+from editvec.engine.images.images import Pixels, to_images, write_png
+from editvec.engine.networks.config import EncoderConfig, PerceptualConfig
+from editvec.engine.networks.encoder import Encoder
+from editvec.engine.networks.perceptual import PerceptualDistance, build_perceptual, load_lpips
+from editvec.engine.training.chance import epoch_indices
+from editvec.engine.training.checkpoints import write_whole
+from editvec.engine.training.encoder import (
     EncoderBatch,
     EncoderTrainee,
     EncoderTraining,
@@ -41,10 +41,10 @@ from engine.training.encoder import (
     joined,
     sample_batch,
 )
-from engine.training.loop import OnProgress, memory_errors, run_training
+from editvec.engine.training.loop import OnProgress, memory_errors, run_training
 
 if TYPE_CHECKING:
-    from batch.training.encoder import EncoderRequest
+    from editvec.batch.training.encoder import EncoderRequest
 
 MIN_PHOTOGRAPHS = 4
 HELD_OUT_STREAM = 3  # of random numbers, for the samples of validations

@@ -10,27 +10,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
-from batch.classes.importing import PLACEHOLDER
-from batch.classes.storing import store_class, training_folder
-from batch.errors import SettingsError
-from batch.quality.photographs import Photographs, load_photographs
-from batch.quality.samples import SampleQuality, read_curve
-from engine.bundle.bundle import NetworkState, load_bundle
-from engine.devices import require_device
-from engine.images.images import Fit
-from engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
-from engine.networks.config import GeneratorConfig
-from engine.training.generator import (
-    MIN_PHOTOGRAPHS,
-    GeneratorTrainee,
-    GeneratorTraining,
-)
-from engine.training.loop import OnProgress, memory_errors, run_training
-from registry.config import RegistryConfig
+from editvec.batch.classes.importing import PLACEHOLDER
+from editvec.batch.classes.storing import store_class, training_folder
+from editvec.batch.errors import SettingsError
+from editvec.batch.quality.photographs import Photographs, load_photographs
+from editvec.batch.quality.samples import SampleQuality, read_curve
+from editvec.engine.bundle.bundle import NetworkState, load_bundle
+from editvec.engine.devices import require_device
+from editvec.engine.images.images import Fit
+from editvec.engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.training.generator import MIN_PHOTOGRAPHS, GeneratorTrainee, GeneratorTraining
+from editvec.engine.training.loop import OnProgress, memory_errors, run_training
+from editvec.registry.config import RegistryConfig
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 SAMPLES_FOLDER = "samples"
 
@@ -214,7 +210,7 @@ def feature_network(library: Library, name: str, *, device: str) -> FeatureNetwo
     if name == "inception":
         return inception_features(device=device)
     if name == "trunk":
-        from avatars.default import BUNDLE_FOLDER
+        from editvec.avatars.default import BUNDLE_FOLDER
 
         bundle = BUNDLE_FOLDER
     else:

@@ -11,23 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batch.classes.scheme import Rectangle, scheme_rectangle
-from batch.classes.storing import store_networks, training_folder
-from batch.errors import PlanError, SettingsError
-from batch.quality.annotated_embeddings import Embedded, embed_pairs
-from batch.quality.likeness import find_unlike
-from batch.quality.pairs import MIN_PAIRS, SENSIBLE_PAIRS, Pairs, chosen_pairs, read_pairs
-from batch.quality.segmentation import SegmentationQuality, judge
-from batch.quality.segmentation_sheet import draw_predictions
-from batch.recipes.settings import Embedding
-from batch.training.segmentation_features import features_of
-from engine.bundle.bundle import NetworkState
-from engine.bundle.description import Bundle
-from engine.editor import Editor
-from engine.images.images import Fit, Pixels
-from engine.networks.config import GeneratorConfig, SegmentationConfig
-from engine.training.checkpoints import load_checkpoint, write_whole
-from engine.training.loop import (
+from editvec.batch.classes.scheme import Rectangle, scheme_rectangle
+from editvec.batch.classes.storing import store_networks, training_folder
+from editvec.batch.errors import PlanError, SettingsError
+from editvec.batch.quality.annotated_embeddings import Embedded, embed_pairs
+from editvec.batch.quality.likeness import find_unlike
+from editvec.batch.quality.pairs import MIN_PAIRS, SENSIBLE_PAIRS, Pairs, chosen_pairs, read_pairs
+from editvec.batch.quality.segmentation import SegmentationQuality, judge
+from editvec.batch.quality.segmentation_sheet import draw_predictions
+from editvec.batch.recipes.settings import Embedding
+from editvec.batch.training.segmentation_features import features_of
+from editvec.engine.bundle.bundle import NetworkState
+from editvec.engine.bundle.description import Bundle
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import Fit, Pixels
+from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
+from editvec.engine.training.checkpoints import load_checkpoint, write_whole
+from editvec.engine.training.loop import (
     LOG_FILE,
     STATE_FILE,
     OnProgress,
@@ -35,13 +35,13 @@ from engine.training.loop import (
     memory_errors,
     run_training,
 )
-from engine.training.segmentation import SegmentationTrainee, SegmentationTraining
+from editvec.engine.training.segmentation import SegmentationTrainee, SegmentationTraining
 
 if TYPE_CHECKING:
-    from registry.config import RegistryConfig
-    from registry.entities.vectors import ClassModel
-    from registry.labels.scheme import LabelScheme
-    from registry.library.library import Library
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.library.library import Library
 
 PREDICTIONS_FILE = "predictions.png"
 
@@ -255,7 +255,7 @@ def _train(
 
 def _scheme(library: Library, request: SegmentationRequest, model: ClassModel) -> LabelScheme:
     """The scheme that was given, or the class's own."""
-    from registry.library.contents import scheme_of_class
+    from editvec.registry.library.contents import scheme_of_class
 
     scheme = request.scheme or scheme_of_class(library, model)
     if len(scheme.labels) < 2:

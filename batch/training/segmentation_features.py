@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batch.errors import SettingsError
-from engine.images.images import Pixels, to_pixels
-from engine.networks.generator import Generator
-from engine.shapes import block_resolutions
-from engine.training.pixels import PixelFeatures
+from editvec.batch.errors import SettingsError
+from editvec.engine.images.images import Pixels, to_pixels
+from editvec.engine.networks.generator import Generator
+from editvec.engine.shapes import block_resolutions
+from editvec.engine.training.pixels import PixelFeatures
 
 # Larger features lie in a file of the training's folder.
 _MEMORY_BYTES = 1 << 28

@@ -11,10 +11,10 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import ChannelError, OperationalError
 
-from batch.errors import BrokerError, SettingsError
-from batch.recipes.settings import Priority
-from batch.runs.pace import LONGEST_LIMIT_SECONDS
-from batch.workers.broker import (
+from editvec.batch.errors import BrokerError, SettingsError
+from editvec.batch.recipes.settings import Priority
+from editvec.batch.runs.pace import LONGEST_LIMIT_SECONDS
+from editvec.batch.workers.broker import (
     CONNECT_SECONDS,
     VISIBILITY_SECONDS,
     Broker,

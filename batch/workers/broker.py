@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
-from batch.errors import SettingsError
-from batch.recipes.settings import Priority
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import Priority
 
 # Longer than any chunk: a broker that redelivers earlier gives a second worker the same message.
 VISIBILITY_SECONDS = 1800
@@ -22,7 +22,7 @@ _VERIFY_KEY = "ssl_cert_reqs"
 # Silence for longer is a connection that is gone; a worker's own wait for a message is 1 s.
 _REDIS_SILENCE_SECONDS = 15
 _FOLDER_POLL_SECONDS = 0.2
-_FOLDER_TRANSPORT = "batch.workers.folder_transport:Transport"
+_FOLDER_TRANSPORT = "editvec.batch.workers.folder_transport:Transport"
 _BY_URGENCY = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 
 

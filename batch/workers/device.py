@@ -16,13 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch.errors import WorkerError
+from editvec.batch.errors import WorkerError
 
 _PROBE_SECONDS = 120
 _PROGRAM = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from batch.workers.device import describe
+from editvec.batch.workers.device import describe
 print(json.dumps(describe(sys.argv[2] or None)))
 """
 
@@ -75,7 +75,7 @@ def describe(name: str | None) -> dict[str, str]:
     """
     import torch
 
-    from batch.workbench import default_device
+    from editvec.batch.workbench import default_device
 
     device = torch.device(name or default_device())
     (torch.ones(1, device=device) + 1).item()

@@ -16,8 +16,8 @@ from billiard.exceptions import TimeLimitExceeded
 from celery import Celery, Task
 from celery.exceptions import Reject
 
-from batch.chunks.stopping import StopRequest, undisturbed
-from batch.errors import (
+from editvec.batch.chunks.stopping import StopRequest, undisturbed
+from editvec.batch.errors import (
     BrokerError,
     DeviceLostError,
     DiskFullError,
@@ -26,22 +26,28 @@ from batch.errors import (
     RunNotFoundError,
     WorkerStoppingError,
 )
-from batch.recipes.settings import LEASE_SECONDS, Priority
-from batch.runs.entities import RunRecord
-from batch.runs.leases import Lease, Leases
-from batch.runs.owner import Owner
-from batch.runs.pace import LONGEST_LIMIT_SECONDS, limit_seconds
-from batch.runs.store import Runs
-from batch.workers.app import WORKER_LOST_RETRIES, broker_errors, queue_name, send, waiting_messages
-from registry.config import RegistryConfig
-from registry.errors import DatabaseError, RegistryError
-from registry.library.library import Library
-from registry.tables.database import now
-from registry.tables.outage import is_away
+from editvec.batch.recipes.settings import LEASE_SECONDS, Priority
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import Lease, Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.pace import LONGEST_LIMIT_SECONDS, limit_seconds
+from editvec.batch.runs.store import Runs
+from editvec.batch.workers.app import (
+    WORKER_LOST_RETRIES,
+    broker_errors,
+    queue_name,
+    send,
+    waiting_messages,
+)
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import DatabaseError, RegistryError
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import now
+from editvec.registry.tables.outage import is_away
 
 if TYPE_CHECKING:
-    from batch.kinds import Processor
-    from engine.editor import Editor
+    from editvec.batch.kinds import Processor
+    from editvec.engine.editor import Editor
 
 _LOG = logging.getLogger(__name__)
 PROCESS_CHUNK = "editvec.process_chunk"
@@ -135,7 +141,7 @@ class WorkerState:
             return
         state = Runs(self.library.engine).final_state(run_id)
         if state is not None:
-            from batch.reports.completion import complete
+            from editvec.batch.reports.completion import complete
 
             complete(self.library, run, state)
 
@@ -210,10 +216,10 @@ class WorkerState:
 
     def _processor_for(self, run: RunRecord) -> Processor:
         """The processor of a run: the class stays loaded, the vectors change with the run."""
-        from batch.chunks.isolation import needing_device
-        from batch.kinds import open_processor
-        from batch.workbench import default_device
-        from engine.editor import Editor
+        from editvec.batch.chunks.isolation import needing_device
+        from editvec.batch.kinds import open_processor
+        from editvec.batch.workbench import default_device
+        from editvec.engine.editor import Editor
 
         if self._processor is not None and self._processor.run.id == run.id:
             return self._processor

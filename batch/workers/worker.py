@@ -15,22 +15,28 @@ from celery.apps.worker import Worker
 from celery.worker import state
 from kombu.exceptions import OperationalError
 
-from batch.errors import BatchError
-from batch.recipes.settings import REAP_SECONDS
-from batch.workers.app import (
+from editvec.batch.errors import BatchError
+from editvec.batch.recipes.settings import REAP_SECONDS
+from editvec.batch.workers.app import (
     create_app,
     forget_taken_messages,
     queue_name,
     require_broker,
     waiting_messages,
 )
-from batch.workers.broker import parse_broker_url, without_password
-from batch.workers.device import hold_device, probe_device
-from batch.workers.log import log_to_stderr
-from batch.workers.tasks import DEVICE_FAILED_SIGNAL, EXIT_DEVICE_LOST, WorkerState, register, tend
-from registry.config import RegistryConfig
-from registry.errors import RegistryError
-from registry.library.library import Library
+from editvec.batch.workers.broker import parse_broker_url, without_password
+from editvec.batch.workers.device import hold_device, probe_device
+from editvec.batch.workers.log import log_to_stderr
+from editvec.batch.workers.tasks import (
+    DEVICE_FAILED_SIGNAL,
+    EXIT_DEVICE_LOST,
+    WorkerState,
+    register,
+    tend,
+)
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import RegistryError
+from editvec.registry.library.library import Library
 
 _LOG = logging.getLogger(__name__)
 

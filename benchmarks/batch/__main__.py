@@ -9,13 +9,7 @@ their messages from a Redis of our own. URL is a database of a server that allow
 others. A million items take some gigabytes and some ten minutes of the disk; --work says where.
 """
 
-import sys
-from pathlib import Path
-
-# a script's folder comes first on the path, where this file would hide the package `batch`
-sys.path[0] = str(Path(__file__).parents[1])
-
-from benchmarks.batch.measures import main  # noqa: E402 (needs the path)
+from benchmarks.batch.measures import main
 
 if __name__ == "__main__":
     main()

@@ -17,14 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from avatars import default
 from benchmarks.batch.library import VECTOR
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.images.images import fit_pixels, read_image, to_images, to_pixels
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.masks.png import encode_mask
+from editvec.avatars import default
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
 
 _PNG_LEVEL = 1
 

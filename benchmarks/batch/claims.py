@@ -7,15 +7,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from batch.recipes.settings import RunSettings
-from batch.runs.leases import ItemResult, Leases
-from batch.runs.owner import Owner
-from batch.runs.planning import RunRequest, open_run
-from batch.runs.store import Runs
 from benchmarks.batch.processes import spread
 from benchmarks.registry.measures import opened_libraries
-from registry.library.library import Library
-from registry.tables.database import open_engine
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.leases import ItemResult, Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine
 
 PROCESSES = 8
 CHUNK_SIZES = (1, 64)

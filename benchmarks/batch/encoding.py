@@ -12,13 +12,13 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import LABELS, render
-from batch.recipes.image_format import ImageFormat
-from batch.sinks.encoding import encode_image
-from batch.sinks.rle import parts_of
-from registry.entities.vectors import Label
-from registry.masks.png import encode_mask
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import LABELS, render
+from editvec.batch.recipes.image_format import ImageFormat
+from editvec.batch.sinks.encoding import encode_image
+from editvec.batch.sinks.rle import parts_of
+from editvec.registry.entities.vectors import Label
+from editvec.registry.masks.png import encode_mask
 
 FORMATS = ("png", "jpeg:95", "jpeg:85", "webp:90", "webp:lossless")
 NOISE = 3.0

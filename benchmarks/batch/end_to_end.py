@@ -2,10 +2,11 @@
 
     python -m benchmarks.batch.end_to_end --against FOLDER
 
-Each checkout gets a process of its own, which imports that checkout's packages; the turns change
-from one to the other, so that what else runs on the machine meets both. Measured are the bare loop
-of `first_light.py` (decode, encoder, edit, mask, encode) and the chunks of `batch run` over the
-same photographs, in processor time and by the clock. The outputs of both are compared.
+Each checkout gets a process of its own, which measures that checkout by its own copy of this file;
+the turns change from one to the other, so that what else runs on the machine meets both. Measured
+are the bare loop of `first_light.py` (decode, encoder, edit, mask, encode) and the chunks of
+`batch run` over the same photographs, in processor time and by the clock. The outputs of both are
+compared.
 """
 
 import json
@@ -24,7 +25,9 @@ import click
 import numpy as np
 from PIL import Image
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[2]
+# where this file lies in a checkout, today and before
+PLACES = ("benchmarks/batch/end_to_end.py", "benchmarks/end_to_end.py")
 WAYS = ("loop", "run")
 
 
@@ -92,7 +95,7 @@ class _Worker:
     """A process that measures one checkout, a line at a time."""
 
     def __init__(self, checkout: Path, root: Path, count: int) -> None:
-        script = [sys.executable, str(Path(__file__).resolve()), "--measure", str(checkout)]
+        script = [sys.executable, str(_file_in(checkout)), "--measure", str(checkout)]
         environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_WAIT_POLICY": "PASSIVE"}
         self._process = subprocess.Popen(
             [*script, str(root), str(count)],
@@ -120,6 +123,14 @@ class _Worker:
         self._process.wait()
 
 
+def _file_in(checkout: Path) -> Path:
+    """This file in another checkout, which knows how that one's packages are called."""
+    for place in PLACES:
+        if (checkout / place).exists():
+            return checkout / place
+    raise SystemExit(f"{checkout} holds none of {', '.join(PLACES)}")
+
+
 # ---------------------------------------------------------------------------------------------
 # In the measuring process: everything below is imported from the checkout.
 
@@ -127,15 +138,17 @@ class _Worker:
 def measure(checkout: Path, root: Path, count: int) -> None:
     """Answer one line of measurements for each line of standard input."""
     sys.path[0] = str(checkout)
-    import engine.editor
-    from avatars import default
-    from avatars.drawing import parameters
-    from avatars.drawing.render import render
-    from registry.config import RegistryConfig
-    from registry.library.library import Library
+    import editvec.engine.editor
+    from editvec.avatars import default
+    from editvec.avatars.drawing import parameters
+    from editvec.avatars.drawing.render import render
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.library.library import Library
 
-    if not Path(engine.editor.__file__).is_relative_to(checkout):
-        raise SystemExit(f"expected the packages of {checkout}, got {engine.editor.__file__}")
+    if not Path(editvec.engine.editor.__file__).is_relative_to(checkout):
+        raise SystemExit(
+            f"expected the packages of {checkout}, got {editvec.engine.editor.__file__}"
+        )
     (root / "photos").mkdir(parents=True)
     drawn = render(parameters.sample(count, seed=5), 64).pixels
     photos = [root / "photos" / f"{number:05}.png" for number in range(count)]
@@ -143,7 +156,7 @@ def measure(checkout: Path, root: Path, count: int) -> None:
         Image.fromarray(pixels).save(path)
     library = Library.open(RegistryConfig.from_environment(root / "home"))
     default.install(library)
-    editor = engine.editor.Editor.open(default.BUNDLE_FOLDER)
+    editor = editvec.engine.editor.Editor.open(default.BUNDLE_FOLDER)
     ways: dict[str, Callable[[], dict[str, float]]] = {
         "loop": lambda: _loop(editor, library, photos, root / "loop"),
         "warm-loop": lambda: _loop(editor, library, photos[:16], root / "loop"),
@@ -159,8 +172,8 @@ def _loop(editor: Any, library: Any, photos: list[Path], out: Path) -> dict[str,
     """The bare loop of `first_light.py`."""
     import torch
 
-    from engine.editing.inversion import EmbedSettings
-    from engine.images.images import fit_pixels, read_image, to_images, to_pixels
+    from editvec.engine.editing.inversion import EmbedSettings
+    from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -184,12 +197,12 @@ def _run(library: Any, photos: Path, out: Path) -> dict[str, float]:
     from sqlalchemy import delete
     from sqlalchemy.orm import Session
 
-    from batch.chunks.images import ChunkProcessor
-    from batch.execution.local import run_locally
-    from batch.recipes.recipe import parse_edit
-    from batch.recipes.settings import RunSettings
-    from batch.runs.planning import RunRequest, open_run
-    from registry.tables.models import EmbeddingRow
+    from editvec.batch.chunks.images import ChunkProcessor
+    from editvec.batch.execution.local import run_locally
+    from editvec.batch.recipes.recipe import parse_edit
+    from editvec.batch.recipes.settings import RunSettings
+    from editvec.batch.runs.planning import RunRequest, open_run
+    from editvec.registry.tables.models import EmbeddingRow
 
     settings = {"embed": "encoder", "composite": "none", "mode": "vector"}
     request = RunRequest(
@@ -227,8 +240,8 @@ def _stages(editor: Any, photos: list[Path]) -> dict[str, float]:
     """Processor milliseconds per image of each stage, the least of five."""
     import torch
 
-    from engine.editing.inversion import EmbedSettings
-    from engine.images.images import read_image, to_images, to_pixels
+    from editvec.engine.editing.inversion import EmbedSettings
+    from editvec.engine.images.images import read_image, to_images, to_pixels
 
     images = to_images([read_image(path) for path in photos])
     with torch.inference_mode():

@@ -11,7 +11,6 @@ import json
 import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,23 +22,20 @@ from PIL import Image
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-# a script's folder comes first on the path, where `benchmarks/batch` would hide a package
-sys.path[0] = str(Path(__file__).parents[1])
-
-from avatars import default, starter
-from avatars.drawing import parameters  # noqa: E402 (needs the path)
-from avatars.drawing.render import render  # noqa: E402
-from batch.execution.local import run_locally  # noqa: E402
-from batch.recipes.recipe import parse_edit  # noqa: E402
-from batch.recipes.settings import MINI_BATCH, RunSettings  # noqa: E402
-from batch.runs.models import Chunk, Run  # noqa: E402
-from batch.runs.planning import RunRequest, open_run  # noqa: E402
-from engine.editing.inversion import EmbedSettings  # noqa: E402
-from engine.editor import Editor  # noqa: E402
-from engine.images.images import fit_pixels, read_image, to_images, to_pixels  # noqa: E402
-from registry.config import RegistryConfig  # noqa: E402
-from registry.library.library import Library  # noqa: E402
-from registry.tables.models import EmbeddingRow  # noqa: E402
+from editvec.avatars import default, starter
+from editvec.avatars.drawing import parameters
+from editvec.avatars.drawing.render import render
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import MINI_BATCH, RunSettings
+from editvec.batch.runs.models import Chunk, Run
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.tables.models import EmbeddingRow
 
 VECTOR = "smile"
 

@@ -15,19 +15,19 @@ from typing import Any
 from PIL import Image
 from sqlalchemy import insert, update
 
-from avatars import default
-from avatars.drawing import parameters
-from avatars.drawing.render import render
-from batch.recipes.recipe import parse_edit
-from batch.recipes.settings import RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.models import Chunk, RunInput, RunItem
-from batch.runs.planning import RunRequest, open_run
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.masks.png import encode_mask
-from registry.tables.database import now, transaction
+from editvec.avatars import default
+from editvec.avatars.drawing import parameters
+from editvec.avatars.drawing.render import render
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.models import Chunk, RunInput, RunItem
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
+from editvec.registry.tables.database import now, transaction
 
 VECTOR = "smile"
 SOURCES = 100

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.batch.claims import PROCESSES, measure_claims
 from benchmarks.batch.rates import measure_rates
 from benchmarks.batch.scale import measure_scale
-from registry.text_tables import format_table
+from editvec.registry.text_tables import format_table
 
 PARTS = ("rates", "claims", "scale")
 # the first one tells what a command takes whatever the run

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # The kernel keeps the peak of a process's memory; what `wait4` tells may be that of its parent.
 _COMMAND = """
 import sys
-import editvec
-status = editvec.main(sys.argv[2:])
+import editvec.cli
+status = editvec.cli.main(sys.argv[2:])
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 open(sys.argv[1], "w").write(peak.split()[1])
 sys.exit(status)
@@ -99,7 +99,7 @@ def workers(home: Path, count: int, broker: str | None) -> Iterator[None]:
         for number in range(count):
             log = stack.enter_context(home.with_name(f"{home.name}-{number}.log").open("w"))
             process = subprocess.Popen(
-                [sys.executable, str(ROOT / "editvec.py"), *words],
+                [sys.executable, "-m", "editvec", *words],
                 env=environment(broker),
                 stdout=log,
                 stderr=subprocess.STDOUT,

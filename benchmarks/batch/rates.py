@@ -19,14 +19,14 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import func, select
 
-from avatars.drawing import parameters
-from avatars.drawing.render import render
-from batch.runs.models import Chunk, Run
 from benchmarks.batch.library import VECTOR, open_library
 from benchmarks.batch.processes import command, module, redis_server, spread, workers
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.tables.database import reading
+from editvec.avatars.drawing import parameters
+from editvec.avatars.drawing.render import render
+from editvec.batch.runs.models import Chunk, Run
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import reading
 
 BARE_LOOP = "bare loop"
 # of 255, between the same image computed in batches of other sizes

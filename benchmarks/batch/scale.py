@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from batch.runs.leases import Leases
-from batch.runs.store import Runs
 from benchmarks.batch.library import VECTOR, decide_items, link_photos, open_library
 from benchmarks.batch.processes import Ended, command, environment, peak_mib, redis_server
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 _FOLLOWED_SECONDS = 5.0
 _WITH_FAILURES = 3

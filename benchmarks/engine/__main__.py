@@ -24,9 +24,6 @@ from typing import Any
 import click
 import torch
 
-# a script's folder comes first on the path, where this file would hide a package
-sys.path[0] = str(Path(__file__).parents[1])
-
 from benchmarks.engine.meters import (
     Ceilings,
     Duration,
@@ -244,7 +241,14 @@ def _check_equal(name: str, task: Task) -> dict[str, Effort]:
 
 
 def _peak_in_process(part: str, settings: dict[str, Any], *, is_quick: bool) -> int:
-    words = [sys.executable, __file__, "--peak", part, *(["--quick"] if is_quick else [])]
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.engine",
+        "--peak",
+        part,
+        *(["--quick"] if is_quick else []),
+    ]
     for name, value in settings.items():
         words += [f"--{name}", str(value)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

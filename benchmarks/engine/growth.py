@@ -16,11 +16,8 @@ from typing import Any
 
 import click
 
-# a script's folder comes first on the path, where `benchmarks/batch` would hide a package
-sys.path[0] = str(Path(__file__).parents[1])
-
-from benchmarks.engine.meters import count_effort, peak_memory  # noqa: E402 (needs the path)
-from benchmarks.engine.workloads import Workload  # noqa: E402
+from benchmarks.engine.meters import count_effort, peak_memory
+from benchmarks.engine.workloads import Workload
 
 USUAL = {"resolution": 256, "members": 10, "labels": 32, "images": 1}
 QUICK = {"resolution": 16, "members": 2, "labels": 4, "images": 1}
@@ -72,7 +69,14 @@ def main(*, quick: bool, json_file: Path | None, row: str | None) -> None:
 
 def _in_process(task: str, settings: dict[str, int], *, is_quick: bool) -> dict[str, float]:
     row = json.dumps({"task": task, "settings": settings})
-    words = [sys.executable, __file__, "--row", row, *(["--quick"] if is_quick else [])]
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.engine.growth",
+        "--row",
+        row,
+        *(["--quick"] if is_quick else []),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{task}: {done.stderr.strip().splitlines()[-1]}")

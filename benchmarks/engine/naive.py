@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.editing.losses import LossWeights
-from engine.networks.config import SegmentationConfig
-from engine.networks.generator import Synthesis
-from engine.networks.perceptual import PerceptualDistance
+from editvec.engine.editing.losses import LossWeights
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.networks.generator import Synthesis
+from editvec.engine.networks.perceptual import PerceptualDistance
 
 
 def load_members(state: Mapping[str, Tensor], config: SegmentationConfig) -> nn.ModuleList:

@@ -12,12 +12,8 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import click
-
-# a script's folder comes first on the path, where `benchmarks/batch` would hide a package
-sys.path[0] = str(Path(__file__).parents[1])
 
 STEPS = 6
 COUNT = 16
@@ -26,9 +22,9 @@ TIMEOUT_SECONDS = 120
 
 def measure(steps: int) -> float:
     """Images times steps per second of inversion in this process."""
-    from avatars import default
-    from engine.editing.inversion import EmbedSettings
-    from engine.editor import Editor
+    from editvec.avatars import default
+    from editvec.engine.editing.inversion import EmbedSettings
+    from editvec.engine.editor import Editor
 
     editor = Editor.open(default.BUNDLE_FOLDER)
     images = editor.synthesize(editor.sample(COUNT, seed=1)).clone()
@@ -42,7 +38,7 @@ def measured_with(policy: str) -> float:
     """The same in a new process under a wait policy; 0 when it does not end in time."""
     try:
         done = subprocess.run(
-            [sys.executable, __file__, "--child"],
+            [sys.executable, "-m", "benchmarks.engine.waiting_threads", "--child"],
             env={**os.environ, "OMP_WAIT_POLICY": policy},
             capture_output=True,
             text=True,

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 from benchmarks.engine import naive
-from engine.editing.editing import apply_deltas
-from engine.editing.losses import PRESETS, Networks, Objective
-from engine.networks.config import (
+from editvec.engine.editing.editing import apply_deltas
+from editvec.engine.editing.losses import PRESETS, Networks, Objective
+from editvec.engine.networks.config import (
     EncoderConfig,
     GeneratorConfig,
     PerceptualConfig,
     SegmentationConfig,
 )
-from engine.networks.encoder import Encoder
-from engine.networks.generator import Generator
-from engine.networks.perceptual import PerceptualDistance, build_perceptual
-from engine.segmentation.branch import SegmentationBranch
-from engine.segmentation.folding import BATCH_NORM_EPS
-from engine.training.members import Members
+from editvec.engine.networks.encoder import Encoder
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.perceptual import PerceptualDistance, build_perceptual
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.segmentation.folding import BATCH_NORM_EPS
+from editvec.engine.training.members import Members
 
 ROI_SHARES = (0.02, 0.10, 0.40)
 # Largest difference of the two ways, float32: of values relative to the largest one, and of labels

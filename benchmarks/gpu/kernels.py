@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cuda_ext.bias_act import bias_act_cuda, bias_act_reference
-from cuda_ext.dispatch import OPERATIONS
-from cuda_ext.segment_gather import PixelLayers, segment_gather_cuda, segment_gather_reference
-from cuda_ext.upfirdn2d import upfirdn2d_cuda, upfirdn2d_reference
+from editvec.cuda_ext.bias_act import bias_act_cuda, bias_act_reference
+from editvec.cuda_ext.dispatch import OPERATIONS
+from editvec.cuda_ext.segment_gather import (
+    PixelLayers,
+    segment_gather_cuda,
+    segment_gather_reference,
+)
+from editvec.cuda_ext.upfirdn2d import upfirdn2d_cuda, upfirdn2d_reference
 
 # A kernel beats its reference where it is faster by the geometric mean of all cases and slower by
 # more than this in none of them.

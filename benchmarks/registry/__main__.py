@@ -7,13 +7,7 @@ then `editvec registry list` as a whole process is timed against `python -c 'imp
 sqlalchemy.orm'`, in turns. URL is a database of a server that allows us to create others.
 """
 
-import sys
-from pathlib import Path
-
-# a script's folder comes first on the path, where this file would hide the package `registry`
-sys.path[0] = str(Path(__file__).parents[1])
-
-from benchmarks.registry.measures import main  # noqa: E402 (needs the path)
+from benchmarks.registry.measures import main
 
 if __name__ == "__main__":
     main()

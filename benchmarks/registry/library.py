@@ -16,14 +16,14 @@ import numpy as np
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from avatars import default
-from registry.blobs.local import LocalBlobStore
-from registry.codec import encode_latent
-from registry.entities.vectors import ClassModel
-from registry.library.library import Library
-from registry.library.sketches import sketch_of
-from registry.tables.database import transaction
-from registry.tables.models import (
+from editvec.avatars import default
+from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.codec import encode_latent
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.library.library import Library
+from editvec.registry.library.sketches import sketch_of
+from editvec.registry.tables.database import transaction
+from editvec.registry.tables.models import (
     AliasRow,
     HistoryRow,
     MetricRow,

@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from sqlalchemy import text
 
-from avatars import default
 from benchmarks.registry.library import StoredDelta, fill, name_of, write_deltas
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery, parse_bound
-from registry.entities.vectors import NewTerm, NewVector
-from registry.library.library import Library
-from registry.tables.database import open_engine
-from registry.tables.schema import upgrade
-from registry.text_tables import format_table
+from editvec.avatars import default
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery, parse_bound
+from editvec.registry.entities.vectors import NewTerm, NewVector
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine
+from editvec.registry.tables.schema import upgrade
+from editvec.registry.text_tables import format_table
 
 PAGE = 50
 SIZES = (1_000, 10_000, 100_000)
@@ -210,14 +210,19 @@ def measure_processes(config: RegistryConfig, size: int, *, repeats: int) -> lis
     """`editvec registry list` against the import of SQLAlchemy, in turns."""
     commands = {
         "python -c 'import sqlalchemy.orm'": ["-c", "import sqlalchemy.orm"],
-        "editvec registry list": ["-c", "import editvec; editvec.main()", "registry", "list"],
+        "editvec registry list": [
+            "-c",
+            "import editvec.cli; editvec.cli.main()",
+            "registry",
+            "list",
+        ],
     }
     environment = {
         **os.environ,
         "EDITVEC_HOME": str(config.home),
         "EDITVEC_DATABASE_URL": config.database_url,
         "EDITVEC_BLOB_URL": config.blob_url,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(repeats + 1):

@@ -29,16 +29,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# a script's folder comes first on the path, where `benchmarks/batch` would hide a package
-sys.path[0] = str(Path(__file__).parents[1])
-
-from engine.networks.config import GeneratorConfig, SegmentationConfig  # noqa: E402 (needs the path)
-from engine.networks.generator import Generator  # noqa: E402
-from engine.training.members import Members, members_loss  # noqa: E402
-from engine.training.segmentation import (  # noqa: E402
-    SegmentationTrainee,
-    SegmentationTraining,
-)
+from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
+from editvec.engine.networks.generator import Generator
+from editvec.engine.training.members import Members, members_loss
+from editvec.engine.training.segmentation import SegmentationTrainee, SegmentationTraining
 
 IMAGES = 32
 LABELS = 34
@@ -165,7 +159,7 @@ def _published_steps(rows: Tensor, config: SegmentationConfig) -> float:
 
 def measure_ours(resolution: int, *, images: int) -> dict[str, Any]:
     """All images, through what the command uses."""
-    from batch.training.segmentation_features import features_of
+    from editvec.batch.training.segmentation_features import features_of
 
     generator, config = _networks(resolution)
     chance = torch.Generator().manual_seed(0)
@@ -226,7 +220,7 @@ def _status(name: str) -> int:
 
 def _in_process(part: str, *, images: int) -> dict[str, Any]:
     click.echo(f"measuring {part}", err=True)
-    words = [sys.executable, __file__, "--part", part, "--images", str(images)]
+    words = [sys.executable, "-m", "benchmarks.training", "--part", part, "--images", str(images)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{part}: {done.stderr.strip().splitlines()[-1]}")

@@ -16,19 +16,23 @@ from pathlib import Path
 import click
 from torch import Tensor
 
-from avatars.default import BUNDLE_FOLDER
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import render
-from batch.cli.train.commands import progress_line
-from batch.quality.reconstruction import compare_embeddings, embedding_table, encoding_errors
-from batch.training.encoder import EncoderRequest, train_encoder
-from batch.training.encoder_course import Watcher
-from engine.bundle.bundle import LoadedBundle, load_bundle
-from engine.editing.losses import Networks
-from engine.images.images import to_images
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.text_tables import format_table
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import render
+from editvec.batch.cli.train.commands import progress_line
+from editvec.batch.quality.reconstruction import (
+    compare_embeddings,
+    embedding_table,
+    encoding_errors,
+)
+from editvec.batch.training.encoder import EncoderRequest, train_encoder
+from editvec.batch.training.encoder_course import Watcher
+from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
+from editvec.engine.editing.losses import Networks
+from editvec.engine.images.images import to_images
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.text_tables import format_table
 
 SEED = 40_000  # far from those that the shipped networks were trained and judged on
 COUNT = 16

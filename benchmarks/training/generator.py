@@ -14,20 +14,20 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import render
-from batch.cli.train.commands import progress_line
-from batch.quality.photographs import load_photographs
-from batch.quality.samples import GRID_SIDE, SampleQuality, read_curve
-from batch.training.generator import (
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import render
+from editvec.batch.cli.train.commands import progress_line
+from editvec.batch.quality.photographs import load_photographs
+from editvec.batch.quality.samples import GRID_SIDE, SampleQuality, read_curve
+from editvec.batch.training.generator import (
     SAMPLES_FOLDER,
     GeneratorRequest,
     feature_network,
     train_generator,
 )
-from engine.images.images import Pixels, write_png
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.engine.images.images import Pixels, write_png
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 RESOLUTION = 32
 PHOTOGRAPHS = 4000

@@ -16,15 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from avatars.default import BUNDLE_FOLDER
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import render
-from batch.quality.likeness import find_unlike
-from batch.quality.reconstruction import BATCH, Errors
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.images.images import to_images
-from registry.text_tables import format_table
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import render
+from editvec.batch.quality.likeness import find_unlike
+from editvec.batch.quality.reconstruction import BATCH, Errors
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_images
+from editvec.registry.text_tables import format_table
 
 SEED = 50_000  # far from those that the shipped networks were trained and judged on
 SIZES = (8, 16, 32)

@@ -15,10 +15,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from engine.bundle.description import Bundle, FileEntry, Label, NetworkEntry, parse_bundle
-from engine.errors import BundleError, ShapeError
-from engine.networks.classifier import AttributeClassifier
-from engine.networks.config import (
+from editvec.engine.bundle.description import Bundle, FileEntry, Label, NetworkEntry, parse_bundle
+from editvec.engine.errors import BundleError, ShapeError
+from editvec.engine.networks.classifier import AttributeClassifier
+from editvec.engine.networks.config import (
     ClassifierConfig,
     EncoderConfig,
     GeneratorConfig,
@@ -26,11 +26,11 @@ from engine.networks.config import (
     PerceptualConfig,
     SegmentationConfig,
 )
-from engine.networks.encoder import Encoder
-from engine.networks.generator import Generator
-from engine.networks.identity import IdentityNetwork
-from engine.networks.perceptual import PerceptualDistance, build_perceptual
-from engine.segmentation.branch import SegmentationBranch
+from editvec.engine.networks.encoder import Encoder
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.identity import IdentityNetwork
+from editvec.engine.networks.perceptual import PerceptualDistance, build_perceptual
+from editvec.engine.segmentation.branch import SegmentationBranch
 
 DESCRIPTION_FILE = "bundle.json"
 MAX_DESCRIPTION_BYTES = 4 * 2**20

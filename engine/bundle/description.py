@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import BundleError, SettingsError
-from engine.networks.config import (
+from editvec.engine.errors import BundleError, SettingsError
+from editvec.engine.networks.config import (
     ClassifierConfig,
     EncoderConfig,
     GeneratorConfig,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.editing.losses import LossTerms, Objective
-from engine.errors import NonFiniteError
+from editvec.engine.editing.losses import LossTerms, Objective
+from editvec.engine.errors import NonFiniteError
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8

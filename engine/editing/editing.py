@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.editing.descent import OnStep, constant_rate, descend
-from engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
-from engine.errors import MaskError, SettingsError, ShapeError
-from engine.images.roi import default_dilation, roi_from_masks
-from engine.segmentation.branch import SegmentationBranch
-from engine.shapes import check_finite, check_images, check_mask, check_ws
+from editvec.engine.editing.descent import OnStep, constant_rate, descend
+from editvec.engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
+from editvec.engine.errors import MaskError, SettingsError, ShapeError
+from editvec.engine.images.roi import default_dilation, roi_from_masks
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.shapes import check_finite, check_images, check_mask, check_ws
 
 Mode = Literal["learn", "refine", "optimize", "released"]
 

@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.editing.descent import OnStep, descend, ramped_rate
-from engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
-from engine.errors import SettingsError
-from engine.metrics.edits import psnr
-from engine.networks.encoder import encode
-from engine.networks.generator import cut_for_synthesis
-from engine.shapes import check_finite, check_images, check_ws
+from editvec.engine.editing.descent import OnStep, descend, ramped_rate
+from editvec.engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
+from editvec.engine.errors import SettingsError
+from editvec.engine.metrics.edits import psnr
+from editvec.engine.networks.encoder import encode
+from editvec.engine.networks.generator import cut_for_synthesis
+from editvec.engine.shapes import check_finite, check_images, check_ws
 
 Space = Literal["W", "W+"]
 

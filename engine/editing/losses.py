@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import SettingsError
-from engine.networks.encoder import Encoder, encode
-from engine.networks.generator import Synthesis
-from engine.networks.identity import identity_similarity
-from engine.networks.perceptual import PerceptualDistance
-from engine.segmentation.branch import SegmentationBranch
-from engine.segmentation.pixel_plan import PixelPlan
+from editvec.engine.errors import SettingsError
+from editvec.engine.networks.encoder import Encoder, encode
+from editvec.engine.networks.generator import Synthesis
+from editvec.engine.networks.identity import identity_similarity
+from editvec.engine.networks.perceptual import PerceptualDistance
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.segmentation.pixel_plan import PixelPlan
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.errors import ForeignFileError
-from engine.foreign import nvidia, rosinality, tensorflow
-from engine.foreign.generators import ForeignGenerator, ImportedGenerator, complete_generator
-from engine.foreign.pickles import read_pickle
-from engine.foreign.records import Record
-from engine.foreign.torch_files import is_torch_file, read_torch_file
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign import nvidia, rosinality, tensorflow
+from editvec.engine.foreign.generators import (
+    ForeignGenerator,
+    ImportedGenerator,
+    complete_generator,
+)
+from editvec.engine.foreign.pickles import read_pickle
+from editvec.engine.foreign.records import Record
+from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file
 
 PICKLE_START = b"\x80"
 

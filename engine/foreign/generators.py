@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import ForeignFileError, SettingsError
-from engine.foreign.records import finite_weights
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
-from engine.networks.generator import Mapping as MappingNetwork
-from engine.networks.layers import filter_kernel
-from engine.shapes import block_resolutions
+from editvec.engine.errors import ForeignFileError, SettingsError
+from editvec.engine.foreign.records import finite_weights
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.generator import Mapping as MappingNetwork
+from editvec.engine.networks.layers import filter_kernel
+from editvec.engine.shapes import block_resolutions
 
 LISTED_KEYS = 3
 LR_MULTIPLIER = 0.01
@@ -243,7 +243,7 @@ def _find_config(
 
 
 def _checked_resolution(resolution: int, name: str) -> int:
-    from engine.shapes import check_resolution
+    from editvec.engine.shapes import check_resolution
 
     try:
         return check_resolution(resolution)

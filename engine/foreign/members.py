@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from engine.errors import ForeignFileError
-from engine.foreign.records import damaged, finite_weights
-from engine.foreign.torch_files import is_torch_file, read_torch_file
-from engine.networks.config import GeneratorConfig, SegmentationConfig
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.records import damaged, finite_weights
+from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file
+from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
 
 MAX_MEMBERS = 100
 SUFFIXES = frozenset({".pth", ".pt"})

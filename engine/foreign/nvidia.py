@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import ForeignFileError
-from engine.foreign.arrays import ArrayRecord
-from engine.foreign.generators import LR_MULTIPLIER, ForeignGenerator
-from engine.foreign.records import Record, TensorRecord, damaged, submodules, tensors_of
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.arrays import ArrayRecord
+from editvec.engine.foreign.generators import LR_MULTIPLIER, ForeignGenerator
+from editvec.engine.foreign.records import Record, TensorRecord, damaged, submodules, tensors_of
 
 ORIGIN = "NVIDIA PyTorch pickle"
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ForeignFileError
-from engine.foreign.arrays import ArrayRecord, DtypeRecord, frombuffer, scalar
-from engine.foreign.records import (
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.arrays import ArrayRecord, DtypeRecord, frombuffer, scalar
+from editvec.engine.foreign.records import (
     Record,
     StorageRecord,
     Symbol,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.errors import ForeignFileError
+from editvec.engine.errors import ForeignFileError
 
 MAX_DIMENSIONS = 8
 

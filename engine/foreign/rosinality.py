@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from engine.errors import ForeignFileError
-from engine.foreign.generators import ForeignGenerator
-from engine.foreign.records import damaged
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.generators import ForeignGenerator
+from editvec.engine.foreign.records import damaged
 
 ORIGIN = "rosinality .pt"
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.errors import ForeignFileError
-from engine.foreign.arrays import ArrayRecord
-from engine.foreign.generators import LR_MULTIPLIER, ForeignGenerator
-from engine.foreign.records import Record, damaged
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.arrays import ArrayRecord
+from editvec.engine.foreign.generators import LR_MULTIPLIER, ForeignGenerator
+from editvec.engine.foreign.records import Record, damaged
 
 ORIGIN = "NVIDIA TensorFlow pickle"
 KIND = "dnnlib.tflib.network.Network"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from engine.errors import ForeignFileError
-from engine.foreign.records import damaged, translated
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.records import damaged, translated
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

@@ -5,10 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
-from engine.images.blending import gradient_blend
-from engine.images.roi import check_region, default_dilation, erode
-from engine.shapes import check_images
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.images.blending import gradient_blend
+from editvec.engine.images.roi import check_region, default_dilation, erode
+from editvec.engine.shapes import check_images
 
 CompositeMode = Literal["none", "feather", "gradient"]
 

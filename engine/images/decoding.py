@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from engine.errors import ImageError
+from editvec.engine.errors import ImageError
 
 Decoded = TypeVar("Decoded")
 
@@ -122,7 +122,7 @@ def decode_stream(
 
 
 def decode_picture(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Load the first frame: upright RGB, uint8 [H, W, 3]; see `engine.images.images.read_image`."""
+    """Load the first frame: upright RGB, uint8 [H, W, 3]; see `images.read_image`."""
     _check_size(image, max_pixels)
     if min(image.size) < MIN_SIDE:
         raise ImageError(

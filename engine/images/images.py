@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.errors import ImageError, MaskError, SettingsError, ShapeError
-from engine.images.decoding import (
+from editvec.engine.errors import ImageError, MaskError, SettingsError, ShapeError
+from editvec.engine.images.decoding import (
     FORMATS,
     MASK_FORMATS,
     MAX_PIXELS,

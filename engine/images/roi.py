@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import SettingsError, ShapeError
 
 
 def default_dilation(resolution: int) -> int:

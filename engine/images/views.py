@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from engine.errors import SettingsError, ShapeError
-from engine.images.images import Fit, Pixels, crop_box, fit_pixels, pad_box
-from engine.images.roi import default_dilation, erode
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.images.images import Fit, Pixels, crop_box, fit_pixels, pad_box
+from editvec.engine.images.roi import default_dilation, erode
 
 # Rows that are up-sampled at a time: a picture of 24 megapixels takes a few MB beside itself.
 _BAND = 256

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.errors import ShapeError, WeightsUnavailableError
-from engine.networks.perceptual import PerceptualDistance
-from engine.shapes import check_images
+from editvec.engine.errors import ShapeError, WeightsUnavailableError
+from editvec.engine.networks.perceptual import PerceptualDistance
+from editvec.engine.shapes import check_images
 
 KID_SUBSET_SIZE = 1000
 KID_SUBSETS = 50

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
-from engine.images.roi import check_region
-from engine.networks.perceptual import PerceptualDistance
-from engine.shapes import check_images, check_mask
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.images.roi import check_region
+from editvec.engine.networks.perceptual import PerceptualDistance
+from editvec.engine.shapes import check_images, check_mask
 
 
 class Leakage(NamedTuple):

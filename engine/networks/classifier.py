@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from engine.errors import SettingsError
-from engine.networks.config import ClassifierConfig
-from engine.shapes import check_images
+from editvec.engine.errors import SettingsError
+from editvec.engine.networks.config import ClassifierConfig
+from editvec.engine.shapes import check_images
 
 GRID = 4
 

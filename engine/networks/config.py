@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from engine.errors import SettingsError
-from engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
+from editvec.engine.errors import SettingsError
+from editvec.engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import SettingsError
-from engine.networks.config import EncoderConfig
-from engine.networks.generator import Synthesis
-from engine.shapes import check_images
+from editvec.engine.errors import SettingsError
+from editvec.engine.networks.config import EncoderConfig
+from editvec.engine.networks.generator import Synthesis
+from editvec.engine.shapes import check_images
 
 GRID = 4  # heads read their pyramid level on a grid of at most GRID x GRID
 MAX_GROUPS = 3  # coarse, middle and fine rows

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ext.bias_act import LRELU_SLOPE
-from cuda_ext.upfirdn2d import upfirdn2d
-from engine.networks.layouts import pixel_matrix
+from editvec.cuda_ext.bias_act import LRELU_SLOPE
+from editvec.cuda_ext.upfirdn2d import upfirdn2d
+from editvec.engine.networks.layouts import pixel_matrix
 
 _GAIN = math.sqrt(2.0)
 _LONG = 4096  # values of a sum from which on a product of vectors beats a reduction, on a CPU

@@ -10,10 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.errors import SettingsError, ShapeError
-from engine.networks.config import GeneratorConfig
-from engine.networks.layers import FullyConnected, NoiseMode, Skip, SynthesisLayer, ToRGB, upsample
-from engine.shapes import block_resolutions, check_ws
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.layers import (
+    FullyConnected,
+    NoiseMode,
+    Skip,
+    SynthesisLayer,
+    ToRGB,
+    upsample,
+)
+from editvec.engine.shapes import block_resolutions, check_ws
 
 NOISE_MODES = ("const", "random", "none")
 

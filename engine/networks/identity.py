@@ -7,9 +7,9 @@ here is the small one that a bundle can carry.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import ShapeError
-from engine.networks.classifier import ConvolutionStages
-from engine.networks.config import ClassifierConfig
+from editvec.engine.errors import ShapeError
+from editvec.engine.networks.classifier import ConvolutionStages
+from editvec.engine.networks.config import ClassifierConfig
 
 
 class IdentityNetwork(nn.Module):

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ext.bias_act import bias_act
-from cuda_ext.dispatch import takes_kernel
-from cuda_ext.upfirdn2d import upfirdn2d
-from engine.networks.frozen_layer import FrozenTensors, frozen_layer
-from engine.networks.layouts import is_channels_last, pixel_matrix
+from editvec.cuda_ext.bias_act import bias_act
+from editvec.cuda_ext.dispatch import takes_kernel
+from editvec.cuda_ext.upfirdn2d import upfirdn2d
+from editvec.engine.networks.frozen_layer import FrozenTensors, frozen_layer
+from editvec.engine.networks.layouts import is_channels_last, pixel_matrix
 
 NoiseMode = Literal["const", "random", "none"]
 

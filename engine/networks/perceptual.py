@@ -15,10 +15,10 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from engine.errors import SettingsError, ShapeError, WeightsUnavailableError
-from engine.networks.config import PerceptualConfig
-from engine.networks.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
-from engine.shapes import check_images
+from editvec.engine.errors import SettingsError, ShapeError, WeightsUnavailableError
+from editvec.engine.networks.config import PerceptualConfig
+from editvec.engine.networks.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
+from editvec.engine.shapes import check_images
 
 PublishedTrunk = Literal["vgg", "alex", "squeeze"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.networks.derivatives import refuse_second_derivative
-from engine.networks.layouts import pixel_matrix
+from editvec.engine.networks.derivatives import refuse_second_derivative
+from editvec.engine.networks.layouts import pixel_matrix
 
 SMALLEST_LENGTH = 1e-10
 

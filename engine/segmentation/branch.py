@@ -20,18 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cuda_ext.bilinear import gather_bilinear, pixel_rows
-from cuda_ext.dispatch import takes_kernel
-from cuda_ext.segment_gather import PixelLayers, segment_gather
-from engine.errors import ShapeError
-from engine.networks.config import SegmentationConfig
-from engine.segmentation.feature_groups import FeatureGroup, check_features, group_features
-from engine.segmentation.folding import FoldedLayers, fold_constant, fold_members
-from engine.segmentation.pixel_logits import PixelClassifiers, pixel_logits
-from engine.segmentation.pixel_plan import PixelPlan, plan_pixels
-from engine.segmentation.resampling import BandSum, check_pixels
-from engine.segmentation.scratch import Scratch
-from engine.segmentation.uncertainty import divergence, entropy_sums
+from editvec.cuda_ext.bilinear import gather_bilinear, pixel_rows
+from editvec.cuda_ext.dispatch import takes_kernel
+from editvec.cuda_ext.segment_gather import PixelLayers, segment_gather
+from editvec.engine.errors import ShapeError
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.segmentation.feature_groups import FeatureGroup, check_features, group_features
+from editvec.engine.segmentation.folding import FoldedLayers, fold_constant, fold_members
+from editvec.engine.segmentation.pixel_logits import PixelClassifiers, pixel_logits
+from editvec.engine.segmentation.pixel_plan import PixelPlan, plan_pixels
+from editvec.engine.segmentation.resampling import BandSum, check_pixels
+from editvec.engine.segmentation.scratch import Scratch
+from editvec.engine.segmentation.uncertainty import divergence, entropy_sums
 
 # Size of the first hidden maps of a piece of the work: a band of rows of some members. On a CPU a
 # piece should stay near the caches, elsewhere it should be worth a launch.
@@ -202,7 +202,7 @@ class SegmentationBranch(nn.Module):
         return PixelClassifiers(self.weight1, self.base, self.weight2, self.bias2, weight3)
 
     def _logits_by_kernel(self, groups: Sequence[FeatureGroup], pixels: Tensor) -> Tensor:
-        """The same by `cuda_ext.segment_gather`, from whole maps."""
+        """The same by `editvec.cuda_ext.segment_gather`, from whole maps."""
         size = groups[-1].size
         # A map with fewer pixels than are asked for is projected, of others the pixels are.
         coarse = [g for g in groups if g.coarsest or _num_pixels(g) <= len(pixels)]

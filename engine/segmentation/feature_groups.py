@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from engine.errors import ShapeError
+from editvec.engine.errors import ShapeError
 
 
 class FeatureGroup(NamedTuple):

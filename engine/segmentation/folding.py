@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.errors import BundleError, SettingsError, ShapeError
-from engine.networks.config import SegmentationConfig
+from editvec.engine.errors import BundleError, SettingsError, ShapeError
+from editvec.engine.networks.config import SegmentationConfig
 
 BATCH_NORM_EPS = 1e-5
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from engine.errors import ShapeError
+from editvec.engine.errors import ShapeError
 
 
 def likeliest_labels(seg_logits: Tensor) -> Tensor:

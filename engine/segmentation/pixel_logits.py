@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.networks.derivatives import refuse_second_derivative
-from engine.networks.layouts import is_channels_last, pixel_matrix
-from engine.segmentation.feature_groups import FeatureGroup
-from engine.segmentation.pixel_plan import PixelPlan, PlanPart
+from editvec.engine.networks.derivatives import refuse_second_derivative
+from editvec.engine.networks.layouts import is_channels_last, pixel_matrix
+from editvec.engine.segmentation.feature_groups import FeatureGroup
+from editvec.engine.segmentation.pixel_plan import PixelPlan, PlanPart
 
 
 class PixelClassifiers(NamedTuple):

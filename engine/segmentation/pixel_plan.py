@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ext.bilinear import axis_taps
+from editvec.cuda_ext.bilinear import axis_taps
 
 
 class Bags(NamedTuple):

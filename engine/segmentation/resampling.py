@@ -1,7 +1,7 @@
 """Bilinear up-sampling in bands of rows.
 
 It gives what `F.interpolate(mode="bilinear", align_corners=False)` of the whole map gives there,
-without making the whole map. `cuda_ext.bilinear` does the same at single pixels.
+without making the whole map. `editvec.cuda_ext.bilinear` does the same at single pixels.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cuda_ext.bilinear import axis_taps
-from engine.errors import ShapeError
-from engine.segmentation.scratch import Scratch
+from editvec.cuda_ext.bilinear import axis_taps
+from editvec.engine.errors import ShapeError
+from editvec.engine.segmentation.scratch import Scratch
 
 # Columns of a block, see `block_width`.
 MIN_BLOCK_WIDTH = 16

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import SettingsError, ShapeError
 
 
 def jensen_shannon(member_logits: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.errors import SettingsError
-from engine.shapes import check_images
+from editvec.engine.errors import SettingsError
+from editvec.engine.shapes import check_images
 
 KINDS = ("blits", "geometry", "colours")
 

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from engine.errors import CheckpointError
+from editvec.engine.errors import CheckpointError
 
 _RECORD = "editvec-checkpoint"
 _ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")

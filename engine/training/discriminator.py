@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ext.bias_act import bias_act
-from cuda_ext.upfirdn2d import upfirdn2d
-from engine.networks.config import GeneratorConfig, JsonConfig, check_positive
-from engine.networks.layers import FullyConnected
-from engine.shapes import channels_at, check_resolution
+from editvec.cuda_ext.bias_act import bias_act
+from editvec.cuda_ext.upfirdn2d import upfirdn2d
+from editvec.engine.networks.config import GeneratorConfig, JsonConfig, check_positive
+from editvec.engine.networks.layers import FullyConnected
+from editvec.engine.shapes import channels_at, check_resolution
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.errors import NonFiniteError, SettingsError
-from engine.networks.config import EncoderConfig, JsonConfig
-from engine.networks.encoder import Encoder, passes
-from engine.networks.generator import Generator
-from engine.networks.perceptual import PerceptualDistance
-from engine.training.averages import update_average
-from engine.training.chance import step_generator
-from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
-from engine.training.loop import TrainingState
+from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.networks.config import EncoderConfig, JsonConfig
+from editvec.engine.networks.encoder import Encoder, passes
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.perceptual import PerceptualDistance
+from editvec.engine.training.averages import update_average
+from editvec.engine.training.chance import step_generator
+from editvec.engine.training.checkpoints import (
+    adam_tensors,
+    restore_adam,
+    with_prefix,
+    without_prefix,
+)
+from editvec.engine.training.loop import TrainingState
 
 LOG_STEPS = 10  # between two steps whose losses are logged
 LEAST_GAIN = 1e-3  # share by which an error must fall to count as better
@@ -104,7 +109,7 @@ class Validation(NamedTuple):
 
 
 class EncoderTrainee:
-    """An encoder, its average and its optimiser; see `engine.training.loop`.
+    """An encoder, its average and its optimiser; see `editvec.engine.training.loop`.
 
     Attributes:
         encoder: In training.

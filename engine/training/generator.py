@@ -15,21 +15,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from engine.errors import NonFiniteError, SettingsError
-from engine.networks.config import GeneratorConfig, JsonConfig, check_positive
-from engine.networks.generator import Generator
-from engine.training.adversarial import (
+from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.networks.config import GeneratorConfig, JsonConfig, check_positive
+from editvec.engine.networks.generator import Generator
+from editvec.engine.training.adversarial import (
     discriminator_loss,
     generator_loss,
     path_length_penalty,
     r1_penalty,
 )
-from engine.training.augmentation import KINDS, TARGET_SIGN, AugmentationControl, augment
-from engine.training.averages import update_average
-from engine.training.chance import epoch_indices, step_generator
-from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
-from engine.training.discriminator import Discriminator, DiscriminatorConfig
-from engine.training.loop import TrainingState
+from editvec.engine.training.augmentation import KINDS, TARGET_SIGN, AugmentationControl, augment
+from editvec.engine.training.averages import update_average
+from editvec.engine.training.chance import epoch_indices, step_generator
+from editvec.engine.training.checkpoints import (
+    adam_tensors,
+    restore_adam,
+    with_prefix,
+    without_prefix,
+)
+from editvec.engine.training.discriminator import Discriminator, DiscriminatorConfig
+from editvec.engine.training.loop import TrainingState
 
 BETAS = (0.0, 0.99)
 W_AVERAGE_DECAY = 0.995
@@ -57,7 +62,7 @@ class GeneratorTraining(JsonConfig):
         augment: "ada" adapts the strength, "none" leaves it at 0.
         augment_target: Mean sign of logits on photographs that "ada" aims at.
         augment_images: Images in which the strength can go from 0 to 1.
-        augment_kinds: Of `engine.training.augmentation.KINDS`.
+        augment_kinds: Of `editvec.engine.training.augmentation.KINDS`.
         precision: "float32", or "bfloat16" for the networks where they need no second derivative.
     """
 
@@ -135,7 +140,7 @@ class BestAverage(NamedTuple):
 
 
 class GeneratorTrainee:
-    """Generator, its average, discriminator and their optimisers; see `engine.training.loop`.
+    """Generator, its average, discriminator and their optimisers; see `engine/training/loop.py`.
 
     Attributes:
         generator: In training.

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Protocol, TextIO
 import torch
 from torch import Tensor
 
-from engine.errors import CheckpointError, OutOfMemoryError
-from engine.training.checkpoints import (
+from editvec.engine.errors import CheckpointError, OutOfMemoryError
+from editvec.engine.training.checkpoints import (
     Checkpoint,
     check_settings,
     load_checkpoint,

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.networks.config import SegmentationConfig
-from engine.segmentation.folding import BATCH_NORM_EPS
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.segmentation.folding import BATCH_NORM_EPS
 
 INIT_STD = 0.02
 BATCH_NORM_MOMENTUM = 0.1

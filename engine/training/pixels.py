@@ -15,8 +15,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from cuda_ext.bilinear import gather_bilinear
-from engine.errors import NonFiniteError, ShapeError
+from editvec.cuda_ext.bilinear import gather_bilinear
+from editvec.engine.errors import NonFiniteError, ShapeError
 
 # Larger values are stored as shares of a power of two.
 _LARGEST = 2.0**15

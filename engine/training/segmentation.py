@@ -16,16 +16,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.networks.config import SegmentationConfig
-from engine.segmentation.branch import SegmentationBranch
-from engine.segmentation.feature_groups import check_features
-from engine.shapes import check_mask
-from engine.training.chance import step_generator
-from engine.training.checkpoints import adam_tensors, restore_adam, with_prefix, without_prefix
-from engine.training.loop import TrainingState
-from engine.training.members import Members, members_loss
-from engine.training.pixels import PixelFeatures, PixelSampler
+from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.segmentation.feature_groups import check_features
+from editvec.engine.shapes import check_mask
+from editvec.engine.training.chance import step_generator
+from editvec.engine.training.checkpoints import (
+    adam_tensors,
+    restore_adam,
+    with_prefix,
+    without_prefix,
+)
+from editvec.engine.training.loop import TrainingState
+from editvec.engine.training.members import Members, members_loss
+from editvec.engine.training.pixels import PixelFeatures, PixelSampler
 
 CALIBRATION_STEPS = 100
 LOGGED_STEPS = 10

@@ -182,7 +182,8 @@ _CLASSES = sa.table(
 def _bind_embeddings_to_generators() -> None:
     """The encoder comes from the bundle, so the bundle goes into the key: none meets another.
 
-    The key is what `batch.editing.embeddings` computes, so that what was embedded before is still found.
+    The key is what `batch/editing/embeddings.py` computes, so that what was embedded before is
+    still found.
     """
     embeddings = sa.table(
         "embeddings", sa.column("bundle_digest", sa.String), sa.column("settings_key", sa.String)

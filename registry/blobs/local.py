@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from registry.blobs.store import (
+from editvec.registry.blobs.store import (
     BLOCK,
     LIBRARIES,
     TEMPORARY_PREFIX,
@@ -28,7 +28,7 @@ from registry.blobs.store import (
     vanished,
     write_atomically,
 )
-from registry.errors import BlobError
+from editvec.registry.errors import BlobError
 
 _FOLDER = re.compile(r"[0-9a-f]{2}\Z")
 

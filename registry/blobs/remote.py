@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from registry.blobs.store import (
+from editvec.registry.blobs.store import (
     LIBRARIES,
     TEMPORARY_PREFIX,
     StoredFile,
@@ -27,7 +27,7 @@ from registry.blobs.store import (
     new_file,
     vanished,
 )
-from registry.errors import BlobError
+from editvec.registry.errors import BlobError
 
 OBJECT_STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory"}

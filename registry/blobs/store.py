@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
-from registry.errors import BlobError, DiskFullError
+from editvec.registry.errors import BlobError, DiskFullError
 
 TEMPORARY_PREFIX = ".incoming-"
 LIBRARIES = "libraries"
@@ -116,7 +116,7 @@ def open_blob_store(url: str) -> BlobStore:
     Raises:
         BlobError: the URL cannot be used.
     """
-    from registry.blobs.local import LocalBlobStore
+    from editvec.registry.blobs.local import LocalBlobStore
 
     if "://" not in url:
         return LocalBlobStore(Path(url))
@@ -126,7 +126,7 @@ def open_blob_store(url: str) -> BlobStore:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return LocalBlobStore(Path(unquote(parts.path)))
-    from registry.blobs.remote import FsspecBlobStore
+    from editvec.registry.blobs.remote import FsspecBlobStore
 
     return FsspecBlobStore(url)
 

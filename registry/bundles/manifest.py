@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from registry.addresses import check_name
-from registry.blobs.store import BlobStore, digest_of, digest_of_file, temporary_folder
-from registry.entities.vectors import BundleFile, ClassModel, Label
-from registry.errors import (
+from editvec.registry.addresses import check_name
+from editvec.registry.blobs.store import BlobStore, digest_of, digest_of_file, temporary_folder
+from editvec.registry.entities.vectors import BundleFile, ClassModel, Label
+from editvec.registry.errors import (
     BlobError,
     BundleFormatError,
     InvalidNameError,
     LabelNotFoundError,
 )
-from registry.json_fields import Fields
-from registry.labels.scheme import expand_parts
-from registry.labels.spellings import FIELD, parse_spellings
+from editvec.registry.json_fields import Fields
+from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.labels.spellings import FIELD, parse_spellings
 
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FORMAT = "editvec-bundle"

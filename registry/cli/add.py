@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry.cli.completion import complete_parts
-from registry.cli.options import (
+from editvec.registry.cli.completion import complete_parts
+from editvec.registry.cli.options import (
     POLICIES,
     SPACES,
     class_option,
@@ -22,7 +22,7 @@ from registry.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from registry.sharing.vector_files import FileRequest
+    from editvec.registry.sharing.vector_files import FileRequest
 
 _Number = TypeVar("_Number", int, float)
 
@@ -118,8 +118,8 @@ def registry_add(
     directions (rows, columns) or of InterFaceGAN boundaries (1, columns). What `registry export
     FILE.safetensors` wrote says itself what it is.
     """
-    from registry.masks.png import read_mask_pair
-    from registry.sharing.vector_files import add_vector_file
+    from editvec.registry.masks.png import read_mask_pair
+    from editvec.registry.sharing.vector_files import add_vector_file
 
     request = _file_request(**options)
     pairs = [read_mask_pair(*paths) for paths in mask_pairs]
@@ -140,9 +140,9 @@ def _file_request(
     **options: Any,
 ) -> FileRequest:
     """The request that the options of `add` make."""
-    from registry.entities.vectors import LatentSpace, RoiPolicy
-    from registry.masks.brushes import read_brush
-    from registry.sharing.vector_files import FileRequest
+    from editvec.registry.entities.vectors import LatentSpace, RoiPolicy
+    from editvec.registry.masks.brushes import read_brush
+    from editvec.registry.sharing.vector_files import FileRequest
 
     return FileRequest(
         roi_labels=tuple(roi) or None,

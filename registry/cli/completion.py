@@ -20,7 +20,7 @@ from click.shell_completion import (
 )
 
 if TYPE_CHECKING:
-    from registry.cli.suggestions import Subject
+    from editvec.registry.cli.suggestions import Subject
 
 PROGRAM = "editvec"
 VARIABLE = "_EDITVEC_COMPLETE"
@@ -193,7 +193,7 @@ class Completer:
         """Makes a completer.
 
         Args:
-            subject: what it completes, as `registry.cli.suggestions` names it.
+            subject: what it completes, as `editvec.registry.cli.suggestions` names it.
             ends_word: False where something else follows in the same word.
         """
         self._subject = subject
@@ -204,8 +204,8 @@ class Completer:
     ) -> list[CompletionItem[str]]:
         """What may stand at the cursor."""
         try:
-            from registry.cli.suggestions import suggest
-            from registry.config import RegistryConfig
+            from editvec.registry.cli.suggestions import suggest
+            from editvec.registry.config import RegistryConfig
 
             config = RegistryConfig.from_environment(ctx.find_root().params.get("home"))
             found = suggest(self._subject, config, typed, class_name=ctx.params.get("class_name"))

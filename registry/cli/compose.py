@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from registry.cli.completion import complete_address, complete_parts, complete_term
-from registry.cli.options import (
+from editvec.registry.cli.completion import complete_address, complete_parts, complete_term
+from editvec.registry.cli.options import (
     class_option,
     description_options,
     emit,
@@ -70,10 +70,10 @@ def registry_compose(
     The report shows the angle between the terms, the parts that they share, their scales against
     their usable ranges, and what speaks against the sum.
     """
-    from registry.addresses import parse_new_address
-    from registry.cli.compose_text import composition_text
-    from registry.entities.terms import class_named_in, parse_condition, parse_term
-    from registry.library.records import as_json as to_json
+    from editvec.registry.addresses import parse_new_address
+    from editvec.registry.cli.compose_text import composition_text
+    from editvec.registry.entities.terms import class_named_in, parse_condition, parse_term
+    from editvec.registry.library.records import as_json as to_json
 
     with opened(obj) as library:
         wanted = parse_new_address(name).class_name or class_name

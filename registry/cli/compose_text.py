@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from registry.text_tables import Cell, format_table, range_text
+from editvec.registry.text_tables import Cell, format_table, range_text
 
 if TYPE_CHECKING:
-    from registry.composition.pair_metrics import Together
-    from registry.composition.report import CompositionReport, PairReport
+    from editvec.registry.composition.pair_metrics import Together
+    from editvec.registry.composition.report import CompositionReport, PairReport
 
 
 def composition_text(report: CompositionReport) -> str:
@@ -85,7 +85,7 @@ def kept_text(beside: Together | None) -> str:
     """What a vector keeps beside another: of its success, or else of its change.
 
     Example:
-        >>> from registry.composition.pair_metrics import Kept, Together
+        >>> from editvec.registry.composition.pair_metrics import Kept, Together
         >>> kept_text(Together(partner="avatars/frown@1", scale=1, partner_scale=1, probe_set="",
         ...                    success=Kept(value=0.625, count=40, against="smiling")))
         '62 % (smiling)'

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry.cli.completion import (
+from editvec.registry.cli.completion import (
     Completer,
     complete_address,
     complete_metric,
     complete_parts,
     complete_tag,
 )
-from registry.cli.options import (
+from editvec.registry.cli.options import (
     KINDS,
     class_option,
     emit,
@@ -28,8 +28,8 @@ from registry.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from registry.entities.queries import VectorQuery
-    from registry.entities.vectors import EditingVector
+    from editvec.registry.entities.queries import VectorQuery
+    from editvec.registry.entities.vectors import EditingVector
 
 TABLE_ROWS = 50
 SIMILAR_ROWS = 10
@@ -116,7 +116,7 @@ def registry_list(
     **wanted: Any,
 ) -> None:
     """List vectors; NAME may hold `*` and `?`, and begin with a class: 'avatars/smi*'."""
-    from registry.cli.list_text import listing_text
+    from editvec.registry.cli.list_text import listing_text
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
@@ -143,7 +143,7 @@ def _print_for_programs(
     found: Iterator[EditingVector], query: VectorQuery, *, as_csv: bool
 ) -> None:
     """Prints CSV or JSON while the vectors are read."""
-    from registry.cli.list_text import csv_rows, json_pieces
+    from editvec.registry.cli.list_text import csv_rows, json_pieces
 
     first = next(found, None)
     if first is None:
@@ -158,8 +158,8 @@ def _list_similar(
     obj: dict[str, Any], address: str, query: VectorQuery, *, as_json: bool, as_csv: bool
 ) -> None:
     """Lists what is nearest to a vector."""
-    from registry.cli.list_text import csv_rows, listing_text
-    from registry.library.records import as_json as to_json
+    from editvec.registry.cli.list_text import csv_rows, listing_text
+    from editvec.registry.library.records import as_json as to_json
 
     if (query.sort, query.descending, query.after) != ("name", False, None):
         raise click.UsageError(
@@ -191,7 +191,7 @@ def _query(
     **same: Any,
 ) -> VectorQuery:
     """What the options ask for."""
-    from registry.entities.queries import VectorQuery, parse_bound
+    from editvec.registry.entities.queries import VectorQuery, parse_bound
 
     prefix, slash, glob = (name or "").rpartition("/")
     if slash and class_name not in (None, prefix):
@@ -212,7 +212,7 @@ def _metrics_of(query: VectorQuery) -> list[str]:
 
 
 def _say_that_there_is_nothing(query: VectorQuery) -> None:
-    from registry.entities.queries import EVERYTHING
+    from editvec.registry.entities.queries import EVERYTHING
 
     if query.after is not None:
         click.echo("no more vectors", err=True)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from registry.entities.vectors import newest_of_each
-from registry.text_tables import Cell, format_table, range_text
+from editvec.registry.entities.vectors import newest_of_each
+from editvec.registry.text_tables import Cell, format_table, range_text
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import EditingVector
+    from editvec.registry.entities.vectors import EditingVector
 
 CSV_COLUMNS = (
     "address", "class", "class_version", "name", "version", "aliases", "kind", "latent_space",
@@ -109,7 +109,9 @@ def csv_rows(
 
 def json_pieces(found: Iterable[Any]) -> Iterator[str]:
     """Entities as a JSON list, one after another: all together would be too much for memory."""
-    from registry.library.records import as_json  # it loads the tables, which `opened` does faster
+    from editvec.registry.library.records import (
+        as_json,  # it loads the tables, which `opened` does faster
+    )
 
     before = "["
     for entity in found:

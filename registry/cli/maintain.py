@@ -9,20 +9,20 @@ from typing import Any
 
 import click
 
-from registry.cli.options import Value, emit, json_option, opened, registry
-from registry.errors import RecordError, VerificationError
+from editvec.registry.cli.options import Value, emit, json_option, opened, registry
+from editvec.registry.errors import RecordError, VerificationError
 
 
 def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     """Reads `10GB`."""
-    from registry.quantities import parse_size
+    from editvec.registry.quantities import parse_size
 
     return None if value is None else _parsed(parse_size, value)
 
 
 def _time(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
     """Reads `24h`."""
-    from registry.quantities import parse_duration
+    from editvec.registry.quantities import parse_duration
 
     return _parsed(parse_duration, value)
 
@@ -40,8 +40,8 @@ def _parsed(parse: Callable[[str], Value], text: str) -> Value:
 @click.pass_obj
 def registry_verify(obj: dict[str, Any], *, as_json: bool) -> None:
     """Re-hash everything that is stored, and name what is wrong; exit status 1 then."""
-    from registry.cli.maintain_text import verify_text
-    from registry.maintenance.verification import verify
+    from editvec.registry.cli.maintain_text import verify_text
+    from editvec.registry.maintenance.verification import verify
 
     with opened(obj) as library:
         report = verify(library, on_progress=_progress("verified"))
@@ -79,8 +79,8 @@ def registry_gc(
     as_json: bool,
 ) -> None:
     """Delete the stored bytes that nothing names any more; safe while others add."""
-    from registry.cli.maintain_text import gc_text
-    from registry.maintenance.garbage import gc
+    from editvec.registry.cli.maintain_text import gc_text
+    from editvec.registry.maintenance.garbage import gc
 
     with opened(obj) as library:
         report = gc(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry.quantities import size_text
-from registry.text_tables import format_table
+from editvec.registry.quantities import size_text
+from editvec.registry.text_tables import format_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from registry.maintenance.garbage import GcReport
-    from registry.maintenance.verification import Fault, VerifyReport
+    from editvec.registry.maintenance.garbage import GcReport
+    from editvec.registry.maintenance.verification import Fault, VerifyReport
 
 _USERS_SHOWN = 3
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry.cli.completion import complete_parts
-from registry.cli.options import class_option, emit, json_option, opened
+from editvec.registry.cli.completion import complete_parts
+from editvec.registry.cli.options import class_option, emit, json_option, opened
 
 if TYPE_CHECKING:
-    from registry.labels.scheme import LabelScheme
-    from registry.masks.operations import MaskEdit
-    from registry.masks.sources import SourceMask
+    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.masks.operations import MaskEdit
+    from editvec.registry.masks.sources import SourceMask
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -22,7 +22,7 @@ FORMS = ("index", "colors", "parts", "coco", "label-studio", "cvat")
 TARGETS = ("palette", "index", "colors", "parts")
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_TYPED = "registry.cli.mask.typed"
+_TYPED = "editvec.registry.cli.mask.typed"
 
 
 @click.group()
@@ -53,8 +53,8 @@ def _source_options(command: _Command) -> _Command:
 
 def _scheme(obj: dict[str, Any], source: str | None, class_name: str | None) -> LabelScheme:
     """The scheme that the options name; the library is opened for that of a class only."""
-    from registry.labels.files import read_scheme
-    from registry.library.contents import scheme_of_class
+    from editvec.registry.labels.files import read_scheme
+    from editvec.registry.library.contents import scheme_of_class
 
     if source is not None and class_name is not None:
         raise click.UsageError("give either --scheme or --class")
@@ -67,7 +67,7 @@ def _scheme(obj: dict[str, Any], source: str | None, class_name: str | None) -> 
 def _masks(
     source: Path, scheme: LabelScheme, form: str | None, image: str | None
 ) -> list[SourceMask]:
-    from registry.masks.sources import choose_mask, open_masks
+    from editvec.registry.masks.sources import choose_mask, open_masks
 
     found = open_masks(source, scheme, form=form)
     return found if image is None else [choose_mask(found, image, of=f"masks {source}")]
@@ -82,7 +82,7 @@ def mask_scheme(
     obj: dict[str, Any], *, source: str | None, class_name: str | None, as_json: bool
 ) -> None:
     """Check and show a label scheme: that of a file, a known one by its name, or a class's."""
-    from registry.cli.mask_text import scheme_text
+    from editvec.registry.cli.mask_text import scheme_text
 
     emit(_scheme(obj, source, class_name), scheme_text, as_json=as_json)
 
@@ -111,9 +111,9 @@ def mask_show(
 
     SOURCE is a PNG, a folder of PNGs, or the .json or .xml file of an annotation tool.
     """
-    from registry.blobs.store import write_atomically
-    from registry.cli.mask_text import masks_text, parts_text
-    from registry.masks.export import draw_mask, summarise
+    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.cli.mask_text import masks_text, parts_text
+    from editvec.registry.masks.export import draw_mask, summarise
 
     scheme = _scheme(obj, scheme_source, class_name)
     masks = _masks(source, scheme, form, image)
@@ -161,7 +161,7 @@ def mask_convert(
     SOURCE is a PNG (of indices or colours), a folder of PNGs (one for each image, or for each
     part), COCO's or Label Studio's JSON, or CVAT's XML. Nothing that exists is replaced.
     """
-    from registry.masks.export import convert_masks
+    from editvec.registry.masks.export import convert_masks
 
     scheme = _scheme(obj, scheme_source, class_name)
     masks = _masks(source, scheme, form, image)
@@ -256,11 +256,11 @@ def mask_edit(
     \b
     editvec mask edit M.png --part mouth --scale 1.3x1 --shift 0,-1 -o OUT.png
     """  # noqa: D301 (click reads the backspace)
-    from registry.blobs.store import write_atomically
-    from registry.masks.export import draw_edit, encode_as
-    from registry.masks.operation_text import format_edits
-    from registry.masks.operations import edit_mask
-    from registry.masks.sources import read_any_mask
+    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.masks.export import draw_edit, encode_as
+    from editvec.registry.masks.operation_text import format_edits
+    from editvec.registry.masks.operations import edit_mask
+    from editvec.registry.masks.sources import read_any_mask
 
     edits = _edits(area, ctx.meta.get(_TYPED, []), texts)
     scheme = _scheme(ctx.obj, scheme_source, class_name)
@@ -285,8 +285,8 @@ def _edits(
     area: str | None, typed: Sequence[tuple[str, str]], texts: Sequence[str]
 ) -> tuple[MaskEdit, ...]:
     """The edits that the options say; --operation comes last."""
-    from registry.masks.operation_text import make_operation, parse_area, parse_edits
-    from registry.masks.operations import MaskEdit
+    from editvec.registry.masks.operation_text import make_operation, parse_area, parse_edits
+    from editvec.registry.masks.operations import MaskEdit
 
     if (area is None) != (not typed):
         raise click.UsageError("--part needs an operation such as --scale, and the other way round")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from registry.text_tables import format_record, format_table
+from editvec.registry.text_tables import format_record, format_table
 
 if TYPE_CHECKING:
-    from registry.labels.scheme import LabelScheme
-    from registry.masks.export import PartSummary
+    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.masks.export import PartSummary
 
 
 def scheme_text(scheme: LabelScheme) -> str:

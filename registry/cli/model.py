@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from registry.cli.completion import complete_class
-from registry.cli.options import (
+from editvec.registry.cli.completion import complete_class
+from editvec.registry.cli.options import (
     class_option,
     emit,
     json_option,
@@ -31,7 +31,7 @@ def model() -> None:
 @click.pass_obj
 def model_add(obj: dict[str, Any], *, folder: Path, as_json: bool) -> None:
     """Store the class bundle in FOLDER (bundle.json and its safetensors), or a .tar of one."""
-    from registry.sharing.bundle_archives import opened_bundle
+    from editvec.registry.sharing.bundle_archives import opened_bundle
 
     with opened_bundle(folder) as found, opened(obj) as library:
         added = library.add_bundle(found)
@@ -43,7 +43,7 @@ def model_add(obj: dict[str, Any], *, folder: Path, as_json: bool) -> None:
 @click.pass_obj
 def model_list(obj: dict[str, Any], *, as_json: bool) -> None:
     """List the class models."""
-    from registry.cli.vector_text import classes_text
+    from editvec.registry.cli.vector_text import classes_text
 
     with opened(obj) as library:
         found = library.classes()
@@ -58,9 +58,9 @@ def model_list(obj: dict[str, Any], *, as_json: bool) -> None:
 @click.pass_obj
 def model_show(obj: dict[str, Any], *, address: str | None, as_json: bool) -> None:
     """Show a class model: its networks, parts, versions, files and digests."""
-    from registry.cli.model_text import class_text
-    from registry.library.contents import contents_of
-    from registry.library.records import as_json as to_json
+    from editvec.registry.cli.model_text import class_text
+    from editvec.registry.library.contents import contents_of
+    from editvec.registry.library.records import as_json as to_json
 
     with opened(obj) as library:
         found = library.get_class(address)
@@ -81,7 +81,7 @@ def model_export(obj: dict[str, Any], *, address: str, target: Path, as_json: bo
 
     The same version gives the same bytes; `editvec model add OUT` takes it back.
     """
-    from registry.sharing.bundle_archives import export_bundle
+    from editvec.registry.sharing.bundle_archives import export_bundle
 
     with opened(obj) as library:
         found = library.get_class(address)
@@ -131,8 +131,8 @@ def db() -> None:
 @click.pass_obj
 def db_upgrade(obj: dict[str, Any]) -> None:
     """Create or upgrade the tables of the library and the runs, and the blob store."""
-    from registry.library.references import make_store
-    from registry.tables.schema import upgrade
+    from editvec.registry.library.references import make_store
+    from editvec.registry.tables.schema import upgrade
 
     config = library_config(obj)
     before = upgrade(config)
@@ -154,7 +154,7 @@ def db_upgrade(obj: dict[str, Any]) -> None:
 @click.pass_obj
 def db_current(obj: dict[str, Any], *, as_json: bool) -> None:
     """Show the revision of the tables and the one that this program needs."""
-    from registry.tables.schema import current
+    from editvec.registry.tables.schema import current
 
     status = current(library_config(obj))
     advice = "up to date" if status.is_current else "run `editvec db upgrade`"

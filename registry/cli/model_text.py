@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry.text_tables import format_record, format_table
+from editvec.registry.text_tables import format_record, format_table
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.library.contents import ClassContents, Network
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.contents import ClassContents, Network
 
 _TOLD = {
     "generator": ("architecture", "mapping_layers", "channel_base", "channel_max", "z_dim"),

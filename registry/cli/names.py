@@ -7,8 +7,15 @@ from typing import Any
 
 import click
 
-from registry.cli.completion import complete_address, complete_retired, complete_tag
-from registry.cli.options import class_option, emit, json_option, opened, reason_option, registry
+from editvec.registry.cli.completion import complete_address, complete_retired, complete_tag
+from editvec.registry.cli.options import (
+    class_option,
+    emit,
+    json_option,
+    opened,
+    reason_option,
+    registry,
+)
 
 
 @registry.command("alias")

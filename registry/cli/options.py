@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry.cli.completion import complete_class, complete_tag
+from editvec.registry.cli.completion import complete_class, complete_tag
 
 if TYPE_CHECKING:
-    from registry.config import RegistryConfig
-    from registry.library.library import Library
+    from editvec.registry.config import RegistryConfig
+    from editvec.registry.library.library import Library
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Value = TypeVar("Value")
@@ -88,10 +88,10 @@ def _library_class() -> type[Library]:
     Modules are no garbage: to search them for some, while they load and when the process ends,
     would take a fifth of a listing's time.
     """
-    first, collects = "registry.library.library" not in sys.modules, gc.isenabled()
+    first, collects = "editvec.registry.library.library" not in sys.modules, gc.isenabled()
     gc.disable()
     try:
-        from registry.library.library import Library
+        from editvec.registry.library.library import Library
     finally:
         if collects:
             gc.enable()
@@ -102,7 +102,7 @@ def _library_class() -> type[Library]:
 
 def library_config(obj: dict[str, Any]) -> RegistryConfig:
     """The configuration that the root command's --home and the environment name."""
-    from registry.config import RegistryConfig
+    from editvec.registry.config import RegistryConfig
 
     return RegistryConfig.from_environment(obj.get("home"))
 
@@ -110,7 +110,7 @@ def library_config(obj: dict[str, Any]) -> RegistryConfig:
 def emit(value: Value, text: Callable[[Value], str], *, as_json: bool) -> None:
     """Prints entities as JSON for programs, or as text for people; an empty list as no text."""
     if as_json:
-        from registry.library.records import as_json as to_json
+        from editvec.registry.library.records import as_json as to_json
 
         click.echo(json.dumps(to_json(value), indent=2, ensure_ascii=False))
     elif value:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry.errors import RecordError
+from editvec.registry.errors import RecordError
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import EditingVector
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import EditingVector
+    from editvec.registry.library.library import Library
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PNG = click.Path(path_type=Path, dir_okay=False)
@@ -57,7 +57,7 @@ def show_pictures(
         BlobError: a picture is missing or was altered, or a file cannot be written.
         ClickException: there is nothing to view pictures with.
     """
-    from registry.blobs.store import write_atomically
+    from editvec.registry.blobs.store import write_atomically
 
     if preview_path is not None:
         if vector.preview_digest is None:
@@ -69,7 +69,7 @@ def show_pictures(
         click.echo(f"{preview_path}: the preview of {vector.address}", err=True)
     if pair_path is None and not open_pair:
         return
-    from registry.masks.pictures import picture_of_pairs
+    from editvec.registry.masks.pictures import picture_of_pairs
 
     png = picture_of_pairs(library, vector)
     if pair_path is not None:

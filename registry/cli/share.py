@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from registry.cli.completion import complete_address
-from registry.cli.options import class_option, emit, json_option, opened, registry
+from editvec.registry.cli.completion import complete_address
+from editvec.registry.cli.options import class_option, emit, json_option, opened, registry
 
 
 @registry.command("export")
@@ -31,8 +31,8 @@ def registry_export(
     A PATH that ends in .safetensors takes one vector, as a plain file that says what it is and
     that `registry add` reads: without mask pairs, metrics and terms.
     """
-    from registry.sharing.annotations import export_vector
-    from registry.sharing.exchange import export_library
+    from editvec.registry.sharing.annotations import export_vector
+    from editvec.registry.sharing.exchange import export_library
 
     is_plain = path.suffix == ".safetensors"
     if is_plain and len(names) > 1:
@@ -65,8 +65,8 @@ def registry_import(
     What the library holds already is left as it is; a version that is taken by other content
     becomes the next one. Aliases do not travel.
     """
-    from registry.cli.vector_text import imported_text
-    from registry.sharing.exchange import import_library, rehearse_import
+    from editvec.registry.cli.vector_text import imported_text
+    from editvec.registry.sharing.exchange import import_library, rehearse_import
 
     with opened(obj) as library:
         if dry_run:

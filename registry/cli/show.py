@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from registry.cli.completion import complete_address
-from registry.cli.options import class_option, emit, json_option, opened, registry
-from registry.cli.pictures import picture_options, show_pictures
+from editvec.registry.cli.completion import complete_address
+from editvec.registry.cli.options import class_option, emit, json_option, opened, registry
+from editvec.registry.cli.pictures import picture_options, show_pictures
 
 
 @registry.command("show")
@@ -21,8 +21,8 @@ def registry_show(
     obj: dict[str, Any], /, *, address: str, class_name: str | None, as_json: bool, **pictures: Any
 ) -> None:
     """Show everything about the vector at ADDRESS: class/name@version."""
-    from registry.cli.vector_text import vector_text
-    from registry.library.records import as_json as to_json
+    from editvec.registry.cli.vector_text import vector_text
+    from editvec.registry.library.records import as_json as to_json
 
     with opened(obj) as library:
         vector = library.get_vector(address, class_name=class_name)
@@ -55,7 +55,7 @@ def registry_history(
     NAME is a vector with all its versions and aliases, one version (smile@2), or a class with all
     its vectors. Without NAME, everything.
     """
-    from registry.cli.vector_text import history_text
+    from editvec.registry.cli.vector_text import history_text
 
     with opened(obj) as library:
         entries = library.history(name, class_name=class_name, limit=limit)

@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from registry.addresses import LATEST
-from registry.config import RegistryConfig
+from editvec.registry.addresses import LATEST
+from editvec.registry.config import RegistryConfig
 
 Subject = Literal["class", "address", "retired", "part", "tag", "metric"]
 

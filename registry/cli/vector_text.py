@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from registry.cli.compose_text import kept_text, moved_text
-from registry.composition.pair_metrics import all_together, is_of_pair
-from registry.text_tables import Cell, format_record, format_table
+from editvec.registry.cli.compose_text import kept_text, moved_text
+from editvec.registry.composition.pair_metrics import all_together, is_of_pair
+from editvec.registry.text_tables import Cell, format_record, format_table
 
 if TYPE_CHECKING:
-    from registry.composition.pair_metrics import Together
-    from registry.entities.vectors import ClassModel, EditingVector, HistoryEntry
-    from registry.sharing.exchange import ImportedVector
+    from editvec.registry.composition.pair_metrics import Together
+    from editvec.registry.entities.vectors import ClassModel, EditingVector, HistoryEntry
+    from editvec.registry.sharing.exchange import ImportedVector
 
 
 def classes_text(found: Sequence[ClassModel]) -> str:

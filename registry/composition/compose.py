@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from registry.addresses import parse_new_address
-from registry.composition.leaves import Recall, VectorSource, sum_of_terms
-from registry.composition.projection import project_out
-from registry.composition.report import CompositionReport, Part, report_on
-from registry.composition.sums import Float64Array, WeightedDelta, contribution, to_float32
-from registry.entities.vectors import (
+from editvec.registry.addresses import parse_new_address
+from editvec.registry.composition.leaves import Recall, VectorSource, sum_of_terms
+from editvec.registry.composition.projection import project_out
+from editvec.registry.composition.report import CompositionReport, Part, report_on
+from editvec.registry.composition.sums import Float64Array, WeightedDelta, contribution, to_float32
+from editvec.registry.entities.vectors import (
     ClassModel,
     Condition,
     EditingVector,
@@ -32,9 +32,9 @@ from registry.entities.vectors import (
     VectorParcel,
     require_active,
 )
-from registry.errors import CompatibilityError, CompositionError
-from registry.masks.brushes import decode_brush, union_of_brushes
-from registry.release import engine_version
+from editvec.registry.errors import CompatibilityError, CompositionError
+from editvec.registry.masks.brushes import decode_brush, union_of_brushes
+from editvec.registry.release import engine_version
 
 MAX_SCALE = 1e9
 """Larger scales mean nothing."""

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from registry.composition.sums import Float64Array, WeightedDelta, exact_sum
-from registry.entities.vectors import ClassModel, EditingVector, FloatArray, NewTerm
-from registry.errors import CompositionError
+from editvec.registry.composition.sums import Float64Array, WeightedDelta, exact_sum
+from editvec.registry.entities.vectors import ClassModel, EditingVector, FloatArray, NewTerm
+from editvec.registry.errors import CompositionError
 
 MAX_LEAVES = 100_000
 """Compositions of compositions can double with every level."""

@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.addresses import MAX_NAME_LENGTH
-from registry.entities.vectors import Direction, EditingVector, Metric, NewMetric
+from editvec.registry.addresses import MAX_NAME_LENGTH
+from editvec.registry.entities.vectors import Direction, EditingVector, Metric, NewMetric
 
 KEPT_SUCCESS = "kept_success"
 KEPT_CHANGE = "kept_change"
 FEWEST_IMAGES = 8
-"""Fewer say nothing of other images: as of intervals, in `batch.evaluation.intervals`."""
+"""Fewer say nothing of other images: as of intervals, in `editvec.batch.evaluation.intervals`."""
 _PARTNER = "partner_delta"
 _OF_ONE_VALUE = ("interval", "against")
 

@@ -10,10 +10,10 @@ from itertools import combinations
 
 import numpy as np
 
-from registry.composition.pair_metrics import FEWEST_IMAGES, Together, measured_together
-from registry.composition.sums import Float64Array
-from registry.entities.vectors import EditingVector, NewTerm
-from registry.text_tables import range_text
+from editvec.registry.composition.pair_metrics import FEWEST_IMAGES, Together, measured_together
+from editvec.registry.composition.sums import Float64Array
+from editvec.registry.entities.vectors import EditingVector, NewTerm
+from editvec.registry.text_tables import range_text
 
 OPPOSING_COSINE = -0.5
 """Terms that oppose each other more than this: of two equally long ones, the sum is shorter than

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from registry.entities.vectors import FloatArray
-from registry.errors import CompositionError
+from editvec.registry.entities.vectors import FloatArray
+from editvec.registry.errors import CompositionError
 
 Float64Array = npt.NDArray[np.float64]
 

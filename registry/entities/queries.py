@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from registry.addresses import check_name, quote
-from registry.entities.vectors import EditingVector, Kind
-from registry.errors import InvalidNameError, RecordError
-from registry.library.checks import checked_number, one_of, refuse_text
+from editvec.registry.addresses import check_name, quote
+from editvec.registry.entities.vectors import EditingVector, Kind
+from editvec.registry.errors import InvalidNameError, RecordError
+from editvec.registry.library.checks import checked_number, one_of, refuse_text
 
 BY_NAME = "name"
 BY_TIME = "created"

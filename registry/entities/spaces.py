@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from registry.entities.vectors import ClassModel, LatentSpace
-from registry.errors import CodecError, CompatibilityError
+from editvec.registry.entities.vectors import ClassModel, LatentSpace
+from editvec.registry.errors import CodecError, CompatibilityError
 
 if TYPE_CHECKING:  # numpy takes long to load, and a listing needs none
-    from registry.entities.vectors import FloatArray
+    from editvec.registry.entities.vectors import FloatArray
 
 MAX_COLUMNS = 1 << 16
 """More style channels than any published generator has (StyleGAN2 at 1024 pixels: 9088)."""

@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from registry.addresses import parse_address, quote
-from registry.entities.spaces import rows_between
-from registry.entities.vectors import Condition, NewTerm
-from registry.errors import CompatibilityError, CompositionError
+from editvec.registry.addresses import parse_address, quote
+from editvec.registry.entities.spaces import rows_between
+from editvec.registry.entities.vectors import Condition, NewTerm
+from editvec.registry.errors import CompatibilityError, CompositionError
 
 _VECTOR = r"(?P<address>[^\[\]=]+)(\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\])?"
 _TERM = re.compile(rf"{_VECTOR}=(?P<scale>.+)\Z", re.ASCII)

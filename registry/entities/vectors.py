@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from registry.addresses import quote
-from registry.errors import LabelNotFoundError, RetiredVectorError
-from registry.labels.scheme import expand_parts
+from editvec.registry.addresses import quote
+from editvec.registry.errors import LabelNotFoundError, RetiredVectorError
+from editvec.registry.labels.scheme import expand_parts
 
 if TYPE_CHECKING:  # numpy takes long to load, and a listing needs none
     import numpy as np

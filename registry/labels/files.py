@@ -21,10 +21,10 @@ from typing import TypeVar
 
 import yaml
 
-from registry.addresses import check_name
-from registry.entities.vectors import Label
-from registry.errors import InvalidNameError, LabelNotFoundError, SchemeError
-from registry.labels.scheme import (
+from editvec.registry.addresses import check_name
+from editvec.registry.entities.vectors import Label
+from editvec.registry.errors import InvalidNameError, LabelNotFoundError, SchemeError
+from editvec.registry.labels.scheme import (
     SIDES,
     Color,
     LabelScheme,
@@ -34,7 +34,7 @@ from registry.labels.scheme import (
     expand_parts,
     plain_name,
 )
-from registry.yaml_reading import NodeReader
+from editvec.registry.yaml_reading import NodeReader
 
 MAX_FILE_BYTES = 1 << 20
 MAX_PARTS = 256

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from registry.addresses import quote
-from registry.errors import LabelNotFoundError
+from editvec.registry.addresses import quote
+from editvec.registry.errors import LabelNotFoundError
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel, Label
+    from editvec.registry.entities.vectors import ClassModel, Label
 
 Color = tuple[int, int, int]
 Groups = Mapping[str, Sequence[str]]
@@ -77,7 +77,7 @@ class LabelScheme:
         rectangle: top, left, bottom, right of the valid pixels at that resolution.
 
     Example:
-        >>> from registry.entities.vectors import Label
+        >>> from editvec.registry.entities.vectors import Label
         >>> labels = (Label(0, "background", (0, 0, 0)), Label(1, "tire", (9, 9, 9)))
         >>> LabelScheme(labels=labels, groups={"wheel": ("tire",)}).expand(["wheel"])
         ('tire',)

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from registry.addresses import check_name
-from registry.errors import BundleFormatError, InvalidNameError
-from registry.json_fields import Fields
-from registry.labels.scheme import SIDES, Color, LabelScheme, Spelling, Split
+from editvec.registry.addresses import check_name
+from editvec.registry.errors import BundleFormatError, InvalidNameError
+from editvec.registry.json_fields import Fields
+from editvec.registry.labels.scheme import SIDES, Color, LabelScheme, Spelling, Split
 
 FIELD = "mask_spellings"
 _MAX_VALUE = 65535

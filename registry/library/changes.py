@@ -10,15 +10,15 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from registry.addresses import Address
-from registry.blobs.store import BlobStore
-from registry.entities.vectors import EditingVector
-from registry.errors import InvalidNameError
-from registry.library import inserts, selects
-from registry.library.records import editing_vector, history_row
-from registry.library.references import storing
-from registry.tables.database import serialise, transaction
-from registry.tables.models import VectorRow
+from editvec.registry.addresses import Address
+from editvec.registry.blobs.store import BlobStore
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import InvalidNameError
+from editvec.registry.library import inserts, selects
+from editvec.registry.library.records import editing_vector, history_row
+from editvec.registry.library.references import storing
+from editvec.registry.tables.database import serialise, transaction
+from editvec.registry.tables.models import VectorRow
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from registry.addresses import MAX_VERSION, quote
-from registry.entities.vectors import (
+from editvec.registry.addresses import MAX_VERSION, quote
+from editvec.registry.entities.vectors import (
     ClassModel,
     Direction,
     Kind,
@@ -18,10 +18,10 @@ from registry.entities.vectors import (
     RoiPolicy,
     TermRole,
 )
-from registry.errors import CompatibilityError, LabelNotFoundError, RecordError
+from editvec.registry.errors import CompatibilityError, LabelNotFoundError, RecordError
 
 if TYPE_CHECKING:
-    from registry.library.parcels import ParcelDigests
+    from editvec.registry.library.parcels import ParcelDigests
 
 _Value = TypeVar("_Value", Kind, LatentSpace, RoiPolicy, Direction, TermRole)
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry.bundles.manifest import BUNDLE_FILE
-from registry.errors import BlobError, BundleFormatError
-from registry.labels.scheme import LabelScheme
-from registry.labels.spellings import FIELD, parse_spellings
+from editvec.registry.bundles.manifest import BUNDLE_FILE
+from editvec.registry.errors import BlobError, BundleFormatError
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.labels.spellings import FIELD, parse_spellings
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
-    from registry.library.library import Library
+    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.library.library import Library
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Engine, Executable, delete, func, select
 
-from registry import codec
-from registry.blobs.store import BlobStore, is_digest
-from registry.entities.vectors import Embedding, EmbeddingUsage, FloatArray
-from registry.errors import BlobError, CodecError, RecordError
-from registry.library import selects
-from registry.library.batches import batches
-from registry.library.references import storing
-from registry.tables.database import now, reading, transaction
-from registry.tables.models import EmbeddingRow
+from editvec.registry import codec
+from editvec.registry.blobs.store import BlobStore, is_digest
+from editvec.registry.entities.vectors import Embedding, EmbeddingUsage, FloatArray
+from editvec.registry.errors import BlobError, CodecError, RecordError
+from editvec.registry.library import selects
+from editvec.registry.library.batches import batches
+from editvec.registry.library.references import storing
+from editvec.registry.tables.database import now, reading, transaction
+from editvec.registry.tables.models import EmbeddingRow
 
 _LOG = logging.getLogger(__name__)
 _ROWS_PER_STATEMENT = 200

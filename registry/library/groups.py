@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
-from registry.addresses import check_name, quote
-from registry.entities.vectors import ClassModel
-from registry.errors import LabelNotFoundError, RecordError
-from registry.labels.scheme import expand_parts
-from registry.library import selects
-from registry.library.records import class_model, history_row
-from registry.tables.database import serialise, transaction
-from registry.tables.models import ClassGroupRow, ClassRow
+from editvec.registry.addresses import check_name, quote
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.errors import LabelNotFoundError, RecordError
+from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.library import selects
+from editvec.registry.library.records import class_model, history_row
+from editvec.registry.tables.database import serialise, transaction
+from editvec.registry.tables.models import ClassGroupRow, ClassRow
 
 
 class ClassGroups:
@@ -45,7 +45,7 @@ class ClassGroups:
             >>> library.set_groups("avatars", {"lips": ["mouth", "teeth"]}).parts(["lips"])
             ('mouth', 'teeth')
         """
-        from registry.library.inserts import current_user
+        from editvec.registry.library.inserts import current_user
 
         with transaction(self.engine) as session:
             serialise(session, "classes")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from registry.addresses import MAX_VERSION, parse_address
-from registry.entities.vectors import (
+from editvec.registry.addresses import MAX_VERSION, parse_address
+from editvec.registry.entities.vectors import (
     MaskPair,
     NewTerm,
     StoredVector,
@@ -18,11 +18,11 @@ from registry.entities.vectors import (
     TermRole,
     require_active,
 )
-from registry.errors import CompatibilityError, ConflictError
-from registry.library import selects
-from registry.library.checks import checked_number, content_digest_of, one_of, row_mask_text
-from registry.library.groups import groups_of_new
-from registry.library.records import (
+from editvec.registry.errors import CompatibilityError, ConflictError
+from editvec.registry.library import selects
+from editvec.registry.library.checks import checked_number, content_digest_of, one_of, row_mask_text
+from editvec.registry.library.groups import groups_of_new
+from editvec.registry.library.records import (
     class_row,
     editing_vector,
     history_row,
@@ -30,12 +30,12 @@ from registry.library.records import (
     metric_row,
     vector_row,
 )
-from registry.tables.database import serialise
-from registry.tables.models import ClassRow, MaskPairRow, SketchRow, TermRow, VectorRow
+from editvec.registry.tables.database import serialise
+from editvec.registry.tables.models import ClassRow, MaskPairRow, SketchRow, TermRow, VectorRow
 
 if TYPE_CHECKING:
-    from registry.bundles.manifest import BundleManifest
-    from registry.library.parcels import CheckedParcel, ParcelDigests
+    from editvec.registry.bundles.manifest import BundleManifest
+    from editvec.registry.library.parcels import CheckedParcel, ParcelDigests
 
 
 def add_class(session: Session, manifest: BundleManifest, *, by: str) -> ClassRow:
@@ -71,7 +71,7 @@ def add_vectors(
     Raises:
         ConflictError: a wanted version holds other content.
     """
-    from registry.library.parcels import name_digests  # it loads numpy
+    from editvec.registry.library.parcels import name_digests  # it loads numpy
 
     for subject in sorted({f"{one.model.name}/{one.new.name}" for one in parcels}):
         serialise(session, f"vector {subject}")
@@ -160,7 +160,7 @@ def _free_version(session: Session, checked: CheckedParcel) -> int:
 
 
 def _sketch_row(row: VectorRow, checked: CheckedParcel) -> SketchRow:
-    from registry.library.sketches import sketch_of  # it loads numpy
+    from editvec.registry.library.sketches import sketch_of  # it loads numpy
 
     sketch = sketch_of(
         checked.delta, generator_digest=row.generator_digest, latent_space=row.latent_space

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from registry.addresses import parse_new_address
-from registry.blobs.store import BlobStore, open_blob_store
-from registry.config import RegistryConfig
-from registry.entities.vectors import (
+from editvec.registry.addresses import parse_new_address
+from editvec.registry.blobs.store import BlobStore, open_blob_store
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import (
     ClassModel,
     Condition,
     EditingVector,
@@ -30,20 +30,17 @@ from registry.entities.vectors import (
     StoredVector,
     VectorParcel,
 )
-from registry.errors import (
-    BundleFormatError,
-    CompatibilityError,
-)
-from registry.library import selects
-from registry.library.groups import ClassGroups
-from registry.library.marks import VectorMarks
-from registry.library.measurements import VectorMetrics
-from registry.library.ranges import ScaleRanges
-from registry.library.records import class_model, editing_vector
-from registry.library.references import storing
-from registry.library.search import VectorSearch
-from registry.tables.database import open_engine, reading, rehearsal, serialise
-from registry.tables.schema import ensure_current
+from editvec.registry.errors import BundleFormatError, CompatibilityError
+from editvec.registry.library import selects
+from editvec.registry.library.groups import ClassGroups
+from editvec.registry.library.marks import VectorMarks
+from editvec.registry.library.measurements import VectorMetrics
+from editvec.registry.library.ranges import ScaleRanges
+from editvec.registry.library.records import class_model, editing_vector
+from editvec.registry.library.references import storing
+from editvec.registry.library.search import VectorSearch
+from editvec.registry.tables.database import open_engine, reading, rehearsal, serialise
+from editvec.registry.tables.schema import ensure_current
 
 # A listing must start as fast as its database allows: what loads numpy or pictures is imported
 # by the methods that need it.
@@ -52,7 +49,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from registry.composition.compose import PlannedComposition
+    from editvec.registry.composition.compose import PlannedComposition
 
 
 class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups):
@@ -64,7 +61,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         blobs: the content-addressed bytes.
 
     Example:
-        >>> from registry.config import RegistryConfig
+        >>> from editvec.registry.config import RegistryConfig
         >>> with Library.open(RegistryConfig.from_environment()) as library:
         ...     smile = library.get_vector("avatars/smile")
         ...     delta = library.delta(smile)
@@ -158,8 +155,8 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         Raises:
             BundleFormatError: the folder is no valid bundle, or a file was altered.
         """
-        from registry.bundles.manifest import read_manifest, verify_files
-        from registry.library import inserts
+        from editvec.registry.bundles.manifest import read_manifest, verify_files
+        from editvec.registry.library import inserts
 
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
@@ -184,7 +181,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         Raises:
             BlobError: a file is missing from the blob store, or was altered there.
         """
-        from registry.bundles.manifest import lay_out
+        from editvec.registry.bundles.manifest import lay_out
 
         return lay_out(model, self.blobs, self.config.bundle_folder / model.bundle_digest)
 
@@ -221,7 +218,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
 
         Example:
             >>> import numpy as np
-            >>> from registry.entities.vectors import NewVector
+            >>> from editvec.registry.entities.vectors import NewVector
             >>> new = NewVector(class_name="avatars", name="grin", roi_labels=("mouth",))
             >>> library.add_vector(new, np.ones((6, 4)), reason="a first try").address
             'avatars/grin@1'
@@ -249,8 +246,8 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         Raises:
             RegistryError: as `add_vector` does.
         """
-        from registry.library import inserts
-        from registry.library.parcels import check_parcel, contents_of
+        from editvec.registry.library import inserts
+        from editvec.registry.library.parcels import check_parcel, contents_of
 
         checked = [
             check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
@@ -265,9 +262,9 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         Raises:
             RegistryError: as `add_vectors` does.
         """
-        from registry.blobs.store import digest_of
-        from registry.library import inserts
-        from registry.library.parcels import check_parcel, contents_of
+        from editvec.registry.blobs.store import digest_of
+        from editvec.registry.library import inserts
+        from editvec.registry.library.parcels import check_parcel, contents_of
 
         checked = [
             check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
@@ -301,7 +298,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
             BlobError: its bytes are missing or were altered.
             CodecError: its bytes are no delta of that shape.
         """
-        from registry import codec
+        from editvec.registry import codec
 
         data = self.blobs.get(vector.delta_digest)
         return codec.check_delta(
@@ -335,12 +332,12 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
             RetiredVectorError: a retired term.
 
         Example:
-            >>> from registry.entities.vectors import NewTerm
+            >>> from editvec.registry.entities.vectors import NewTerm
             >>> half = library.plan_composition([NewTerm(address="smile", scale=0.5)])
             >>> bool((half.delta == library.delta(library.get_vector("smile")) / 2).all())
             True
         """
-        from registry.composition import compose as composition
+        from editvec.registry.composition import compose as composition
 
         return composition.plan(
             self, terms, conditions=conditions, class_name=class_name, roi_labels=roi_labels
@@ -371,7 +368,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
             CompositionError: a version that would be made of itself.
             ConflictError: the address names a version that holds other content.
         """
-        from registry.composition import compose as composition
+        from editvec.registry.composition import compose as composition
 
         parcel = composition.parcel_of(
             planned, address, license=license, description=description, tags=tags
@@ -394,7 +391,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         """Plans a composition and stores it: `plan_composition`, then `add_composition`.
 
         Example:
-            >>> from registry.entities.vectors import Condition, NewTerm
+            >>> from editvec.registry.entities.vectors import Condition, NewTerm
             >>> grin = library.compose(
             ...     "avatars/grin",
             ...     [NewTerm(address="smile", scale=1.0), NewTerm(address="squint", scale=0.5)],
@@ -419,7 +416,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         self, image_digests: Sequence[str], *, generator_digest: str, settings_key: str
     ) -> dict[str, Embedding]:
         """The cached embeddings of these images, by image digest; what is not held is left out."""
-        from registry.library import embeddings
+        from editvec.registry.library import embeddings
 
         return embeddings.read_embeddings(
             self.engine,
@@ -436,12 +433,12 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
             RecordError: a key that is no digest.
             CodecError: ws with NaN or of another dtype.
         """
-        from registry.library import embeddings
+        from editvec.registry.library import embeddings
 
         embeddings.write_embeddings(self.engine, self.blobs, batch)
 
     def embedding_usage(self) -> EmbeddingUsage:
         """How many embeddings are cached, and the bytes of their ws; `gc` evicts the oldest."""
-        from registry.library import embeddings
+        from editvec.registry.library import embeddings
 
         return embeddings.usage(self.engine)

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
-from registry.addresses import check_alias, check_name
-from registry.blobs.store import BlobStore
-from registry.entities.vectors import Alias, EditingVector, HistoryEntry, require_active
-from registry.errors import AliasNotFoundError, ConflictError, RecordError
-from registry.library import selects
-from registry.library.changes import changing, changing_with_blob, without_version
-from registry.library.checks import refuse_text
-from registry.library.records import history_entry
-from registry.tables.database import now, reading
-from registry.tables.models import AliasRow, TagRow, VectorRow
+from editvec.registry.addresses import check_alias, check_name
+from editvec.registry.blobs.store import BlobStore
+from editvec.registry.entities.vectors import Alias, EditingVector, HistoryEntry, require_active
+from editvec.registry.errors import AliasNotFoundError, ConflictError, RecordError
+from editvec.registry.library import selects
+from editvec.registry.library.changes import changing, changing_with_blob, without_version
+from editvec.registry.library.checks import refuse_text
+from editvec.registry.library.records import history_entry
+from editvec.registry.tables.database import now, reading
+from editvec.registry.tables.models import AliasRow, TagRow, VectorRow
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

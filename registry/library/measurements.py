@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
-from registry.entities.vectors import EditingVector, NewMetric
-from registry.errors import RecordError
-from registry.library.changes import changing
-from registry.library.records import mark_latest, metric_row
+from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.errors import RecordError
+from editvec.registry.library.changes import changing
+from editvec.registry.library.records import mark_latest, metric_row
 
 
 class VectorMetrics:
@@ -39,7 +39,7 @@ class VectorMetrics:
             InvalidNameError: not an address, or a metric's name that is none.
 
         Example:
-            >>> from registry.entities.vectors import NewMetric
+            >>> from editvec.registry.entities.vectors import NewMetric
             >>> found = NewMetric(name="leakage", value=0.02, direction="lower", sample_count=64)
             >>> [metric.value for metric in library.add_metrics("smile", [found]).metrics]
             [0.04, 0.02]
@@ -69,7 +69,7 @@ class VectorMetrics:
             RegistryError: as `add_metrics` does.
 
         Example:
-            >>> from registry.entities.vectors import NewMetric
+            >>> from editvec.registry.entities.vectors import NewMetric
             >>> found = NewMetric(name="overlap", value=0.3)
             >>> stored = library.add_metrics_of_several({"smile": [found], "frown": [found]})
             >>> [one.address for one in stored]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from registry import codec
-from registry.entities.spaces import DeltaShape, check_w_rows, shape_in
-from registry.entities.vectors import (
+from editvec.registry import codec
+from editvec.registry.entities.spaces import DeltaShape, check_w_rows, shape_in
+from editvec.registry.entities.vectors import (
     ClassModel,
     FloatArray,
     Kind,
@@ -21,11 +21,11 @@ from registry.entities.vectors import (
     OriginalFile,
     VectorParcel,
 )
-from registry.errors import RecordError
-from registry.library.checks import checked_number, one_of, parse_row_mask, row_mask_text
-from registry.library.records import metric_row, vector_row
-from registry.masks import png as masks
-from registry.masks.brushes import check_brush
+from editvec.registry.errors import RecordError
+from editvec.registry.library.checks import checked_number, one_of, parse_row_mask, row_mask_text
+from editvec.registry.library.records import metric_row, vector_row
+from editvec.registry.masks import png as masks
+from editvec.registry.masks.brushes import check_brush
 
 _MAX_FILE_NAME = 255
 _NO_FILE_NAME = ("", ".", "..")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from registry.entities.vectors import EditingVector
-from registry.errors import RecordError
-from registry.library.changes import changing
-from registry.library.checks import checked_number
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import RecordError
+from editvec.registry.library.changes import changing
+from editvec.registry.library.checks import checked_number
 
 
 class ScaleRanges:

@@ -9,8 +9,8 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from registry.addresses import MAX_NAME_LENGTH, check_name
-from registry.entities.vectors import (
+from editvec.registry.addresses import MAX_NAME_LENGTH, check_name
+from editvec.registry.entities.vectors import (
     BundleFile,
     ClassModel,
     Direction,
@@ -28,8 +28,8 @@ from registry.entities.vectors import (
     TermRole,
     newest_of_each,
 )
-from registry.errors import RecordError
-from registry.library.checks import (
+from editvec.registry.errors import RecordError
+from editvec.registry.library.checks import (
     check_origin,
     check_ranges,
     checked_json,
@@ -44,8 +44,8 @@ from registry.library.checks import (
     parse_row_mask,
     row_mask_text,
 )
-from registry.tables.database import now
-from registry.tables.models import (
+from editvec.registry.tables.database import now
+from editvec.registry.tables.models import (
     ClassFileRow,
     ClassLabelRow,
     ClassRow,
@@ -57,9 +57,9 @@ from registry.tables.models import (
 )
 
 if TYPE_CHECKING:
-    from registry.bundles.manifest import BundleManifest
-    from registry.entities.spaces import DeltaShape
-    from registry.library.parcels import ParcelDigests
+    from editvec.registry.bundles.manifest import BundleManifest
+    from editvec.registry.entities.spaces import DeltaShape
+    from editvec.registry.library.parcels import ParcelDigests
 
 
 # --- class models ---

@@ -19,13 +19,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from registry.blobs.store import BlobStore, at_once, open_blob_store, put_all, vanished
-from registry.errors import BlobError
-from registry.tables.database import open_engine, reading, serialise, transaction
-from registry.tables.models import ClassFileRow, ClassRow, EmbeddingRow, MaskPairRow, VectorRow
+from editvec.registry.blobs.store import BlobStore, at_once, open_blob_store, put_all, vanished
+from editvec.registry.errors import BlobError
+from editvec.registry.tables.database import open_engine, reading, serialise, transaction
+from editvec.registry.tables.models import (
+    ClassFileRow,
+    ClassRow,
+    EmbeddingRow,
+    MaskPairRow,
+    VectorRow,
+)
 
 if TYPE_CHECKING:
-    from registry.config import RegistryConfig
+    from editvec.registry.config import RegistryConfig
 
 BLOB_LOCK = "blobs"
 

@@ -8,13 +8,13 @@ from itertools import islice
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from registry.blobs.store import BlobStore
-from registry.entities.queries import EVERYTHING, SimilarVector, VectorQuery
-from registry.entities.vectors import EditingVector
-from registry.library import selects
-from registry.library.records import editing_vector
-from registry.library.selects_search import page_of_ids
-from registry.tables.database import reading
+from editvec.registry.blobs.store import BlobStore
+from editvec.registry.entities.queries import EVERYTHING, SimilarVector, VectorQuery
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library import selects
+from editvec.registry.library.records import editing_vector
+from editvec.registry.library.selects_search import page_of_ids
+from editvec.registry.tables.database import reading
 
 VECTORS_AT_ONCE = 500
 
@@ -37,7 +37,7 @@ class VectorSearch:
             VectorNotFoundError: the page cannot begin after a vector that there is not.
 
         Example:
-            >>> from registry.entities.queries import VectorQuery, parse_bound
+            >>> from editvec.registry.entities.queries import VectorQuery, parse_bound
             >>> query = VectorQuery(roi_labels=("mouth",), bounds=(parse_bound("leakage<0.05"),))
             >>> [vector.address for vector in library.find_vectors(query)]
             ['avatars/frown@1', 'avatars/smile@1']
@@ -79,7 +79,7 @@ class VectorSearch:
             avatars/squint@1 0.4
             avatars/look-left@1 -0.07
         """
-        from registry.library.similar import neighbours  # it loads numpy
+        from editvec.registry.library.similar import neighbours  # it loads numpy
 
         nearest = neighbours(self.engine, self.blobs, address, query, limit=limit)
         with reading(self.engine) as session:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from registry.addresses import (
+from editvec.registry.addresses import (
     LATEST,
     Address,
     is_name,
@@ -17,14 +17,14 @@ from registry.addresses import (
     parse_class_address,
     quote,
 )
-from registry.errors import (
+from editvec.registry.errors import (
     AliasNotFoundError,
     ClassNotFoundError,
     LabelNotFoundError,
     VectorNotFoundError,
 )
-from registry.labels.scheme import expand_parts
-from registry.tables.models import (
+from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.tables.models import (
     AliasRow,
     ClassGroupRow,
     ClassLabelRow,

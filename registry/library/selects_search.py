@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, exists, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from registry.addresses import LATEST
-from registry.entities.queries import BY_NAME, MetricBound, VectorQuery
-from registry.entities.vectors import Kind
-from registry.errors import MetricNotFoundError, RecordError
-from registry.library import selects
-from registry.tables.models import (
+from editvec.registry.addresses import LATEST
+from editvec.registry.entities.queries import BY_NAME, MetricBound, VectorQuery
+from editvec.registry.entities.vectors import Kind
+from editvec.registry.errors import MetricNotFoundError, RecordError
+from editvec.registry.library import selects
+from editvec.registry.tables.models import (
     LISTING_BY_NAME,
     LISTING_BY_TIME,
     METRICS_BY_VALUE,

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from sqlalchemy import Engine, Executable, Select, select
 from sqlalchemy.orm import Session
 
-from registry import codec
-from registry.addresses import parse_class_address
-from registry.blobs.store import BlobStore, at_once
-from registry.entities.queries import BY_TIME, VectorQuery
-from registry.errors import (
+from editvec.registry import codec
+from editvec.registry.addresses import parse_class_address
+from editvec.registry.blobs.store import BlobStore, at_once
+from editvec.registry.entities.queries import BY_TIME, VectorQuery
+from editvec.registry.errors import (
     BlobError,
     CodecError,
     CompatibilityError,
@@ -25,11 +25,11 @@ from registry.errors import (
     DiskFullError,
     RecordError,
 )
-from registry.library import selects
-from registry.library.selects_search import page_of_ids
-from registry.library.sketches import estimated_cosines, sketch_of
-from registry.tables.database import reading, transaction
-from registry.tables.models import SketchRow, VectorRow
+from editvec.registry.library import selects
+from editvec.registry.library.selects_search import page_of_ids
+from editvec.registry.library.sketches import estimated_cosines, sketch_of
+from editvec.registry.tables.database import reading, transaction
+from editvec.registry.tables.models import SketchRow, VectorRow
 
 MIN_CANDIDATES = 200
 CANDIDATES_PER_RESULT = 10

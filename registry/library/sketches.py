@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from registry.entities.vectors import FloatArray
+from editvec.registry.entities.vectors import FloatArray
 
 BITS = 1024
 KEY_BYTES = 8

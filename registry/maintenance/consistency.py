@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Integer, Row, Select, case, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from registry.entities.vectors import ClassModel, Kind, NewVector
-from registry.library.checks import content_digest_of, parse_row_mask
-from registry.library.parcels import ParcelDigests
-from registry.library.records import class_model
-from registry.library.sketches import SKETCH_BYTES, sketch_key
-from registry.tables.models import (
+from editvec.registry.entities.vectors import ClassModel, Kind, NewVector
+from editvec.registry.library.checks import content_digest_of, parse_row_mask
+from editvec.registry.library.parcels import ParcelDigests
+from editvec.registry.library.records import class_model
+from editvec.registry.library.sketches import SKETCH_BYTES, sketch_key
+from editvec.registry.tables.models import (
     AliasRow,
     ClassRow,
     MetricRow,

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from registry.blobs.store import StoredFile, at_once
-from registry.entities.vectors import EmbeddingUsage
-from registry.errors import RecordError
-from registry.library import embeddings
-from registry.library.references import (
+from editvec.registry.blobs.store import StoredFile, at_once
+from editvec.registry.entities.vectors import EmbeddingUsage
+from editvec.registry.errors import RecordError
+from editvec.registry.library import embeddings
+from editvec.registry.library.references import (
     BLOB_COLUMNS,
     BLOB_LOCK,
     mark_store,
@@ -23,13 +23,13 @@ from registry.library.references import (
     require_own_store,
     require_store,
 )
-from registry.tables.database import now, reading, serialise, transaction
-from registry.tables.models import EmbeddingRow
+from editvec.registry.tables.database import now, reading, serialise, transaction
+from editvec.registry.tables.models import EmbeddingRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry.library.library import Library
+    from editvec.registry.library.library import Library
 
 DEFAULT_GRACE = timedelta(hours=24)
 LEFTOVER_GRACE = timedelta(hours=1)

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Select, func, select
 
-from registry import codec
-from registry.blobs.store import at_once, digest_of
-from registry.composition.compose import recompute
-from registry.entities.vectors import Kind
-from registry.errors import BlobError, CodecError, CompositionError
-from registry.library.batches import batches
-from registry.library.references import referenced, require_store, users_of
-from registry.maintenance.consistency import find_inconsistencies
-from registry.tables.database import reading
-from registry.tables.models import EmbeddingRow, VectorRow
+from editvec.registry import codec
+from editvec.registry.blobs.store import at_once, digest_of
+from editvec.registry.composition.compose import recompute
+from editvec.registry.entities.vectors import Kind
+from editvec.registry.errors import BlobError, CodecError, CompositionError
+from editvec.registry.library.batches import batches
+from editvec.registry.library.references import referenced, require_store, users_of
+from editvec.registry.maintenance.consistency import find_inconsistencies
+from editvec.registry.tables.database import reading
+from editvec.registry.tables.models import EmbeddingRow, VectorRow
 
 if TYPE_CHECKING:
-    from registry.library.library import Library
+    from editvec.registry.library.library import Library
 
 _BLOBS_AT_ONCE = 1000
 _LARGE = 16 << 20

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from registry.entities.vectors import ClassModel, NewVector, RoiPolicy
-from registry.errors import MaskError, RecordError
-from registry.masks.png import check_size, decode_mask, read_bytes
+from editvec.registry.entities.vectors import ClassModel, NewVector, RoiPolicy
+from editvec.registry.errors import MaskError, RecordError
+from editvec.registry.masks.png import check_size, decode_mask, read_bytes
 
 MAX_BRUSH_BYTES = 64 << 20
 

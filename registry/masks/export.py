@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from registry.blobs.store import write_atomically
-from registry.drawing import (
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.drawing import (
     PAPER,
     Swatch,
     draw_legend,
@@ -21,11 +21,11 @@ from registry.drawing import (
     png_bytes,
     write_line,
 )
-from registry.entities.vectors import NewMaskPair
-from registry.errors import MaskError
-from registry.labels.scheme import LabelScheme
-from registry.masks.pictures import colored_mask, draw_mask_pairs
-from registry.masks.png import (
+from editvec.registry.entities.vectors import NewMaskPair
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.pictures import colored_mask, draw_mask_pairs
+from editvec.registry.masks.png import (
     INDEX_KEY,
     MaskArray,
     check_labels,
@@ -34,8 +34,8 @@ from registry.masks.png import (
     encode_mask,
     read_picture,
 )
-from registry.masks.sources import PICTURES, SourceMask
-from registry.masks.splits import connected_components
+from editvec.registry.masks.sources import PICTURES, SourceMask
+from editvec.registry.masks.splits import connected_components
 
 _SIDE = 384
 _GAP = 24

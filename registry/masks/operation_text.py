@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from registry.addresses import quote
-from registry.errors import OperationError
-from registry.masks.operations import (
+from editvec.registry.addresses import quote
+from editvec.registry.errors import OperationError
+from editvec.registry.masks.operations import (
     Grow,
     Length,
     MaskEdit,

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
-from registry.labels.scheme import LabelScheme
-from registry.masks.png import MaskArray, check_labels, check_size
-from registry.masks.splits import SPECK, connected_components
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.png import MaskArray, check_labels, check_size
+from editvec.registry.masks.splits import SPECK, connected_components
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]

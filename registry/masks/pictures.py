@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from registry.drawing import (
+from editvec.registry.drawing import (
     ACCENT,
     LINE,
     MUTED,
@@ -23,12 +23,18 @@ from registry.drawing import (
     png_bytes,
     write_line,
 )
-from registry.entities.vectors import EditingVector, Label, NewMaskPair
-from registry.errors import MaskError
-from registry.masks.png import MaskArray, check_labels, check_size, decode_mask, decode_picture
+from editvec.registry.entities.vectors import EditingVector, Label, NewMaskPair
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.png import (
+    MaskArray,
+    check_labels,
+    check_size,
+    decode_mask,
+    decode_picture,
+)
 
 if TYPE_CHECKING:
-    from registry.library.library import Library
+    from editvec.registry.library.library import Library
 
 BoolArray = npt.NDArray[np.bool_]
 

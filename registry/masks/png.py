@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, PngImagePlugin
 
-from registry.entities.vectors import ClassModel, Label, NewMaskPair
-from registry.errors import MaskError
+from editvec.registry.entities.vectors import ClassModel, Label, NewMaskPair
+from editvec.registry.errors import MaskError
 
 MAX_PIXELS = 1 << 26
 INDEX_KEY = "editvec-mask"

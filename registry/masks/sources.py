@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from registry.errors import MaskError
-from registry.labels.scheme import Color, LabelScheme, plain_name
-from registry.masks.forms.documents import parse_json, read_document
-from registry.masks.forms.drawings import Drawing, draw
-from registry.masks.forms.pictures import read_colors, read_either, read_index, read_part
-from registry.masks.png import MaskArray, check_size
-from registry.masks.splits import split_parts
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import Color, LabelScheme, plain_name
+from editvec.registry.masks.forms.documents import parse_json, read_document
+from editvec.registry.masks.forms.drawings import Drawing, draw
+from editvec.registry.masks.forms.pictures import read_colors, read_either, read_index, read_part
+from editvec.registry.masks.png import MaskArray, check_size
+from editvec.registry.masks.splits import split_parts
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 _VOC_MASKS, _VOC_COLORS = "SegmentationClass", "labelmap.txt"
@@ -187,7 +187,7 @@ def _keys(name: str) -> list[str]:
 
 
 def _by_name(masks: Iterable[SourceMask]) -> dict[str, list[SourceMask]]:
-    from registry.masks.forms.label_studio import original_name
+    from editvec.registry.masks.forms.label_studio import original_name
 
     found: dict[str, list[SourceMask]] = defaultdict(list)
     for mask in masks:
@@ -262,9 +262,9 @@ def _of_folder(folder: Path, scheme: LabelScheme, form: MaskForm | None) -> list
 
 
 def _of_document(path: Path, form: MaskForm | None) -> list[Drawing]:
-    from registry.masks.forms.coco import is_coco, read_coco
-    from registry.masks.forms.cvat import read_cvat
-    from registry.masks.forms.label_studio import is_label_studio, read_label_studio
+    from editvec.registry.masks.forms.coco import is_coco, read_coco
+    from editvec.registry.masks.forms.cvat import read_cvat
+    from editvec.registry.masks.forms.label_studio import is_label_studio, read_label_studio
 
     of = f"annotations {path}"
     data = read_document(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
-from registry.labels.scheme import LabelScheme, Split
-from registry.masks.png import MaskArray
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme, Split
+from editvec.registry.masks.png import MaskArray
 
 BoolArray = npt.NDArray[np.bool_]
 

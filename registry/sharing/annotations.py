@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 import safetensors.numpy
 
-from registry.blobs.store import write_atomically
-from registry.codec import MAX_HEADER_BYTES
-from registry.entities.vectors import EditingVector, LatentSpace, RoiPolicy
-from registry.errors import CodecError, ExchangeError
-from registry.json_fields import Fields
-from registry.library.library import Library
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.codec import MAX_HEADER_BYTES
+from editvec.registry.entities.vectors import EditingVector, LatentSpace, RoiPolicy
+from editvec.registry.errors import CodecError, ExchangeError
+from editvec.registry.json_fields import Fields
+from editvec.registry.library.library import Library
 
 METADATA_KEY = "editvec"
 TENSOR_NAME = "delta"

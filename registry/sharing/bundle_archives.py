@@ -8,11 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from registry.blobs.store import appearing, copy_blocks, foreign_errors, new_file, temporary_folder
-from registry.bundles.manifest import BUNDLE_FILE, MAX_MANIFEST_BYTES, lay_out, parse_manifest
-from registry.entities.vectors import ClassModel
-from registry.errors import BundleFormatError, ExchangeError
-from registry.library.library import Library
+from editvec.registry.blobs.store import (
+    appearing,
+    copy_blocks,
+    foreign_errors,
+    new_file,
+    temporary_folder,
+)
+from editvec.registry.bundles.manifest import (
+    BUNDLE_FILE,
+    MAX_MANIFEST_BYTES,
+    lay_out,
+    parse_manifest,
+)
+from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.errors import BundleFormatError, ExchangeError
+from editvec.registry.library.library import Library
 
 SUFFIX = ".tar"
 

@@ -13,22 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.addresses import parse_class_address
-from registry.blobs.store import write_atomically
-from registry.composition.compose import MAX_SCALE
-from registry.composition.sums import WeightedDelta, contribution
-from registry.entities.vectors import EditingVector, StoredVector, TermRole, VectorParcel
-from registry.errors import CompositionError, ExchangeError
-from registry.json_fields import Fields
-from registry.library.checks import parse_row_mask, row_mask_text
-from registry.library.library import Library
-from registry.sharing.archives import (
+from editvec.registry.addresses import parse_class_address
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.composition.compose import MAX_SCALE
+from editvec.registry.composition.sums import WeightedDelta, contribution
+from editvec.registry.entities.vectors import EditingVector, StoredVector, TermRole, VectorParcel
+from editvec.registry.errors import CompositionError, ExchangeError
+from editvec.registry.json_fields import Fields
+from editvec.registry.library.checks import parse_row_mask, row_mask_text
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.archives import (
     archive_bytes,
     check_entries,
     read_archive,
     refuse_foreign_archive,
 )
-from registry.sharing.records import blobs_of, parcel_of, record_of
+from editvec.registry.sharing.records import blobs_of, parcel_of, record_of
 
 _TOLERANCE = 1e-5
 """Of a composed delta, relative to what its terms contribute: float32, rounded at every level."""

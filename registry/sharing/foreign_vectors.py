@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from registry import codec
-from registry.entities.spaces import shape_in
-from registry.entities.vectors import ClassModel, FloatArray, LatentSpace
-from registry.errors import CompatibilityError
+from editvec.registry import codec
+from editvec.registry.entities.spaces import shape_in
+from editvec.registry.entities.vectors import ClassModel, FloatArray, LatentSpace
+from editvec.registry.errors import CompatibilityError
 
 
 class ForeignDelta(NamedTuple):

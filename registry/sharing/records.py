@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from registry import codec
-from registry.addresses import MAX_VERSION, parse_address
-from registry.entities.vectors import (
+from editvec.registry import codec
+from editvec.registry.addresses import MAX_VERSION, parse_address
+from editvec.registry.entities.vectors import (
     ClassModel,
     EditingVector,
     FloatArray,
@@ -21,11 +21,11 @@ from registry.entities.vectors import (
     TermRole,
     VectorParcel,
 )
-from registry.errors import InvalidNameError
-from registry.json_fields import Fields
-from registry.library.library import Library
-from registry.library.parcels import base_name
-from registry.library.records import as_json
+from editvec.registry.errors import InvalidNameError
+from editvec.registry.json_fields import Fields
+from editvec.registry.library.library import Library
+from editvec.registry.library.parcels import base_name
+from editvec.registry.library.records import as_json
 
 # What only one library knows: its numbers, and its decisions about a vector.
 _OF_ONE_LIBRARY = ("id", "class_version", "aliases", "retired_at")

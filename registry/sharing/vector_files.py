@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from registry import codec
-from registry.addresses import parse_class_address
-from registry.entities.spaces import rows_between
-from registry.entities.vectors import (
+from editvec.registry import codec
+from editvec.registry.addresses import parse_class_address
+from editvec.registry.entities.spaces import rows_between
+from editvec.registry.entities.vectors import (
     ClassModel,
     Kind,
     LatentSpace,
@@ -21,10 +21,10 @@ from registry.entities.vectors import (
     StoredVector,
     VectorParcel,
 )
-from registry.errors import CodecError, CompatibilityError
-from registry.library.library import Library
-from registry.sharing import foreign_vectors as foreign
-from registry.sharing.annotations import Annotation, read_annotation
+from editvec.registry.errors import CodecError, CompatibilityError
+from editvec.registry.library.library import Library
+from editvec.registry.sharing import foreign_vectors as foreign
+from editvec.registry.sharing.annotations import Annotation, read_annotation
 
 _Value = TypeVar("_Value")
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, Integr
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-from registry.errors import ConfigError, DatabaseError, DiskFullError
-from registry.tables.sqlite import in_plain_words, open_sqlite, refuse_changed
+from editvec.registry.errors import ConfigError, DatabaseError, DiskFullError
+from editvec.registry.tables.sqlite import in_plain_words, open_sqlite, refuse_changed
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

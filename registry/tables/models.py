@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from registry.addresses import MAX_NAME_LENGTH
-from registry.entities.vectors import Direction, Kind, LatentSpace, RoiPolicy, TermRole
-from registry.tables.database import Base, UtcDateTime
+from editvec.registry.addresses import MAX_NAME_LENGTH
+from editvec.registry.entities.vectors import Direction, Kind, LatentSpace, RoiPolicy, TermRole
+from editvec.registry.tables.database import Base, UtcDateTime
 
 Digest = String(64)
 # "C": names sort by code points everywhere, as SQLite does it, whatever a database's locale says

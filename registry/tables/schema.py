@@ -13,9 +13,14 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError
 
-from registry.config import RegistryConfig
-from registry.errors import ConfigError, DatabaseError, SchemaError
-from registry.tables.database import open_engine, parse_database_url, serialise, translated_errors
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import ConfigError, DatabaseError, SchemaError
+from editvec.registry.tables.database import (
+    open_engine,
+    parse_database_url,
+    serialise,
+    translated_errors,
+)
 
 _REVISION_FILE = re.compile(r"(\d{4})_\w+\.py\Z")
 
@@ -35,9 +40,9 @@ class SchemaStatus:
 
 def migrations_folder() -> Path:
     """The folder of the `migrations` package, in a checkout and in an installed wheel."""
-    spec = importlib.util.find_spec("migrations")
+    spec = importlib.util.find_spec("editvec.migrations")
     if spec is None or spec.origin is None:
-        raise SchemaError("the package `migrations` is not installed; install editvec again")
+        raise SchemaError("`editvec.migrations` is not there; install editvec again")
     return Path(spec.origin).parent
 
 

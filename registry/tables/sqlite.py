@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import DisconnectionError
 
-from registry.errors import DatabaseError
-from registry.tables.filesystems import filesystem_of, is_network_filesystem
+from editvec.registry.errors import DatabaseError
+from editvec.registry.tables.filesystems import filesystem_of, is_network_filesystem
 
 BUSY_TIMEOUT_MS = 30_000
 

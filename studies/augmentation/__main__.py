@@ -22,13 +22,13 @@ import click
 import numpy as np
 import torch
 
-from avatars import default
-from avatars.building.dataset import as_images
-from engine.editor import Editor
-from engine.images.images import to_pixels
-from engine.networks.classifier import AttributeClassifier
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.avatars import default
+from editvec.avatars.building.dataset import as_images
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels
+from editvec.engine.networks.classifier import AttributeClassifier
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from studies.augmentation.report import Comparison, write_grid, write_report
 from studies.augmentation.sets import (
     CASES,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import t as student
 
-from avatars.drawing.render import palette_image
+from editvec.avatars.drawing.render import palette_image
 from studies.augmentation.sets import Examples
 
 Results = Mapping[str, Mapping[str, Mapping[int, Any]]]

@@ -15,16 +15,16 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from avatars import default
-from avatars.building.dataset import as_images
-from avatars.drawing import attributes, parameters
-from avatars.drawing.render import render
-from batch.execution.local import run_locally
-from batch.recipes.recipe import parse_edit
-from batch.recipes.settings import RunSettings
-from batch.runs.planning import RunRequest, open_run
-from engine.networks.classifier import AttributeClassifier
-from registry.library.library import Library
+from editvec.avatars import default
+from editvec.avatars.building.dataset import as_images
+from editvec.avatars.drawing import attributes, parameters
+from editvec.avatars.drawing.render import render
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.engine.networks.classifier import AttributeClassifier
+from editvec.registry.library.library import Library
 
 RESOLUTION = 64
 HELD_OUT_SEED = 1_400_000  # of renders that no network of the class has seen, as those below

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avatars.building.dataset import as_images
-from avatars.drawing.render import LABELS
-from engine.metrics.edits import label_ious, mean_iou
+from editvec.avatars.building.dataset import as_images
+from editvec.avatars.drawing.render import LABELS
+from editvec.engine.metrics.edits import label_ious, mean_iou
 from studies.augmentation.sets import Examples
 
 _CLASSIFIER_RATE, _SEGMENTER_RATE = 5e-3, 1e-2

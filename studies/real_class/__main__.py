@@ -35,16 +35,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-# a script's folder comes first on the path, where `benchmarks/batch` would hide a package
-sys.path[0] = str(Path(__file__).parents[1])
-
-from avatars.default import BUNDLE_FOLDER, CLASS_NAME  # noqa: E402 (needs the path)
-from batch.workbench import default_device  # noqa: E402
-from registry.errors import RegistryError  # noqa: E402
-from registry.labels.files import read_scheme  # noqa: E402
-from registry.labels.scheme import LabelScheme  # noqa: E402
-from registry.masks.operation_text import parse_edits  # noqa: E402
-from studies.real_class.report import write_report  # noqa: E402
+from editvec.avatars.default import BUNDLE_FOLDER, CLASS_NAME
+from editvec.batch.workbench import default_device
+from editvec.registry.errors import RegistryError
+from editvec.registry.labels.files import read_scheme
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.operation_text import parse_edits
+from studies.real_class.report import write_report
 
 VECTORS = (
     "lights=back_left_light,back_right_light: scale 1.5",

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from batch.quality.samples import read_curve
-from engine.training.loop import read_log
+from editvec.batch.quality.samples import read_curve
+from editvec.engine.training.loop import read_log
 
 _SIZE = (640, 280)
 _PLOT = (70, 24, 620, 240)

@@ -25,16 +25,16 @@ import click
 import numpy as np
 import torch
 
-from avatars.default import CLASS_NAME, install
-from batch.discovery.discover import discover
-from batch.discovery.request import DiscoverRequest, Method
-from batch.runs.plan import canonical_json
-from engine.editor import Editor
-from registry.blobs.store import write_atomically
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.entities.vectors import EditingVector
-from registry.library.library import Library
+from editvec.avatars.default import CLASS_NAME, install
+from editvec.batch.discovery.discover import discover
+from editvec.batch.discovery.request import DiscoverRequest, Method
+from editvec.batch.runs.plan import canonical_json
+from editvec.engine.editor import Editor
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.library import Library
 from studies.smile.faces import write_faces
 from studies.smile.points import ATTRIBUTE, Bench, Place, place_of
 from studies.smile.report import OURS, write_report

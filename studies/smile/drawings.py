@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from registry.drawing import MUTED, PAPER, write_line
+from editvec.registry.drawing import MUTED, PAPER, write_line
 
 Which = Literal["accuracy", "identity", "fid", "leakage"]
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from avatars.drawing import attributes, parameters
-from avatars.drawing.render import render
-from avatars.starter import STARTERS
+from editvec.avatars.drawing import attributes, parameters
+from editvec.avatars.drawing.render import render
+from editvec.avatars.starter import STARTERS
 
 FIRST_SEED = 60_000  # far from those that the shipped networks were trained and judged on
 _BATCH = 256

@@ -11,16 +11,16 @@ import click
 import numpy as np
 import torch
 
-from avatars.default import BUNDLE_FOLDER, CLASS_NAME
-from batch.evaluation.evaluate import Evaluation, evaluate_vector, evaluation_key
-from batch.evaluation.measure import Row, measure
-from batch.evaluation.sets import MIN_IMAGES, SetNetworks, distances
-from batch.evaluation.settings import EvaluateSettings
-from engine.bundle.bundle import load_bundle
-from engine.editor import Editor
-from registry.blobs.store import write_atomically
-from registry.entities.vectors import EditingVector
-from registry.library.library import Library
+from editvec.avatars.default import BUNDLE_FOLDER, CLASS_NAME
+from editvec.batch.evaluation.evaluate import Evaluation, evaluate_vector, evaluation_key
+from editvec.batch.evaluation.measure import Row, measure
+from editvec.batch.evaluation.sets import MIN_IMAGES, SetNetworks, distances
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.editor import Editor
+from editvec.registry.blobs.store import write_atomically
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.library import Library
 from studies.smile.faces import Faces
 from studies.smile.report import OURS
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from batch.evaluation.sets import INCEPTION
-from registry.blobs.store import write_atomically
+from editvec.batch.evaluation.sets import INCEPTION
+from editvec.registry.blobs.store import write_atomically
 from studies.smile.drawings import Column, draw_grid, draw_over_scales, draw_over_steps
 from studies.smile.drawings import Place as DrawnPlace
 from studies.smile.faces import Faces

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from avatars.drawing import attributes, parameters
+from editvec.avatars.drawing import attributes, parameters
 
 
 def fact(name: str, **values: float) -> bool:

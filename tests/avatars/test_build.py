@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from avatars.building import dataset, segmentation, supervised
-from avatars.building import generator as stage
-from avatars.drawing import parameters
-from avatars.drawing.render import render
-from engine.networks.config import GeneratorConfig
+from editvec.avatars.building import dataset, segmentation, supervised
+from editvec.avatars.building import generator as stage
+from editvec.avatars.drawing import parameters
+from editvec.avatars.drawing.render import render
+from editvec.engine.networks.config import GeneratorConfig
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from avatars import check, default
-from avatars.drawing.render import LABELS
-from avatars.starter import STARTERS
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.library.library import Library
+from editvec.avatars import check, default
+from editvec.avatars.drawing.render import LABELS
+from editvec.avatars.starter import STARTERS
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.library.library import Library
 
 MAX_BYTES = 16 * 2**20
 

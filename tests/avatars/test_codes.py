@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from avatars.drawing import codes, parameters
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
+from editvec.avatars.drawing import codes, parameters
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
 
 
 def test_code_is_undone_by_decode() -> None:

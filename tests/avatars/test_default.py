@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from avatars import default
-from avatars.drawing.render import LABEL_COLORS, LABELS
-from avatars.judging import expected_attribute
-from avatars.starter import STARTERS
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.errors import BundleFormatError
-from registry.library.library import Library
+from editvec.avatars import default
+from editvec.avatars.drawing.render import LABEL_COLORS, LABELS
+from editvec.avatars.judging import expected_attribute
+from editvec.avatars.starter import STARTERS
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.errors import BundleFormatError
+from editvec.registry.library.library import Library
 
 
 def test_installing_brings_the_class_and_every_starter_vector(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from avatars.drawing.attributes import ATTRIBUTE_NAMES
-from avatars.drawing.render import LABELS
-from avatars.judging import can_render, exact_edits, expected_attribute
-from avatars.starter import STARTERS
+from editvec.avatars.drawing.attributes import ATTRIBUTE_NAMES
+from editvec.avatars.drawing.render import LABELS
+from editvec.avatars.judging import can_render, exact_edits, expected_attribute
+from editvec.avatars.starter import STARTERS
 
 
 def test_every_expected_attribute_is_one_of_the_classifier() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from avatars.drawing.parameters import (
+from editvec.avatars.drawing.parameters import (
     CORRELATIONS,
     PARAMETER_NAMES,
     PARAMETERS,

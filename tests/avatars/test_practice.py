@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from avatars.default import BUNDLE_FOLDER
-from avatars.practice import rosinality_state, write_practice
-from engine.bundle.bundle import read_networks
-from engine.foreign.checkpoint import read_generator
-from registry.labels.files import read_scheme
-from registry.masks.sources import read_any_mask
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.avatars.practice import rosinality_state, write_practice
+from editvec.engine.bundle.bundle import read_networks
+from editvec.engine.foreign.checkpoint import read_generator
+from editvec.registry.labels.files import read_scheme
+from editvec.registry.masks.sources import read_any_mask
 
 
 @pytest.fixture(scope="module")

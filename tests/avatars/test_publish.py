@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from avatars.publish import publish
-from registry.config import RegistryConfig
-from registry.entities.vectors import EditingVector, NewMetric
-from registry.errors import ExchangeError
-from registry.library.library import Library
-from registry.sharing.archives import read_archive
-from registry.sharing.exchange import export_library, import_library
+from editvec.avatars.publish import publish
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.errors import ExchangeError
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.archives import read_archive
+from editvec.registry.sharing.exchange import export_library, import_library
 from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 OpenLibrary = Callable[[str], Library]

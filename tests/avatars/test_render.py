@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from avatars.drawing.parameters import (
+from editvec.avatars.drawing.parameters import (
     PARAMETER_NAMES,
     PARAMETERS,
     from_unit,
@@ -12,7 +12,7 @@ from avatars.drawing.parameters import (
     to_unit,
     with_values,
 )
-from avatars.drawing.render import (
+from editvec.avatars.drawing.render import (
     DEFAULT_STYLE,
     LABEL_COLORS,
     LABELS,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avatars.drawing.parameters import with_values
-from avatars.drawing.render import LABELS, render
-from avatars.starter import STARTERS, SURPRISE, Starter, write_pair, write_starters
+from editvec.avatars.drawing.parameters import with_values
+from editvec.avatars.drawing.render import LABELS, render
+from editvec.avatars.starter import STARTERS, SURPRISE, Starter, write_pair, write_starters
 
 ALL = [*STARTERS, SURPRISE]
 
@@ -93,7 +93,13 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_command_writes_the_list_and_prints_where_it_is(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "avatars.starter", str(tmp_path / "with space"), "--resolution=32"],
+        [
+            sys.executable,
+            "-m",
+            "editvec.avatars.starter",
+            str(tmp_path / "with space"),
+            "--resolution=32",
+        ],
         capture_output=True,
         text=True,
         check=True,

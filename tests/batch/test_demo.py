@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import editvec
-from avatars import starter
-from avatars.drawing import attributes
-from avatars.drawing.parameters import PARAMETERS
-from batch import demo
-from batch.errors import PlanError
-from batch.recipes.settings import Mode, RunSettings
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.library.library import Library
+import editvec.cli
+from editvec.avatars import starter
+from editvec.avatars.drawing import attributes
+from editvec.avatars.drawing.parameters import PARAMETERS
+from editvec.batch import demo
+from editvec.batch.errors import PlanError
+from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.library.library import Library
 
 PHOTOS = 3
 
@@ -138,7 +138,7 @@ def test_command_keeps_its_library_in_its_folder(
     monkeypatch.setenv("EDITVEC_HOME", str(tmp_path / "users"))
     monkeypatch.setattr(demo, "RUNS", {"smile": Mode.VECTOR})
 
-    status = editvec.main(["demo", str(tmp_path / "out"), "--device", "cpu"])
+    status = editvec.cli.main(["demo", str(tmp_path / "out"), "--device", "cpu"])
 
     assert status == 0
     assert "Look at" in capsys.readouterr().out

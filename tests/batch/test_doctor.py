@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import editvec
-from avatars import default
-from batch.doctor import Finding, State, examine
-from engine.bundle.bundle import read_networks, write_bundle
-from registry.config import RegistryConfig
-from registry.library.library import Library
+import editvec.cli
+from editvec.avatars import default
+from editvec.batch.doctor import Finding, State, examine
+from editvec.engine.bundle.bundle import read_networks, write_bundle
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 
 def _by_part(findings: list[Finding]) -> dict[str, Finding]:
@@ -162,7 +162,7 @@ def test_a_home_that_is_a_file_is_a_problem(tmp_path: Path) -> None:
 def test_command_prints_one_line_for_each_part(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = editvec.main(["--home", str(tmp_path / "home"), "doctor"])
+    status = editvec.cli.main(["--home", str(tmp_path / "home"), "doctor"])
 
     lines = capsys.readouterr().out.splitlines()
     assert status == 0
@@ -175,7 +175,7 @@ def test_command_ends_with_status_1_when_something_is_broken(
 ) -> None:
     monkeypatch.setattr(default, "BUNDLE_FOLDER", tmp_path / "none")
 
-    status = editvec.main(["--home", str(tmp_path / "home"), "doctor", "--json"])
+    status = editvec.cli.main(["--home", str(tmp_path / "home"), "doctor", "--json"])
 
     findings = json.loads(capsys.readouterr().out)
     assert status == 1
@@ -192,9 +192,9 @@ def test_this_installation_is_fit(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_every_page_of_vectors_is_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import batch.doctor
+    import editvec.batch.doctor
 
-    monkeypatch.setattr(batch.doctor, "_VECTORS_AT_A_TIME", 1)
+    monkeypatch.setattr(editvec.batch.doctor, "_VECTORS_AT_A_TIME", 1)
     config = RegistryConfig.for_home(home)
     whole = _by_part(examine(config))["library"]
     with Library.open(config) as library:
@@ -233,7 +233,7 @@ def test_what_is_missing_for_which_feature_is_told_and_is_no_problem(
         library.add_bundle(tmp_path / "bare")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
-    status = editvec.main(["--home", str(config.home), "doctor"])
+    status = editvec.cli.main(["--home", str(config.home), "doctor"])
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lacking")]
     told = " ".join(lines)
@@ -251,7 +251,7 @@ def test_a_package_that_only_one_command_needs_is_lacking(
 ) -> None:
     config = RegistryConfig.for_home(tmp_path / "home")
     assert "scikit-learn" not in _by_part(examine(config))
-    monkeypatch.setattr("batch.doctor_features.find_spec", lambda _name: None)
+    monkeypatch.setattr("editvec.batch.doctor_features.find_spec", lambda _name: None)
 
     finding = _by_part(examine(config))["scikit-learn"]
 

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.naming import IMAGE_SUFFIXES, MAX_COMPONENT_BYTES, output_names
+from editvec.batch.naming import IMAGE_SUFFIXES, MAX_COMPONENT_BYTES, output_names
 
 COMPONENT = st.binary(min_size=1, max_size=260).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")

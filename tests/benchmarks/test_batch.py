@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.reports.audit import audit
-from batch.reports.completion import complete
 from benchmarks.batch.library import FAILED, decide_items, link_photos, open_library, plan_run
 from benchmarks.batch.measures import main, report
 from benchmarks.batch.processes import spread
 from benchmarks.batch.rates import BARE_LOOP, _require_same
+from editvec.batch.reports.audit import audit
+from editvec.batch.reports.completion import complete
 
 SPREAD = {"median": 2.0, "min": 1.0, "max": 3.0}
 
@@ -84,10 +84,11 @@ def test_spread_tells_the_median(values: list[float], median: float) -> None:
 
 
 def test_script_finds_the_package_beside_it() -> None:
-    script = Path(__file__).parents[2] / "benchmarks" / "batch.py"
-
     done = subprocess.run(
-        [sys.executable, script, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.batch", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert "--postgresql URL" in done.stdout

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.batch.end_to_end import _compare, _table
-
-ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
 
 
 def test_ratios_are_taken_turn_by_turn() -> None:
@@ -39,7 +38,7 @@ def test_outputs_are_compared_pixel_by_pixel(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_checkout_equals_itself() -> None:
-    script = [sys.executable, str(ROOT / "benchmarks" / "end_to_end.py"), "--against", str(ROOT)]
+    script = [sys.executable, "-m", "benchmarks.batch.end_to_end", "--against", str(ROOT)]
 
     ended = subprocess.run(
         [*script, "--count", "4", "--turns", "1", "--json"],

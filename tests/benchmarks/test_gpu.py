@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from benchmarks.gpu.__main__ import main, verdict, wrong_defaults
 from benchmarks.gpu.kernels import format_rows, judge, measure_kernels, time_in_turns
-from cuda_ext.dispatch import OPERATIONS
+from editvec.cuda_ext.dispatch import OPERATIONS
 from tests.support.kernel_emulation import COMPILER, emulated_operators
 
 

@@ -18,8 +18,8 @@ from benchmarks.registry.measures import (
     opened_libraries,
     report,
 )
-from registry.entities.queries import VectorQuery
-from registry.library.library import Library
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.library.library import Library
 from tests.conftest import POSTGRESQL, _require
 
 SIZE = 50
@@ -83,10 +83,11 @@ def test_report_has_a_column_for_each_database_and_size() -> None:
 
 
 def test_script_measures_both_processes_and_writes_json(tmp_path: Path) -> None:
-    script = Path(__file__).parents[2] / "benchmarks" / "registry.py"
-
     done = subprocess.run(
-        [sys.executable, script, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.registry", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     main(["--sizes", "30", "--versions", "30", "--repeats", "1", "--json", str(tmp_path / "found")])
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.training.__main__ import _networks, _spread_out, main
-from engine.training.pixels import PixelFeatures
+from editvec.engine.training.pixels import PixelFeatures
 
 
 def test_both_ways_see_the_same_features() -> None:

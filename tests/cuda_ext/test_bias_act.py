@@ -6,14 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cuda_ext.bias_act import (
-    Activation,
-    bias_act,
-    bias_act_cuda,
-    bias_act_reference,
-)
-from cuda_ext.dispatch import kernels_are_available
-from cuda_ext.errors import OperandError
+from editvec.cuda_ext.bias_act import Activation, bias_act, bias_act_cuda, bias_act_reference
+from editvec.cuda_ext.dispatch import kernels_are_available
+from editvec.cuda_ext.errors import OperandError
 from tests.support.kernel_cases import (
     BIAS_ACT_SETTINGS,
     BIAS_ACT_SHAPES,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cuda_ext.dispatch import OPERATIONS
-from editvec import main
+from editvec.cli import main
+from editvec.cuda_ext.dispatch import OPERATIONS
 
 needs_cuda_torch = pytest.mark.skipif(torch.version.cuda is None, reason="torch without CUDA")
 

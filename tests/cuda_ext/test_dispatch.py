@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cuda_ext import dispatch
-from cuda_ext.bias_act import bias_act
-from cuda_ext.dispatch import (
+from editvec.cuda_ext import dispatch
+from editvec.cuda_ext.bias_act import bias_act
+from editvec.cuda_ext.dispatch import (
     DEFAULT_KERNELS,
     OPERATIONS,
     chosen_kernels,
@@ -18,7 +18,7 @@ from cuda_ext.dispatch import (
     parse_choice,
     takes_kernel,
 )
-from cuda_ext.errors import ExtensionBuildError, OperandError
+from editvec.cuda_ext.errors import ExtensionBuildError, OperandError
 
 without_device = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 

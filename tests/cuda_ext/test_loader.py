@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cuda_ext.dispatch import OPERATIONS
-from cuda_ext.errors import BuildLockError, CudaExtError, ExtensionBuildError, OperandError
-from cuda_ext.loader import (
+from editvec.cuda_ext.dispatch import OPERATIONS
+from editvec.cuda_ext.errors import BuildLockError, CudaExtError, ExtensionBuildError, OperandError
+from editvec.cuda_ext.loader import (
     SOURCE_FOLDER,
     build_library,
     default_cache_folder,

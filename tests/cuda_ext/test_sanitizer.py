@@ -4,17 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from cuda_ext.dispatch import kernels_are_available
+from editvec.cuda_ext.dispatch import kernels_are_available
+from tests.support.places import ROOT
 
 # Small, because the sanitizer makes everything slow; sizes that fill no block and no tile.
 PROGRAM = """
 import torch
 from tests.support.kernel_cases import *
-from cuda_ext.loader import load_extension
+from editvec.cuda_ext.loader import load_extension
 load_extension()
 for layout in LAYOUTS:
     for dtype in (torch.float16, torch.float32):
@@ -42,7 +42,7 @@ def test_sanitizer_finds_nothing(tool: str) -> None:
             *(program, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no"),
             *(sys.executable, "-c", PROGRAM),
         ],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         # torch's own pool would hide what lies outside of a tensor
         env={**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
         capture_output=True,

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ext.dispatch import kernels_are_available
-from cuda_ext.errors import OperandError
-from cuda_ext.segment_gather import (
+from editvec.cuda_ext.dispatch import kernels_are_available
+from editvec.cuda_ext.errors import OperandError
+from editvec.cuda_ext.segment_gather import (
     PixelLayers,
     segment_gather,
     segment_gather_cuda,
@@ -215,7 +215,7 @@ def test_pixels_outside_read_and_write_nothing_outside() -> None:
     wild[:, 1:] += torch.tensor([10**6, -(10**6)])
     edge = pixels.clone()
     edge[:, 1:] = torch.tensor([SIZE[0] - 1, 0])
-    from cuda_ext.segment_gather import _pack
+    from editvec.cuda_ext.segment_gather import _pack
 
     packed = _pack(PixelLayers(*(tensor.cuda() for tensor in layers)))
     rows = [tensor.permute(0, 2, 3, 1).contiguous().cuda() for tensor in maps]

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ext.dispatch import kernels_are_available
-from cuda_ext.errors import OperandError
-from cuda_ext.upfirdn2d import TAPS, upfirdn2d, upfirdn2d_cuda, upfirdn2d_reference
+from editvec.cuda_ext.dispatch import kernels_are_available
+from editvec.cuda_ext.errors import OperandError
+from editvec.cuda_ext.upfirdn2d import TAPS, upfirdn2d, upfirdn2d_cuda, upfirdn2d_reference
 from tests.support.kernel_cases import (
     LAYOUTS,
     TOLERANCES,

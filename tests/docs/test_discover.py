@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import editvec
-from batch.cli.discover import discover
-from batch.discovery.request import Method
+import editvec.cli
+from editvec.batch.cli.discover import discover
+from editvec.batch.discovery.request import Method
 from tests.support.console_blocks import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "discover.md"
@@ -45,11 +45,11 @@ def test_what_is_shown_first_of_a_method_is_what_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     home = ("--home", str(tmp_path / "home"))
-    assert editvec.main([*home, "model", "add", str(ROOT / "avatars" / "bundle")]) == 0
+    assert editvec.cli.main([*home, "model", "add", str(ROOT / "avatars" / "bundle")]) == 0
     command, output = next(one for one in shown().items() if one[0].split()[1] == method)
     capsys.readouterr()
 
-    assert editvec.main([*home, *command.split(), "--device", "cpu", "--json"]) == 0
+    assert editvec.cli.main([*home, *command.split(), "--device", "cpu", "--json"]) == 0
 
     (found,) = json.loads(capsys.readouterr().out)
     metrics = {one["name"]: one["value"] for one in found["metrics"]}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import editvec
+import editvec.cli
+from tests.support.places import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "quality.md"
+PAGE = ROOT / "docs" / "quality.md"
 _ROW = re.compile(r"^(?P<name>[a-z_]\S+)\s+(?P<value>-?[\d.]+)( dB| nats| s)?\s", re.MULTILINE)
 
 
@@ -35,13 +36,13 @@ def test_the_first_table_is_what_is_measured(
 ) -> None:
     home = ("--home", str(tmp_path / "home"))
     root = PAGE.parents[1] / "avatars"
-    assert editvec.main([*home, "model", "add", str(root / "bundle")]) == 0
+    assert editvec.cli.main([*home, "model", "add", str(root / "bundle")]) == 0
     archive = str(root / "starter.editvec.zip")
-    assert editvec.main([*home, "registry", "import", archive]) == 0
+    assert editvec.cli.main([*home, "registry", "import", archive]) == 0
     capsys.readouterr()
 
     words = ("evaluate", "avatars/smile", "--samples", "64", "--device", "cpu", "--json")
-    assert editvec.main([*home, *words]) == 0
+    assert editvec.cli.main([*home, *words]) == 0
 
     found = {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)["measures"]}
     expected = tables()[0]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.disturbances import wait_for_images
 from tests.support.servers import RabbitServer, RedisServer, virtual_host
 from tests.support.worker_processes import start, worker

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from batch.editing.mini_batches import Prepared, Variant
-from batch.editing.variants import VariantMaker
-from batch.errors import DeviceLostError
-from batch.execution.local import run_locally
-from batch.reports.audit import audit
-from batch.runs.models import Chunk
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from registry.library.library import Library
-from registry.tables.database import reading
+from editvec.batch.editing.mini_batches import Prepared, Variant
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.errors import DeviceLostError
+from editvec.batch.execution.local import run_locally
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.models import Chunk
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import reading
 from tests.support.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]

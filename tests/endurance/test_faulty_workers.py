@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from batch.reports.audit import audit
-from batch.runs.models import Chunk
-from batch.runs.store import Runs
-from batch.workers.tasks import EXIT_DEVICE_LOST
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.tables.database import now, reading, transaction
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.models import Chunk
+from editvec.batch.runs.store import Runs
+from editvec.batch.workers.tasks import EXIT_DEVICE_LOST
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import now, reading, transaction
 from tests.support.folder_runs import rows
 from tests.support.servers import RedisServer, virtual_host
 from tests.support.worker_processes import children_of, end_worker, start, start_worker, worker
@@ -29,11 +29,13 @@ pytestmark = pytest.mark.slow
 
 def faulty(patch: str) -> str:
     """The program of a worker that does something else than it should."""
-    return f"import os, signal, sys, time\nimport editvec\n{patch}\nsys.exit(editvec.main())\n"
+    return (
+        f"import os, signal, sys, time\nimport editvec.cli\n{patch}\nsys.exit(editvec.cli.main())\n"
+    )
 
 
 # Loads what computes before the children are forked: each of them begins at once.
-EARLY = "import batch.chunks.images\n"
+EARLY = "import editvec.batch.chunks.images\n"
 
 POISON = (
     EARLY
@@ -45,21 +47,21 @@ def decode(plan, planned, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(plan, planned, **options)
 
-whole, batch.chunks.images.decode = batch.chunks.images.decode, decode
+whole, editvec.batch.chunks.images.decode = editvec.batch.chunks.images.decode, decode
 """
 )
 
 RECYCLED = (
     EARLY
     + """
-import batch.workers.worker
+import editvec.batch.workers.worker
 
 def create_app(url):
     app = whole(url)
     app.conf.worker_max_tasks_per_child = 1
     return app
 
-whole, batch.workers.worker.create_app = batch.workers.worker.create_app, create_app
+whole, editvec.batch.workers.worker.create_app = editvec.batch.workers.worker.create_app, create_app
 """
 )
 
@@ -67,7 +69,7 @@ DEAD_DEVICE = (
     EARLY
     + """
 import torch
-from batch.editing.variants import VariantMaker
+from editvec.batch.editing.variants import VariantMaker
 
 def make(self, *arguments):
     try:
@@ -82,7 +84,7 @@ whole, VariantMaker.make = VariantMaker.make, make
 )
 
 NO_DEVICE = """
-from engine.editor import Editor
+from editvec.engine.editor import Editor
 
 def fail(cls, *arguments, **options):
     import torch
@@ -92,7 +94,7 @@ Editor.open = classmethod(fail)
 """
 
 SLOW_MODEL = """
-from engine.editor import Editor
+from editvec.engine.editor import Editor
 
 def open_slowly(cls, *arguments, **options):
     with open({mark!r}, "a") as file:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import RecipeError
-from batch.runs.planning import open_run
-from registry.library.library import Library
+from editvec.batch.errors import RecipeError
+from editvec.batch.runs.planning import open_run
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import editvec
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from batch.sinks.shards import member_names
-from engine.bundle.bundle import read_networks, write_bundle
-from registry.config import RegistryConfig
-from registry.library.library import Library
+import editvec.cli
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.shards import member_names
+from editvec.engine.bundle.bundle import read_networks, write_bundle
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import pixels, rows
 
 Run = Callable[..., tuple[int, str, str]]
@@ -43,7 +43,7 @@ def car_home(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, tiny_bu
     delta = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     np.save(folder / "red.npy", delta)
     words = ("registry", "add", folder / "red.npy", "--name", "red", "--class", "car")
-    assert editvec.main(["--home", str(home), *map(str, words)]) == 0
+    assert editvec.cli.main(["--home", str(home), *map(str, words)]) == 0
     return home
 
 
@@ -54,7 +54,7 @@ def run(tmp_path: Path, car_home: Path, capsys: pytest.CaptureFixture[str]) -> R
     capsys.readouterr()
 
     def invoke(*words: object) -> tuple[int, str, str]:
-        status = editvec.main(["--home", str(tmp_path / "home"), *map(str, words)])
+        status = editvec.cli.main(["--home", str(tmp_path / "home"), *map(str, words)])
         told = capsys.readouterr()
         return status, told.out, told.err
 

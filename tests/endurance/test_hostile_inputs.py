@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import pixels, rows
-from tests.support.worker_processes import ROOT, environment
+from tests.support.places import HOSTILE_IMAGES
+from tests.support.worker_processes import environment
 
-COLLECTION = Path(__file__).parents[3] / "shared" / "images"
 # decodes, and is refused by rule: samples without a range, too small, or followed by rubbish
 REFUSED = {
     "10ct_32bit_128.tiff",
@@ -76,7 +76,7 @@ def run_over(
 
 
 @pytest.mark.skipif(
-    not (COLLECTION / "pillow.csv").exists(), reason=f"needs hostile images in {COLLECTION}"
+    not (HOSTILE_IMAGES / "pillow.csv").exists(), reason=f"needs hostile images in {HOSTILE_IMAGES}"
 )
 def test_every_file_of_a_hostile_collection_ends_as_its_items(
     run_editvec: RunEditvec, home: Path, tmp_path: Path
@@ -84,13 +84,13 @@ def test_every_file_of_a_hostile_collection_ends_as_its_items(
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     expected = {}
-    with (COLLECTION / "pillow.csv").open(newline="") as file:
+    with (HOSTILE_IMAGES / "pillow.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             name = row["file"].replace("/", "__")
             good = row["result_with_pillow_13"].startswith("ok") and name not in REFUSED
             # every one is planned, whatever its own suffix says
             expected[f"{name}.png"] = good and not name.endswith(UNREAD)
-            shutil.copyfile(COLLECTION / "pillow" / name, source / f"{name}.png")
+            shutil.copyfile(HOSTILE_IMAGES / "pillow" / name, source / f"{name}.png")
 
     status, failed = run_over(run_editvec, home, source, out)
 
@@ -362,7 +362,7 @@ def test_what_may_not_be_read_is_named_and_the_rest_is_done(
     source, out = make_pictures(names=("a.png", "secret.png", "closed/b.png")), tmp_path / "out"
     (source / "secret.png").chmod(0)
     (source / "closed").chmod(0)
-    command = [sys.executable, str(ROOT / "editvec.py"), "--home", str(home)]
+    command = [sys.executable, "-m", "editvec", "--home", str(home)]
     if os.geteuid() == 0:
         # root may read everything, unless it gives that up
         if shutil.which("setpriv") is None:

@@ -12,21 +12,20 @@ from typing import Any
 
 import pytest
 
-from batch.execution.local import run_locally
-from batch.recipes.recipe import parse_edit
-from batch.recipes.settings import RunSettings
-from batch.reports.audit import audit
-from batch.runs.planning import RunRequest, open_run
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
-
-ROOT = Path(__file__).resolve().parents[2]
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from tests.support.places import ROOT
 
 
 def command(home: Path, source: Path, target: Path) -> list[str]:
     words = f"batch run {source} {target} --class tiny --edit smile=0:1:2 --chunk-size 4".split()
-    return [sys.executable, str(ROOT / "editvec.py"), "--home", str(home), *words]
+    return [sys.executable, "-m", "editvec", "--home", str(home), *words]
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
@@ -156,15 +155,15 @@ def test_an_impatient_interrupt_ends_at_once_and_the_same_command_goes_on(
 
 POISONED = """
 import os, signal, sys
-import batch.chunks.images, editvec
+import editvec.batch.chunks.images, editvec
 
 def decode(plan, planned, **options):
     if planned.source == "5.png":
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(plan, planned, **options)
 
-whole, batch.chunks.images.decode = batch.chunks.images.decode, decode
-sys.exit(editvec.main(sys.argv[1:]))
+whole, editvec.batch.chunks.images.decode = editvec.batch.chunks.images.decode, decode
+sys.exit(editvec.cli.main(sys.argv[1:]))
 """
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, request, rows
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 INPUTS = 30
 
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from batch.recipes.settings import broker_url
-from batch.reports.audit import audit
-from batch.runs.leases import Leases
-from batch.runs.owner import Owner
-from batch.runs.pace import SHORTEST_LIMIT_SECONDS
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from batch.workers.app import create_app
-from batch.workers.tasks import WorkerState, publish_waiting
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.recipes.settings import broker_url
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.pace import SHORTEST_LIMIT_SECONDS
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.batch.workers.app import create_app
+from editvec.batch.workers.tasks import WorkerState, publish_waiting
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import request, rows
 from tests.support.worker_processes import ROOT, start, worker
 
@@ -26,17 +26,17 @@ MakePictures = Callable[..., Path]
 IMPATIENT = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
-import batch.runs.pace, batch.recipes.settings
-batch.runs.pace.LONGEST_LIMIT_SECONDS = 8
-batch.recipes.settings.REAP_SECONDS = 1.0
-import batch.reports.completion, batch.chunks.images, editvec
-decode = batch.chunks.images.decode
+import editvec.batch.runs.pace, editvec.batch.recipes.settings
+editvec.batch.runs.pace.LONGEST_LIMIT_SECONDS = 8
+editvec.batch.recipes.settings.REAP_SECONDS = 1.0
+import editvec.batch.reports.completion, editvec.batch.chunks.images, editvec
+decode = editvec.batch.chunks.images.decode
 def decode_for_ever(plan, planned, **options):
     if planned.source == "2.png":
         time.sleep(3600)
     return decode(plan, planned, **options)
-batch.chunks.images.decode = decode_for_ever
-sys.exit(editvec.main(sys.argv[1:]))
+editvec.batch.chunks.images.decode = decode_for_ever
+sys.exit(editvec.cli.main(sys.argv[1:]))
 """
 
 

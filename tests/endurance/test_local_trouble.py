@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batch.errors import DiskFullError, PlanError, RunConflictError
-from batch.execution.local import Progress, run_locally
-from batch.recipes.settings import Space
-from batch.reports.audit import audit
-from batch.runs.entities import RunRecord
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewVector
-from registry.library.library import Library
-from registry.tables.schema import upgrade
+from editvec.batch.errors import DiskFullError, PlanError, RunConflictError
+from editvec.batch.execution.local import Progress, run_locally
+from editvec.batch.recipes.settings import Space
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.library.library import Library
+from editvec.registry.tables.schema import upgrade
 from tests.support.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]
@@ -58,7 +58,7 @@ def test_a_full_disk_pauses_the_run_and_room_resumes_it(
 def test_a_process_that_ends_while_it_writes_the_manifests_leaves_a_run_that_can_be_finished(
     library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import batch.reports.completion
+    import editvec.batch.reports.completion
 
     out = tmp_path / "out"
     wanted = request(make_pictures(2), out, "smile=1")
@@ -67,7 +67,7 @@ def test_a_process_that_ends_while_it_writes_the_manifests_leaves_a_run_that_can
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.reports.completion, "write_report", interrupted)
+        patch.setattr(editvec.batch.reports.completion, "write_report", interrupted)
         with pytest.raises(KeyboardInterrupt):
             do(library, wanted)
     assert not Runs(library.engine).latest()[0].is_finished

@@ -4,9 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from batch.recipes.settings import broker_url
-from batch.workers.app import create_app, queue_name
-from batch.workers.tasks import PROCESS_CHUNK
+from editvec.batch.recipes.settings import broker_url
+from editvec.batch.workers.app import create_app, queue_name
+from editvec.batch.workers.tasks import PROCESS_CHUNK
 from tests.support.worker_processes import worker
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import editvec
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+import editvec.cli
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import rows
 from tests.support.worker_processes import start, worker
 
@@ -23,7 +23,7 @@ def test_run_json_records_format_and_output(
 ) -> None:
     words = ["--home", str(home), "batch", "run", str(make_pictures(2)), str(tmp_path / "out")]
 
-    status = editvec.main([*words, "--edit", "smile=1", "--format", "webp", "--output", output])
+    status = editvec.cli.main([*words, "--edit", "smile=1", "--format", "webp", "--output", output])
 
     assert status == 0
     settings = json.loads((tmp_path / "out/run.json").read_text())["settings"]
@@ -35,7 +35,7 @@ def test_run_json_records_format_and_output(
 def test_the_help_tells_what_a_lossy_format_costs(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert editvec.main(["batch", command, "--help"]) == 0
+    assert editvec.cli.main(["batch", command, "--help"]) == 0
 
     words = " ".join(capsys.readouterr().out.split())
     assert "pixels that no edit may touch then differ from the input" in words
@@ -46,7 +46,7 @@ def test_an_unknown_format_is_told_in_one_line_before_anything_is_written(
 ) -> None:
     words = ["--home", str(home), "batch", "generate", str(tmp_path / "out"), "--count", "1"]
 
-    assert editvec.main([*words, "--format", "gif"]) == 1
+    assert editvec.cli.main([*words, "--format", "gif"]) == 1
 
     errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1

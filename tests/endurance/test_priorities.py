@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from batch.execution.remote import leave_to_workers
-from batch.recipes.settings import Priority, broker_url
-from batch.runs.entities import RunRecord
-from batch.runs.leases import Leases
-from batch.runs.models import Chunk
-from batch.runs.plan import sampled_inputs
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from batch.workers.app import create_app, queue_name, send, waiting_messages
-from batch.workers.tasks import publish_waiting
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.tables.database import reading
+from editvec.batch.execution.remote import leave_to_workers
+from editvec.batch.recipes.settings import Priority, broker_url
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.models import Chunk
+from editvec.batch.runs.plan import sampled_inputs
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.batch.workers.app import create_app, queue_name, send, waiting_messages
+from editvec.batch.workers.tasks import publish_waiting
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import reading
 from tests.batch.runs.test_pace import plan
 from tests.support.folder_runs import request
 from tests.support.worker_processes import start, worker

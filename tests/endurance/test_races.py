@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from batch.chunks.images import ChunkProcessor
-from batch.errors import LeaseLostError
-from batch.execution.local import run_locally
-from batch.reports.audit import audit
-from batch.runs.leases import Leases
-from batch.runs.models import Chunk
-from batch.runs.owner import Owner
-from batch.runs.plan import sampled_inputs
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from engine.editor import Editor
-from registry.library.library import Library
-from registry.tables.database import now, transaction
+from editvec.batch.chunks.images import ChunkProcessor
+from editvec.batch.errors import LeaseLostError
+from editvec.batch.execution.local import run_locally
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.models import Chunk
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.plan import sampled_inputs
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.engine.editor import Editor
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import now, transaction
 from tests.batch.runs.test_store import ME, plan, planned, results
 from tests.support.folder_runs import do, request, rows
+from tests.support.places import ROOT
 
 MakePictures = Callable[..., Path]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def race(*runners: Callable[[], object]) -> None:
@@ -99,9 +99,9 @@ def test_the_last_two_chunks_may_end_at_once_again_and_again(
 CLAIMING = """
 import sys
 from pathlib import Path
-from batch.runs.leases import Leases
-from batch.runs.owner import Owner
-from registry.tables.database import open_engine
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.owner import Owner
+from editvec.registry.tables.database import open_engine
 from tests.batch.runs.test_store import results
 
 leases, owner = Leases(open_engine(sys.argv[1])), Owner.current()
@@ -192,9 +192,9 @@ def test_a_holder_whose_lease_ended_while_it_worked_writes_nothing_more(
 DYING = """
 import os, sys
 from pathlib import Path
-from batch.runs.leases import Leases
-from batch.runs.owner import Owner
-from registry.tables.database import open_engine
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.owner import Owner
+from editvec.registry.tables.database import open_engine
 
 leases = Leases(open_engine(sys.argv[1]))
 while (lease := leases.claim(sys.argv[2], Owner.current())) is not None:

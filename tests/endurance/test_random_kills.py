@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.disturbances import VICTIMS, Stage, keys_of, require_whole, wait_for_images
 from tests.support.folder_runs import do, request
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from registry.config import RegistryConfig
-from registry.errors import DatabaseError
-from registry.library.library import Library
-from registry.tables.schema import upgrade
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import DatabaseError
+from editvec.registry.library.library import Library
+from editvec.registry.tables.schema import upgrade
 from tests.support.disturbances import VICTIMS, Stage, Victim, keys_of, require_whole
 from tests.support.folder_runs import add_tiny_class, do, request
 from tests.support.servers import PostgresServer, RedisServer

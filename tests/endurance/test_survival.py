@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from batch.recipes.settings import MINI_BATCH
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.tables.schema import upgrade
+from editvec.batch.recipes.settings import MINI_BATCH
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.tables.schema import upgrade
 from tests.support.disturbances import wait_for_images
 from tests.support.folder_runs import add_tiny_class
 from tests.support.servers import PostgresServer, RedisServer, kill_tree

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from batch.learning.learn import JOB_KEY
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.learning.learn import JOB_KEY
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.lessons import write_lessons
 from tests.support.servers import kill_tree
 from tests.support.worker_processes import children_of, start, worker

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.bundle.bundle import LoadedBundle, load_bundle
-from engine.editing.losses import Networks
+from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
+from editvec.engine.editing.losses import Networks
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,14 @@ import safetensors.numpy
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from engine.cli import engine
-from engine.errors import BundleError, CompatibilityError, ImageError, NonFiniteError, SettingsError
+from editvec.engine.cli import engine
+from editvec.engine.errors import (
+    BundleError,
+    CompatibilityError,
+    ImageError,
+    NonFiniteError,
+    SettingsError,
+)
 
 
 def _run(*arguments: object) -> Result:
@@ -17,7 +23,9 @@ def _run(*arguments: object) -> Result:
 
 
 def test_importing_the_commands_imports_no_torch() -> None:
-    code = "import engine.cli, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = (
+        "import editvec.engine.cli, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -11,8 +11,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from engine.bundle.bundle import LoadedBundle
-from engine.discovery import (
+from editvec.engine.bundle.bundle import LoadedBundle
+from editvec.engine.discovery import (
     LEAST_KEPT,
     conditioned,
     deviation_along,
@@ -23,9 +23,9 @@ from engine.discovery import (
     principal_components,
     svm_boundary,
 )
-from engine.errors import MissingPackageError, NonFiniteError, SettingsError, ShapeError
-from engine.networks.generator import Synthesis
-from engine.networks.layers import FullyConnected
+from editvec.engine.errors import MissingPackageError, NonFiniteError, SettingsError, ShapeError
+from editvec.engine.networks.generator import Synthesis
+from editvec.engine.networks.layers import FullyConnected
 
 Fit = Callable[[Tensor, Tensor], object]
 

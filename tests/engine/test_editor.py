@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.networks.generator
-from engine.editing.editing import EditSettings
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.errors import BundleError, CompatibilityError, SettingsError, ShapeError
+import editvec.engine.networks.generator
+from editvec.engine.editing.editing import EditSettings
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.errors import BundleError, CompatibilityError, SettingsError, ShapeError
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_images_are_synthesised_some_at_a_time(
     assert editor.segmentation is not None
     whole = editor.embed(images.clamp(-1, 1), EmbedSettings(num_steps=0))
     largest = max(maps[0].numel() * maps.element_size() for maps in features)
-    monkeypatch.setattr(engine.networks.generator, "CPU_MAP_BYTES", together * largest)
+    monkeypatch.setattr(editvec.engine.networks.generator, "CPU_MAP_BYTES", together * largest)
     counts = []
     synthesis = editor.generator.synthesis
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.memory import Demand, _available, _left_to_container, free_bytes, image_bytes
-from engine.networks.config import GeneratorConfig
+from editvec.engine.memory import Demand, _available, _left_to_container, free_bytes, image_bytes
+from editvec.engine.networks.config import GeneratorConfig
+from tests.support.places import ROOT
 
 # Peak memory of a step on N images in a process of its own, which is not the first step.
 _PROGRAM = """
@@ -15,7 +16,7 @@ import sys
 sys.path.insert(0, {root!r})
 from benchmarks import engine_workloads
 from benchmarks.engine.meters import peak_memory
-from engine.networks.config import GeneratorConfig
+from editvec.engine.networks.config import GeneratorConfig
 
 engine_workloads.GeneratorConfig = lambda size, **given: GeneratorConfig(
     size, **given | {{"channel_base": {base}}}
@@ -50,7 +51,7 @@ def test_an_image_takes_more_the_larger_it_is_and_the_more_is_done() -> None:
 def test_a_step_takes_no_more_than_is_said(
     task: str, demand: Demand, count: int, base: int
 ) -> None:
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     program = _PROGRAM.format(root=root, task=task, count=count, base=base)
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -12,7 +12,7 @@ from pytest_alembic.tests import (
 )
 from sqlalchemy import Connection, Engine
 
-from registry.tables.schema import migrations_folder
+from editvec.registry.tables.schema import migrations_folder
 
 __all__ = [
     "test_model_definitions_match_ddl",

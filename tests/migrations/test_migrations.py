@@ -11,14 +11,15 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
-import batch.runs.models
-import registry.tables.models
-from registry.config import RegistryConfig
-from registry.tables.database import Base
-from registry.tables.schema import known_revisions, migrations_folder, upgrade
+import editvec.batch.runs.models
+import editvec.registry.tables.models
+from editvec.registry.config import RegistryConfig
+from editvec.registry.tables.database import Base
+from editvec.registry.tables.schema import known_revisions, migrations_folder, upgrade
 from tests.support.migration_libraries import columns
+from tests.support.places import ROOT
 
-TABLES_OF = (registry.tables.models, batch.runs.models)
+TABLES_OF = (editvec.registry.tables.models, editvec.batch.runs.models)
 
 
 def _settings(connection: Connection) -> Config:
@@ -109,7 +110,7 @@ def test_alembic_ini_works_on_the_environments_database(
     monkeypatch.setenv("EDITVEC_HOME", str(tmp_path))
     upgrade(RegistryConfig.for_home(tmp_path))
     answer = io.StringIO()
-    settings = Config(migrations_folder().parent / "alembic.ini", stdout=answer)
+    settings = Config(ROOT / "alembic.ini", stdout=answer)
 
     command.check(settings)
 

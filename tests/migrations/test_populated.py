@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from registry.tables.schema import known_revisions
+from editvec.registry.tables.schema import known_revisions
 from tests.support.library_at_0001 import Content
 from tests.support.migration_libraries import (
     REVISIONS,

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from batch.editing.embeddings import EmbeddingCache, pixel_digest
-from batch.editing.reading import Decoded
-from batch.recipes.settings import RunSettings
-from batch.runs.plan import PlannedInput, RunPlan
-from registry.blobs.store import open_blob_store
-from registry.codec import encode_latent
-from registry.config import RegistryConfig
-from registry.entities.vectors import TermRole
-from registry.library.library import Library
-from registry.release import engine_version
-from registry.tables.database import reading
-from registry.tables.models import MetricRow
-from registry.tables.schema import upgrade
+from editvec.batch.editing.embeddings import EmbeddingCache, pixel_digest
+from editvec.batch.editing.reading import Decoded
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.registry.blobs.store import open_blob_store
+from editvec.registry.codec import encode_latent
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import TermRole
+from editvec.registry.library.library import Library
+from editvec.registry.release import engine_version
+from editvec.registry.tables.database import reading
+from editvec.registry.tables.models import MetricRow
+from editvec.registry.tables.schema import upgrade
 from tests.support.library_at_0001 import FIRST, at, digest
 from tests.support.migration_libraries import fill, migrate
 

@@ -1,6 +1,5 @@
 """Libraries on both databases, for the tests of the library."""
 
-import logging
 import multiprocessing
 import shutil
 import uuid
@@ -13,11 +12,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-import editvec
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.tables.database import open_engine
-from registry.tables.schema import upgrade
+import editvec.cli
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine
+from editvec.registry.tables.schema import upgrade
 from tests.conftest import POSTGRESQL, _require
 from tests.support.registry_fixtures import Failure, Run, random_delta, write_small_bundle
 
@@ -111,43 +110,13 @@ def processes() -> ForkServerContext:
     return context
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The address of a real S3 server, in memory, on a port of its own."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a new bucket, with the environment that leads there."""
-    import fsspec
-
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ACCESS_KEY_ID": "tests",
-        "AWS_SECRET_ACCESS_KEY": "tests",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"editvec-{uuid.uuid4().hex[:12]}"
-    fsspec.filesystem("s3").mkdir(bucket)
-    return f"s3://{bucket}"
-
-
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in a home of its own; returns what it printed."""
 
     def run(*arguments: object) -> str:
         capsys.readouterr()
-        status = editvec.main(["--home", str(tmp_path / "home"), *map(str, arguments)])
+        status = editvec.cli.main(["--home", str(tmp_path / "home"), *map(str, arguments)])
         output = capsys.readouterr()
         if status != 0:
             raise Failure(f"{status}: {output.err}")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.addresses import (
+from editvec.registry.addresses import (
     Address,
     check_alias,
     check_name,
@@ -12,7 +12,7 @@ from registry.addresses import (
     parse_class_address,
     parse_new_address,
 )
-from registry.errors import InvalidNameError
+from editvec.registry.errors import InvalidNameError
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z", fullmatch=True)
 ALIASES = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z", fullmatch=True)

@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from registry.codec import (
-    check_delta,
-    decode_latent,
-    encode_latent,
-    load_tensor,
-    read_file,
-)
-from registry.errors import CodecError
+from editvec.registry.codec import check_delta, decode_latent, encode_latent, load_tensor, read_file
+from editvec.registry.errors import CodecError
 
 
 def read_delta(path: Path) -> np.ndarray:

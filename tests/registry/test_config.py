@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.config import RegistryConfig
-from registry.errors import ConfigError
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import ConfigError
 
 
 def test_home_holds_everything_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-import registry.quantities
-from registry.errors import RecordError
-from registry.quantities import parse_duration, parse_size, size_text
+import editvec.registry.quantities
+from editvec.registry.errors import RecordError
+from editvec.registry.quantities import parse_duration, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_sizes_are_written_for_people() -> None:
 
 
 def test_examples_are_true() -> None:
-    assert doctest.testmod(registry.quantities).failed == 0
+    assert doctest.testmod(editvec.registry.quantities).failed == 0

@@ -1,6 +1,6 @@
 """Tables for people."""
 
-from registry.text_tables import format_record, format_table
+from editvec.registry.text_tables import format_record, format_table
 
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:

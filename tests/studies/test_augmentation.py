@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from avatars.drawing.render import LABELS
+from editvec.avatars.drawing.render import LABELS
 from studies.augmentation.__main__ import ARMS, main
 from studies.augmentation.report import Comparison, estimate, paired, write_grid, write_report
 from studies.augmentation.sets import (

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import LABELS, render
-from registry.labels.files import read_scheme
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import LABELS, render
+from editvec.registry.labels.files import read_scheme
 from studies.real_class.__main__ import best_mask, find_data
 from studies.real_class.report import draw_curve, edited_rows
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "real_class.py"
 GAP = 2  # as in data sets whose schemes have gaps: every value but 0 is one too high
 
 
@@ -107,7 +106,16 @@ def test_a_curve_falls_where_its_values_fall(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_quick_goes_from_photographs_to_edited_ones_and_repeats_nothing(tmp_path: Path) -> None:
     data = _write_data(tmp_path / "data", photographs=40, pairs=12)
-    words = [sys.executable, SCRIPT, data, tmp_path / "out", "--quick", "--class", "face"]
+    words = [
+        sys.executable,
+        "-m",
+        "studies.real_class",
+        data,
+        tmp_path / "out",
+        "--quick",
+        "--class",
+        "face",
+    ]
     words += ["--pairs", "8", "--vector", "eyes=eye, iris: scale 1.6"]
     words += ["--vector", "mouth=mouth: scale 1.5x1", "--vector", "hair=hair: grow 2"]
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from avatars.default import BUNDLE_FOLDER
-from avatars.drawing.render import LABELS
-from engine.bundle.bundle import load_bundle
-from engine.images.images import to_images
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.avatars.drawing.render import LABELS
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.images.images import to_images
+from studies.smile.__main__ import PARTS, command, reaching
 from studies.smile.faces import Faces, write_faces
 from studies.smile.points import Place
 from studies.smile.report import OURS, write_report
-from studies.smile.__main__ import PARTS, command, reaching
 
 
 def _pictures(folder: Path) -> list[np.ndarray[Any, Any]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.places import ROOT
+
 FILES = ("yaml", "csv")
 LANGUAGES = ("console", "python", "text", *FILES)
 _FENCE = re.compile(r"^```(.*)$")

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batch.discovery.discover import discover
-from batch.discovery.labels import Population
-from batch.discovery.request import DiscoverRequest
-from engine.editor import Editor
-from registry.entities.vectors import EditingVector
-from registry.library.library import Library
+from editvec.batch.discovery.discover import discover
+from editvec.batch.discovery.labels import Population
+from editvec.batch.discovery.request import DiscoverRequest
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.library import Library
 
 Find = Callable[..., list[EditingVector]]
 

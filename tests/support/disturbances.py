@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import rows
 from tests.support.servers import kill_tree
 from tests.support.worker_processes import children_of, end_worker, start, start_worker

@@ -25,20 +25,20 @@ def write_tiny_bundle(
     """
     import torch
 
-    from engine.bundle.bundle import NetworkState, write_bundle
-    from engine.bundle.description import Label
-    from engine.networks.classifier import AttributeClassifier
-    from engine.networks.config import (
+    from editvec.engine.bundle.bundle import NetworkState, write_bundle
+    from editvec.engine.bundle.description import Label
+    from editvec.engine.networks.classifier import AttributeClassifier
+    from editvec.engine.networks.config import (
         ClassifierConfig,
         EncoderConfig,
         GeneratorConfig,
         PerceptualConfig,
         SegmentationConfig,
     )
-    from engine.networks.encoder import Encoder
-    from engine.networks.generator import Generator
-    from engine.networks.identity import IdentityNetwork
-    from engine.networks.perceptual import build_perceptual
+    from editvec.engine.networks.encoder import Encoder
+    from editvec.engine.networks.generator import Generator
+    from editvec.engine.networks.identity import IdentityNetwork
+    from editvec.engine.networks.perceptual import build_perceptual
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -104,9 +104,9 @@ def _random_members(config: object, generator: object) -> dict[str, object]:
     """
     import torch
 
-    from engine.networks.config import SegmentationConfig
-    from engine.networks.generator import Generator
-    from engine.segmentation.branch import SegmentationBranch
+    from editvec.engine.networks.config import SegmentationConfig
+    from editvec.engine.networks.generator import Generator
+    from editvec.engine.segmentation.branch import SegmentationBranch
 
     assert isinstance(config, SegmentationConfig)
     assert isinstance(generator, Generator)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from batch.execution.local import run_locally
-from batch.recipes.recipe import parse_edit
-from batch.recipes.settings import RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.planning import RunRequest, open_run
-from registry.entities.vectors import NewVector
-from registry.library.library import Library
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.library.library import Library
 
 Rows = list[dict[str, Any]]
 _EXIF_IFD, _USER_COMMENT, _SOFTWARE, _ORIENTATION = 0x8769, 0x9286, 0x0131, 0x0112

@@ -9,9 +9,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from cuda_ext.bias_act import Activation, bias_act_cuda, bias_act_reference
-from cuda_ext.segment_gather import PixelLayers, segment_gather_cuda, segment_gather_reference
-from cuda_ext.upfirdn2d import upfirdn2d_cuda, upfirdn2d_reference
+from editvec.cuda_ext.bias_act import Activation, bias_act_cuda, bias_act_reference
+from editvec.cuda_ext.segment_gather import (
+    PixelLayers,
+    segment_gather_cuda,
+    segment_gather_reference,
+)
+from editvec.cuda_ext.upfirdn2d import upfirdn2d_cuda, upfirdn2d_reference
 
 # Largest difference, as a share of the largest value but at least of 1.
 TOLERANCES = {torch.float16: 4e-3, torch.bfloat16: 4e-2, torch.float32: 4e-6, torch.float64: 1e-12}

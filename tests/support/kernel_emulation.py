@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cuda_ext.errors import ExtensionBuildError
-from cuda_ext.loader import SOURCE_FOLDER, load_extension
+from editvec.cuda_ext.errors import ExtensionBuildError
+from editvec.cuda_ext.loader import SOURCE_FOLDER, load_extension
 
 COMPILER = shutil.which("g++")
 SOURCE = Path(__file__).with_suffix(".cpp")

@@ -10,11 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
-from batch.training.encoder import EncoderRequest, train_encoder
-from batch.training.encoder_course import Watcher
-from engine.training.loop import TrainingProgress
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.training.encoder import EncoderRequest, train_encoder
+from editvec.batch.training.encoder_course import Watcher
+from editvec.engine.training.loop import TrainingProgress
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 JOINT_STEPS = 6
 

@@ -19,15 +19,15 @@ from pathlib import Path
 
 import torch
 
-from batch.chunks.images import ChunkProcessor
-from batch.execution.local import run_locally
-from batch.recipes.settings import Output
-from batch.reports.audit import audit
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from registry.blobs.store import digest_of_file
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.chunks.images import ChunkProcessor
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.settings import Output
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.blobs.store import digest_of_file
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import request
 
 _LONGEST_SECONDS = 1.5

@@ -11,12 +11,12 @@ import signal
 import sys
 from pathlib import Path
 
-import engine.training.segmentation
-from batch.recipes.settings import Embedding
-from batch.training.segmentation import SegmentationRequest, train_segmentation
-from engine.training.loop import TrainingProgress
-from registry.config import RegistryConfig
-from registry.library.library import Library
+import editvec.engine.training.segmentation
+from editvec.batch.recipes.settings import Embedding
+from editvec.batch.training.segmentation import SegmentationRequest, train_segmentation
+from editvec.engine.training.loop import TrainingProgress
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 STEPS = 6
 CALIBRATION_STEPS = 5
@@ -46,7 +46,7 @@ def main(home: Path, pairs: Path, step: int) -> None:
         if step == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    engine.training.segmentation.CALIBRATION_STEPS = CALIBRATION_STEPS
+    editvec.engine.training.segmentation.CALIBRATION_STEPS = CALIBRATION_STEPS
     config = RegistryConfig.for_home(home)
     with Library.open(config) as library:
         train_segmentation(

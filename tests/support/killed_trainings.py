@@ -10,10 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
-from batch.training.generator import GeneratorRequest, train_generator
-from engine.training.loop import TrainingProgress
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.training.generator import GeneratorRequest, train_generator
+from editvec.engine.training.loop import TrainingProgress
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 STEPS = 6
 

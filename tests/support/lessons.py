@@ -15,7 +15,7 @@ def _drawn(bundle: Path, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[An
     """A picture that the class can make, and its segmentation."""
     import torch
 
-    from engine.editor import Editor
+    from editvec.engine.editor import Editor
 
     editor = Editor.open(bundle)
     made = editor.synthesize_with_mask(editor.sample(1, seed=seed))

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from registry.labels.files import parse_scheme
-from registry.masks.png import MaskArray
+from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.png import MaskArray
 
 SCHEME = parse_scheme(
     """

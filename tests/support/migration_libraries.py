@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, func, inspect, select, text
 
-from registry.tables.schema import migrations_folder
+from editvec.registry.tables.schema import migrations_folder
 from tests.support.library_at_0001 import BUNDLES, FIRST, Content, Row, at, digest
 
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 from sqlalchemy import inspect, text
 
-from registry.bundles.manifest import bundle_digest_of
-from registry.entities.vectors import NewMaskPair, NewVector
-from registry.library.library import Library
-from registry.masks.png import encode_mask
+from editvec.registry.bundles.manifest import bundle_digest_of
+from editvec.registry.entities.vectors import NewMaskPair, NewVector
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
 
 NUM_WS = 6
 W_DIM = 4

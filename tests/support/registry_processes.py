@@ -11,19 +11,19 @@ import numpy as np
 from sqlalchemy import inspect, select, update
 
 # loaded once, by the process that all others are forked from
-import registry.composition.compose
-import registry.library.embeddings
-import registry.library.inserts
-import registry.library.parcels  # noqa: F401
-from registry.blobs.store import digest_of
-from registry.config import RegistryConfig
-from registry.entities.vectors import Embedding, NewTerm
-from registry.library.library import Library
-from registry.maintenance.garbage import gc
-from registry.maintenance.verification import verify
-from registry.tables.database import open_engine, transaction
-from registry.tables.models import HistoryRow
-from registry.tables.schema import upgrade
+import editvec.registry.composition.compose
+import editvec.registry.library.embeddings
+import editvec.registry.library.inserts
+import editvec.registry.library.parcels  # noqa: F401
+from editvec.registry.blobs.store import digest_of
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import Embedding, NewTerm
+from editvec.registry.library.library import Library
+from editvec.registry.maintenance.garbage import gc
+from editvec.registry.maintenance.verification import verify
+from editvec.registry.tables.database import open_engine, transaction
+from editvec.registry.tables.models import HistoryRow
+from editvec.registry.tables.schema import upgrade
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
 
 
 def environment(broker: str | None = None, database: str | None = None) -> dict[str, str]:
@@ -93,4 +93,4 @@ def children_of(pid: int) -> list[int]:
 
 
 def _editvec(program: str | None) -> list[str]:
-    return [sys.executable, *([str(ROOT / "editvec.py")] if program is None else ["-c", program])]
+    return [sys.executable, *(["-m", "editvec"] if program is None else ["-c", program])]

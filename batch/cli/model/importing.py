@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.output import JSON, note, open_library
-from registry.cli.completion import complete_class
+from editvec.batch.cli.output import JSON, note, open_library
+from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from registry.entities.vectors import ClassModel
+    from editvec.registry.entities.vectors import ClassModel
 
 SCHEME = click.option(
     "--scheme",
@@ -62,8 +62,8 @@ def import_model(
     \b
     editvec model import stylegan2-car-config-f.pkl --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
-    from batch.classes.importing import ImportRequest, read_import, store_import
-    from registry.labels.files import read_scheme
+    from editvec.batch.classes.importing import ImportRequest, read_import, store_import
+    from editvec.registry.labels.files import read_scheme
 
     request = ImportRequest(
         scheme=None if scheme is None else read_scheme(scheme),
@@ -130,8 +130,8 @@ def import_members(
     \b
     editvec model import-members classifiers/ --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
-    from batch.classes.importing import import_members as give_members
-    from registry.labels.files import read_scheme
+    from editvec.batch.classes.importing import import_members as give_members
+    from editvec.registry.labels.files import read_scheme
 
     wanted = None if scheme is None else read_scheme(scheme)
     _, library = open_library(ctx)

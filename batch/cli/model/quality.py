@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import DEVICE
-from batch.cli.output import JSON, note, open_library
-from registry.cli.completion import complete_class
+from editvec.batch.cli.options import DEVICE
+from editvec.batch.cli.output import JSON, note, open_library
+from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from batch.quality.comparison import Measured
+    from editvec.batch.quality.comparison import Measured
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -28,7 +28,7 @@ def verify_models(ctx: click.Context, /, *, addresses: tuple[str, ...], as_json:
 
     Without CLASS every version of every class.
     """
-    from batch.classes.check import check_model
+    from editvec.batch.classes.check import check_model
 
     _, library = open_library(ctx)
     with library:
@@ -69,9 +69,9 @@ def sample_model(
     device: str | None,
 ) -> None:
     """Draw a grid of samples of CLASS as PNG."""
-    from batch.quality.comparison import draw_samples
-    from batch.workbench import default_device
-    from engine.editor import Editor
+    from editvec.batch.quality.comparison import draw_samples
+    from editvec.batch.workbench import default_device
+    from editvec.engine.editor import Editor
 
     _, library = open_library(ctx)
     with library:
@@ -132,9 +132,9 @@ def compare_models(
     \b
     editvec model compare car@1 car@2 --photos PHOTOS --pairs PAIRS
     """  # noqa: D301 (click reads the backspace)
-    from batch.quality.comparison import Comparison, to_json
-    from batch.quality.comparison import compare_models as compare
-    from batch.workbench import default_device
+    from editvec.batch.quality.comparison import Comparison, to_json
+    from editvec.batch.quality.comparison import compare_models as compare
+    from editvec.batch.workbench import default_device
 
     _, library = open_library(ctx)
     with library:
@@ -151,7 +151,7 @@ def compare_models(
 
 def comparison_text(rows: list[Measured]) -> str:
     """One row for each class."""
-    from registry.text_tables import format_table
+    from editvec.registry.text_tables import format_table
 
     first = rows[0]
     after, name = f"+ {first.steps} steps", first.perceptual_name or "perceptual"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batch.cli.options import options
-from batch.cli.output import duration, note
+from editvec.batch.cli.options import options
+from editvec.batch.cli.output import duration, note
 
 if TYPE_CHECKING:
-    from batch.quality.photographs import Photographs
-    from engine.training.loop import TrainingProgress
+    from editvec.batch.quality.photographs import Photographs
+    from editvec.engine.training.loop import TrainingProgress
 
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
 

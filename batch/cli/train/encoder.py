@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import options as options_of
-from batch.cli.output import note, open_library
-from batch.cli.train.commands import (
+from editvec.batch.cli.options import options as options_of
+from editvec.batch.cli.output import note, open_library
+from editvec.batch.cli.train.commands import (
     CLASS,
     TRAINING,
     WORK,
@@ -21,9 +21,9 @@ from batch.cli.train.commands import (
 )
 
 if TYPE_CHECKING:
-    from batch.quality.likeness import Unlike
-    from batch.training.encoder import EncoderRequest, TrainedEncoder
-    from engine.training.loop import TrainingProgress
+    from editvec.batch.quality.likeness import Unlike
+    from editvec.batch.training.encoder import EncoderRequest, TrainedEncoder
+    from editvec.engine.training.loop import TrainingProgress
 
 _LISTED = 20
 
@@ -189,10 +189,10 @@ def train_encoder(
     \b
     editvec train encoder --class car PHOTOS
     """  # noqa: D301 (click reads the backspace)
-    from batch.quality.reconstruction import embedding_table
-    from batch.training.encoder import train_encoder as train
-    from batch.training.encoder_course import Watcher
-    from batch.workbench import default_device
+    from editvec.batch.quality.reconstruction import embedding_table
+    from editvec.batch.training.encoder import train_encoder as train
+    from editvec.batch.training.encoder_course import Watcher
+    from editvec.batch.workbench import default_device
 
     request = _request(**chosen)
     config, library = open_library(ctx)
@@ -239,7 +239,7 @@ class _Phases(contextlib.ExitStack):
 
 def _request(**chosen: Any) -> EncoderRequest:
     """The request that the options make."""
-    from batch.training.encoder import EncoderRequest
+    from editvec.batch.training.encoder import EncoderRequest
 
     ws_steps = chosen.pop("ws_steps")
     training = {

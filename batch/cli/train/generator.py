@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import options as options_of
-from batch.cli.output import open_library
-from batch.cli.train.commands import (
+from editvec.batch.cli.options import options as options_of
+from editvec.batch.cli.output import open_library
+from editvec.batch.cli.train.commands import (
     CLASS,
     TRAINING,
     WORK,
@@ -18,10 +18,10 @@ from batch.cli.train.commands import (
     show_photographs,
     show_read,
 )
-from registry.cli.completion import complete_class
+from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from batch.training.generator import GeneratorRequest, TrainedGenerator
+    from editvec.batch.training.generator import GeneratorRequest, TrainedGenerator
 
 NETWORK = options_of(
     click.option(
@@ -162,8 +162,8 @@ def train_generator(
     \b
     editvec train generator --class car --resolution 64 --mirror PHOTOS
     """  # noqa: D301 (click reads the backspace)
-    from batch.training.generator import train_generator as train
-    from batch.workbench import default_device
+    from editvec.batch.training.generator import train_generator as train
+    from editvec.batch.workbench import default_device
 
     config, library = open_library(ctx)
     device = device or default_device()
@@ -189,7 +189,7 @@ def train_generator(
 
 def _request(photographs: Path, *, device: str, **chosen: Any) -> GeneratorRequest:
     """The request that the options make."""
-    from batch.training.generator import GeneratorRequest
+    from editvec.batch.training.generator import GeneratorRequest
 
     resolution = chosen["resolution"] and int(chosen["resolution"])
     network: dict[str, Any] = {

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import options as options_of
-from batch.cli.output import note, open_library
-from batch.cli.train.commands import CLASS, TRAINING, WORK, progress_line
+from editvec.batch.cli.options import options as options_of
+from editvec.batch.cli.output import note, open_library
+from editvec.batch.cli.train.commands import CLASS, TRAINING, WORK, progress_line
 
 if TYPE_CHECKING:
-    from batch.quality.segmentation import SegmentationQuality
-    from batch.training.segmentation import SegmentationRequest, TrainedSegmentation
+    from editvec.batch.quality.segmentation import SegmentationQuality
+    from editvec.batch.training.segmentation import SegmentationRequest, TrainedSegmentation
 
 _PATH = click.Path(path_type=Path)
 
@@ -122,8 +122,8 @@ def train_segmentation(
     \b
     editvec train segmentation --class car PAIRS
     """  # noqa: D301 (click reads the backspace)
-    from batch.training.segmentation import train_segmentation as train
-    from batch.workbench import default_device
+    from editvec.batch.training.segmentation import train_segmentation as train
+    from editvec.batch.workbench import default_device
 
     request = _request(pairs, **chosen)
     config, library = open_library(ctx)
@@ -149,9 +149,9 @@ def train_segmentation(
 
 def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
     """The request that the options make."""
-    from batch.recipes.settings import Embedding
-    from batch.training.segmentation import SegmentationRequest
-    from registry.labels.files import read_scheme
+    from editvec.batch.recipes.settings import Embedding
+    from editvec.batch.training.segmentation import SegmentationRequest
+    from editvec.registry.labels.files import read_scheme
 
     return SegmentationRequest(
         class_name=chosen["class_name"],

@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from batch.evaluation.evaluate import EVALUATION_KEY
-from batch.evaluation.pairs.measure import MeasuredTogether, OnProgress, PairRows, measure_together
-from batch.evaluation.pairs.settings import PairSettings, PinnedPart
-from batch.evaluation.pairs.values import (
+from editvec.batch.evaluation.evaluate import EVALUATION_KEY
+from editvec.batch.evaluation.pairs.measure import (
+    MeasuredTogether,
+    OnProgress,
+    PairRows,
+    measure_together,
+)
+from editvec.batch.evaluation.pairs.settings import PairSettings, PinnedPart
+from editvec.batch.evaluation.pairs.values import (
     NO_MASKS,
     Moved,
     kept_change,
@@ -21,14 +26,14 @@ from batch.evaluation.pairs.values import (
     why_no_success,
     why_nothing_to_keep,
 )
-from batch.evaluation.probes import unlike_text
-from batch.evaluation.table import Missing
-from batch.runs.plan import canonical_json
-from engine.editor import Editor
-from registry.composition.pair_metrics import Kept, Together, metrics_of_pair
-from registry.entities.vectors import EditingVector, NewMetric
-from registry.library.library import Library
-from registry.release import engine_version
+from editvec.batch.evaluation.probes import unlike_text
+from editvec.batch.evaluation.table import Missing
+from editvec.batch.runs.plan import canonical_json
+from editvec.engine.editor import Editor
+from editvec.registry.composition.pair_metrics import Kept, Together, metrics_of_pair
+from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.library.library import Library
+from editvec.registry.release import engine_version
 
 LEAST_SHOWN = 0.005
 

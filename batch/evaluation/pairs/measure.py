@@ -17,24 +17,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from batch.editing.deltas import load_brushes, load_deltas
-from batch.editing.measuring import perceptual_value, success_rows
-from batch.editing.memory import demand_of, images_at_a_time
-from batch.editing.mini_batches import Edited
-from batch.editing.variants import VariantMaker
-from batch.errors import SettingsError
-from batch.evaluation.pairs.settings import PairSettings, PinnedPart
-from batch.evaluation.probes import ProbeBatch, Probes
-from batch.evaluation.settings import EvaluateSettings
-from batch.evaluation.targets import Attribute, MaskTarget, attribute_of, mask_target_of
-from batch.recipes.recipe import EditArgument, PinnedArgument, expand, pin_vector
-from batch.recipes.settings import RunSettings
-from batch.runs.plan import RunPlan
-from engine.editor import Editor
-from engine.images.images import to_pixels
-from engine.metrics.edits import image_label_ious
-from registry.entities.vectors import ClassModel, EditingVector
-from registry.library.library import Library
+from editvec.batch.editing.deltas import load_brushes, load_deltas
+from editvec.batch.editing.measuring import perceptual_value, success_rows
+from editvec.batch.editing.memory import demand_of, images_at_a_time
+from editvec.batch.editing.mini_batches import Edited
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.pairs.settings import PairSettings, PinnedPart
+from editvec.batch.evaluation.probes import ProbeBatch, Probes
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.evaluation.targets import Attribute, MaskTarget, attribute_of, mask_target_of
+from editvec.batch.recipes.recipe import EditArgument, PinnedArgument, expand, pin_vector
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import RunPlan
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels
+from editvec.engine.metrics.edits import image_label_ious
+from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.library.library import Library
 
 FloatArray = npt.NDArray[np.float64]
 OnProgress = Callable[[int, int], None]

@@ -9,9 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from batch.evaluation.pairs.disentangle import AloneEffect, Disentanglement, PairEffect, shown_parts
-from batch.reports.html import card, document, header, photograph, table, text
-from registry.composition.pair_metrics import Kept
+from editvec.batch.evaluation.pairs.disentangle import (
+    AloneEffect,
+    Disentanglement,
+    PairEffect,
+    shown_parts,
+)
+from editvec.batch.reports.html import card, document, header, photograph, table, text
+from editvec.registry.composition.pair_metrics import Kept
 
 _LARGEST_SIDE = 256
 _WORST = 12

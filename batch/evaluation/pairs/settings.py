@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from batch.errors import SettingsError
-from batch.evaluation.settings import EvaluateSettings
-from registry.entities.spaces import APPLICABLE_SPACES
-from registry.entities.terms import parse_term
-from registry.entities.vectors import EditingVector
-from registry.library.library import Library
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.registry.entities.spaces import APPLICABLE_SPACES
+from editvec.registry.entities.terms import parse_term
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.library import Library
 
 MAX_VECTORS = 16
 """More of them make more pairs than a table shows."""

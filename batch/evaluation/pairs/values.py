@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batch.evaluation.intervals import bootstrap, bootstrap_ratio, wilson
-from batch.evaluation.pairs.measure import AloneRows, FloatArray, PairRows, Purpose, Rows
-from batch.evaluation.targets import Attribute
-from registry.composition.pair_metrics import Kept
+from editvec.batch.evaluation.intervals import bootstrap, bootstrap_ratio, wilson
+from editvec.batch.evaluation.pairs.measure import AloneRows, FloatArray, PairRows, Purpose, Rows
+from editvec.batch.evaluation.targets import Attribute
+from editvec.registry.composition.pair_metrics import Kept
 
 NO_MASKS = "the class has no segmentation branch; `train segmentation` makes one"
 

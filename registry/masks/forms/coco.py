@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
-from registry.masks.forms.documents import items, mapping, number, text
-from registry.masks.forms.drawings import Drawing, Region, check_extent
-from registry.masks.forms.run_lengths import decode_coco
-from registry.masks.forms.shapes import fill_polygon
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.documents import items, mapping, number, text
+from editvec.registry.masks.forms.drawings import Drawing, Region, check_extent
+from editvec.registry.masks.forms.run_lengths import decode_coco
+from editvec.registry.masks.forms.shapes import fill_polygon
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
-from registry.masks.forms import shapes
-from registry.masks.forms.drawings import Drawing, Region, check_extent
-from registry.masks.forms.run_lengths import decode_cvat
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms import shapes
+from editvec.registry.masks.forms.drawings import Drawing, Region, check_extent
+from editvec.registry.masks.forms.run_lengths import decode_cvat
 
 BoolArray = npt.NDArray[np.bool_]
 

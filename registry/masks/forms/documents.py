@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MaskError
+from editvec.registry.errors import MaskError
 
 MAX_BYTES = 512 << 20
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
-from registry.labels.scheme import LabelScheme, plain_name
-from registry.masks.png import MAX_PIXELS, MaskArray
-from registry.masks.splits import split_parts
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme, plain_name
+from editvec.registry.masks.png import MAX_PIXELS, MaskArray
+from editvec.registry.masks.splits import split_parts
 
 BoolArray = npt.NDArray[np.bool_]
 

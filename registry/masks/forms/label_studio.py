@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
-from registry.masks.forms import shapes
-from registry.masks.forms.documents import items, mapping, number
-from registry.masks.forms.drawings import Drawing, Region, check_extent
-from registry.masks.forms.run_lengths import decode_label_studio
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms import shapes
+from editvec.registry.masks.forms.documents import items, mapping, number
+from editvec.registry.masks.forms.drawings import Drawing, Region, check_extent
+from editvec.registry.masks.forms.run_lengths import decode_label_studio
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from registry.errors import MaskError
-from registry.labels.scheme import Color, LabelScheme
-from registry.masks.png import INDEX_KEY, INDEX_MODES, MaskArray, open_png, read_bytes
-from registry.masks.splits import split_parts
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import Color, LabelScheme
+from editvec.registry.masks.png import INDEX_KEY, INDEX_MODES, MaskArray, open_png, read_bytes
+from editvec.registry.masks.splits import split_parts
 
 BoolArray = npt.NDArray[np.bool_]
 

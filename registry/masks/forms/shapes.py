@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from registry.errors import MaskError
+from editvec.registry.errors import MaskError
 
 BoolArray = npt.NDArray[np.bool_]
 Point = tuple[float, float]

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from batch.chunks.isolation import isolated
-from batch.errors import DeviceLostError
+from editvec.batch.chunks.isolation import isolated
+from editvec.batch.errors import DeviceLostError
 
 
 def test_one_bad_input_fails_alone_and_the_others_keep_their_order() -> None:

@@ -10,16 +10,16 @@ from typing import cast
 
 import pytest
 
-from batch.chunks.giving_back import give_back
-from batch.chunks.stopping import StopRequest, undisturbed
-from batch.errors import WorkerStoppingError
-from batch.recipes.settings import MINI_BATCH
-from batch.reports.audit import audit
-from batch.runs.entities import RunCounts
-from batch.runs.leases import ItemResult, Lease, Leases
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.chunks.giving_back import give_back
+from editvec.batch.chunks.stopping import StopRequest, undisturbed
+from editvec.batch.errors import WorkerStoppingError
+from editvec.batch.recipes.settings import MINI_BATCH
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunCounts
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.worker_processes import children_of, start, worker
 
 MakePictures = Callable[..., Path]

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import editvec
-from engine.bundle.bundle import load_bundle
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewVector
-from registry.library.library import Library
+import editvec.cli
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.library.library import Library
 from tests.support.foreign_files import (
     Trap,
     random_variables,
@@ -23,8 +23,7 @@ from tests.support.foreign_files import (
     write_pickle,
     write_rosinality,
 )
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+from tests.support.places import FIXTURES
 
 Run = Callable[..., Any]
 
@@ -36,7 +35,7 @@ def run(tmp_path: Path, empty_home: Path, capsys: pytest.CaptureFixture[str]) ->
     shutil.copytree(empty_home, home)
 
     def invoke(*words: object) -> tuple[int, str, str]:
-        status = editvec.main(["--home", str(home), *map(str, words)])
+        status = editvec.cli.main(["--home", str(home), *map(str, words)])
         told = capsys.readouterr()
         return status, told.out, told.err
 

@@ -12,18 +12,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import editvec
-from batch.classes.storing import store_networks
-from engine.bundle.bundle import NetworkState, load_bundle, read_networks
-from engine.foreign.members import member_files, read_members
-from engine.networks.config import SegmentationConfig
-from engine.segmentation.branch import SegmentationBranch
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewVector
-from registry.library.library import Library
+import editvec.cli
+from editvec.batch.classes.storing import store_networks
+from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks
+from editvec.engine.foreign.members import member_files, read_members
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.library.library import Library
 from tests.support.foreign_files import Trap, random_variables, tensorflow_networks, write_pickle
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+from tests.support.places import FIXTURES
 
 Run = Callable[..., Any]
 
@@ -35,7 +34,7 @@ def run(tmp_path: Path, empty_home: Path, capsys: pytest.CaptureFixture[str]) ->
     shutil.copytree(empty_home, home)
 
     def invoke(*words: object) -> tuple[int, str, str]:
-        status = editvec.main(["--home", str(home), *map(str, words)])
+        status = editvec.cli.main(["--home", str(home), *map(str, words)])
         told = capsys.readouterr()
         return status, told.out, told.err
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import engine.training.segmentation
-from engine.editor import Editor
-from engine.images.images import to_pixels, write_png
-from registry.config import RegistryConfig
-from registry.library.contents import scheme_of_class
-from registry.library.library import Library
+import editvec.engine.training.segmentation
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels, write_png
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.contents import scheme_of_class
+from editvec.registry.library.library import Library
 from tests.support.engine_fixtures import TINY_LABELS
 from tests.support.killed_segmentations import CALIBRATION_STEPS
 
@@ -25,7 +25,9 @@ VALUES = (0, 2, 1, 50, 60, 200)
 
 @pytest.fixture(autouse=True)
 def _quick_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.training.segmentation, "CALIBRATION_STEPS", CALIBRATION_STEPS)
+    monkeypatch.setattr(
+        editvec.engine.training.segmentation, "CALIBRATION_STEPS", CALIBRATION_STEPS
+    )
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.sharing.exchange import import_library
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.exchange import import_library
 from tests.support.directions import labels_by_number
 from tests.support.folder_runs import rows
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from batch.discovery.boundaries import find_boundary
-from batch.discovery.labels import Population, draw_population
-from batch.discovery.request import DiscoverRequest
-from batch.errors import SettingsError
-from batch.evaluation.evaluate import evaluate_vector
-from batch.evaluation.settings import EvaluateSettings
-from engine.discovery import factorise, modulation_weights
-from engine.editor import Editor
-from registry.entities.vectors import EditingVector, NewTerm
-from registry.library.library import Library
+from editvec.batch.discovery.boundaries import find_boundary
+from editvec.batch.discovery.labels import Population, draw_population
+from editvec.batch.discovery.request import DiscoverRequest
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.evaluate import evaluate_vector
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.engine.discovery import factorise, modulation_weights
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import EditingVector, NewTerm
+from editvec.registry.library.library import Library
 from tests.support.directions import Find, balanced_editor, finder, logits
 
 SEEN = ("mean", "interfacegan")

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from avatars.default import BUNDLE_FOLDER
-from batch.discovery.discover import discover
-from batch.discovery.labels import Population, draw_population, logits_of
-from batch.discovery.request import DiscoverRequest
-from engine.editor import Editor
-from registry.config import RegistryConfig
-from registry.entities.vectors import EditingVector
-from registry.library.library import Library
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.batch.discovery.discover import discover
+from editvec.batch.discovery.labels import Population, draw_population, logits_of
+from editvec.batch.discovery.request import DiscoverRequest
+from editvec.engine.editor import Editor
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.library import Library
 
 SAMPLES = 240
 _HELD_OUT = 10_000  # the first sample that no request sees

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from batch.discovery.labels import read_population
-from batch.errors import PlanError, SettingsError
-from engine.editor import Editor
-from engine.images.images import to_pixels, write_png
-from registry.library.library import Library
+from editvec.batch.discovery.labels import read_population
+from editvec.batch.errors import PlanError, SettingsError
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels, write_png
+from editvec.registry.library.library import Library
 from tests.support.directions import Find, balanced_editor, finder, labels_by_number
 
 

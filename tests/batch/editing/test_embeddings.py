@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from batch.editing.embeddings import EmbeddingCache, networks_digest
-from batch.editing.reading import Decoded
-from batch.recipes.settings import RunSettings, Space
-from batch.runs.plan import PlannedInput, RunPlan
-from engine.bundle.bundle import NetworkState, read_bundle, write_bundle
-from engine.editor import Editor
-from registry.library.library import Library
+from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
+from editvec.batch.editing.reading import Decoded
+from editvec.batch.recipes.settings import RunSettings, Space
+from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.engine.bundle.bundle import NetworkState, read_bundle, write_bundle
+from editvec.engine.editor import Editor
+from editvec.registry.library.library import Library
 
 
 def _other_weights(source: Path, folder: Path, network: str) -> Path:

@@ -1,7 +1,7 @@
 import numpy as np
 
-from batch.editing.gate import rejection
-from batch.recipes.settings import RunSettings
+from editvec.batch.editing.gate import rejection
+from editvec.batch.recipes.settings import RunSettings
 
 
 def test_pictures_without_content_are_rejected_with_their_reason() -> None:

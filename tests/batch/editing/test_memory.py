@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 import torch
 
-from batch.editing.memory import demand_of, images_that_fit
-from batch.editing.mini_batches import Variant
-from batch.editing.variants import VariantMaker
-from batch.embedding.work import EmbedWork
-from batch.errors import SettingsError
-from batch.kinds import open_processor
-from batch.recipes.recipe import Recipe
-from batch.recipes.settings import Mode, RunSettings
-from batch.runs.pace import Pace
-from batch.runs.plan import RunPlan, build_request
-from batch.runs.planning import open_run
-from engine.editor import Editor
-from engine.memory import Demand, image_bytes
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Synthesis, SynthesisOutput
-from registry.library.library import Library
+from editvec.batch.editing.memory import demand_of, images_that_fit
+from editvec.batch.editing.mini_batches import Variant
+from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.embedding.work import EmbedWork
+from editvec.batch.errors import SettingsError
+from editvec.batch.kinds import open_processor
+from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.batch.runs.pace import Pace
+from editvec.batch.runs.plan import RunPlan, build_request
+from editvec.batch.runs.planning import open_run
+from editvec.engine.editor import Editor
+from editvec.engine.memory import Demand, image_bytes
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Synthesis, SynthesisOutput
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import request, rows
 
 CONFIG = GeneratorConfig(resolution=1024)
@@ -73,9 +73,9 @@ def test_as_many_images_as_fit_and_one_at_least(
     assert fit(3 * each) == 3
     assert "3 instead of 16 images at a time: one takes about" in caplog.text
     assert fit(1) == 1
-    monkeypatch.setattr("batch.editing.memory.free_bytes", lambda device: 10 * each)
+    monkeypatch.setattr("editvec.batch.editing.memory.free_bytes", lambda device: 10 * each)
     assert fit() == 8
-    monkeypatch.setattr("batch.editing.memory.free_bytes", lambda device: None)
+    monkeypatch.setattr("editvec.batch.editing.memory.free_bytes", lambda device: None)
     assert fit() == 16
     monkeypatch.setenv("EDITVEC_MAX_MEMORY", str(2 * each))
     assert fit() == 2

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.editing.content_key import content_key
-from batch.editing.original_size import Change, Pictures
-from batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
-from batch.editing.reading import decode
-from batch.errors import SettingsError
-from batch.recipes.boxes import BoxFile, read_boxes
-from batch.recipes.settings import Composite, Fit, Mode, Output, OutputSize, RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from engine.images.images import read_image
-from engine.images.views import put_labels, view_of
-from registry.library.library import Library
-from registry.masks.png import encode_mask, read_mask
+from editvec.batch.editing.content_key import content_key
+from editvec.batch.editing.original_size import Change, Pictures
+from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
+from editvec.batch.editing.reading import decode
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.boxes import BoxFile, read_boxes
+from editvec.batch.recipes.settings import Composite, Fit, Mode, Output, OutputSize, RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.engine.images.images import read_image
+from editvec.engine.images.views import put_labels, view_of
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask, read_mask
 from tests.support.folder_runs import do, pixels, read_shards, request, rows
 
 ORIGINAL = OutputSize.ORIGINAL

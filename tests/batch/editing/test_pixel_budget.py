@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import batch.chunks.images
-import batch.editing.reading
-from batch.editing.original_size import Pictures
-from batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
-from batch.editing.reading import decode
-from batch.recipes.settings import OutputSize
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from registry.library.library import Library
+import editvec.batch.chunks.images
+import editvec.batch.editing.reading
+from editvec.batch.editing.original_size import Pictures
+from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
+from editvec.batch.editing.reading import decode
+from editvec.batch.recipes.settings import OutputSize
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, request, rows
 
 SIDE = 64
@@ -41,7 +41,11 @@ def test_only_photographs_that_fit_are_decoded_at_the_same_time(
     source = noise(tmp_path / "in", 6)
     run = open_run(library, request(source, tmp_path / "out", "smile=1")).run
     inputs = Runs(library.engine).inputs(run.id, 0, 6)
-    whole, lock, together = batch.editing.reading.read_image, threading.Lock(), threading.Barrier(2)
+    whole, lock, together = (
+        editvec.batch.editing.reading.read_image,
+        threading.Lock(),
+        threading.Barrier(2),
+    )
     held, most = 0, 0
 
     def read(path: Path) -> Any:
@@ -55,7 +59,7 @@ def test_only_photographs_that_fit_are_decoded_at_the_same_time(
             held -= 1
         return picture
 
-    monkeypatch.setattr(batch.editing.reading, "read_image", read)
+    monkeypatch.setattr(editvec.batch.editing.reading, "read_image", read)
     room = Room(2 * SIDE * SIDE * BYTES_PER_PIXEL)
     with ThreadPoolExecutor(6) as threads:
         decoded = list(
@@ -73,7 +77,7 @@ def test_a_photograph_larger_than_the_room_is_held_alone(
 ) -> None:
     source = noise(tmp_path / "in", 3)
     (source / "1.png").write_bytes(b"no picture")
-    monkeypatch.setattr(batch.chunks.images, "Room", lambda: Room(SIDE * SIDE))
+    monkeypatch.setattr(editvec.batch.chunks.images, "Room", lambda: Room(SIDE * SIDE))
 
     run = do(
         library,

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from batch.recipes.settings import Composite
-from engine.editor import Editor, Segmented
-from engine.networks.generator import Synthesis
-from registry.library.library import Library
-from registry.tables.models import EmbeddingRow
+from editvec.batch.recipes.settings import Composite
+from editvec.engine.editor import Editor, Segmented
+from editvec.engine.networks.generator import Synthesis
+from editvec.registry.library.library import Library
+from editvec.registry.tables.models import EmbeddingRow
 from tests.support.folder_runs import do, request, rows
 
 

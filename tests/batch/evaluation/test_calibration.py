@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import pytest
 
-from avatars import default
-from batch.evaluation.calibration import Calibration, calibrate
-from batch.evaluation.evaluate import evaluate_vector, store_evaluation
-from batch.evaluation.measure import Measured, ModeResult
-from batch.evaluation.settings import AskedMode, EvaluateSettings
-from batch.evaluation.targets import Attribute
-from batch.recipes.settings import Mode
-from engine.editor import Editor
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.avatars import default
+from editvec.batch.evaluation.calibration import Calibration, calibrate
+from editvec.batch.evaluation.evaluate import evaluate_vector, store_evaluation
+from editvec.batch.evaluation.measure import Measured, ModeResult
+from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
+from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.recipes.settings import Mode
+from editvec.engine.editor import Editor
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 

@@ -13,23 +13,27 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from batch.errors import SettingsError
-from batch.evaluation.pairs.disentangle import Disentanglement, disentangle, store_disentanglement
-from batch.evaluation.pairs.settings import (
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.pairs.disentangle import (
+    Disentanglement,
+    disentangle,
+    store_disentanglement,
+)
+from editvec.batch.evaluation.pairs.settings import (
     MAX_VECTORS,
     AskedVector,
     PairSettings,
     pin_parts,
     with_attributes,
 )
-from batch.evaluation.settings import EvaluateSettings
-from engine.editor import Editor
-from registry.composition.pair_metrics import measured_together
-from registry.entities.vectors import EditingVector, NewMetric, NewVector, VectorParcel
-from registry.library.changes import Change
-from registry.library.library import Library
-from registry.masks.brushes import encode_brush
-from registry.tables.models import VectorRow
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.engine.editor import Editor
+from editvec.registry.composition.pair_metrics import measured_together
+from editvec.registry.entities.vectors import EditingVector, NewMetric, NewVector, VectorParcel
+from editvec.registry.library.changes import Change
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import encode_brush
+from editvec.registry.tables.models import VectorRow
 
 Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.errors import SettingsError
-from batch.evaluation.evaluate import (
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.evaluate import (
     Evaluation,
     evaluate_vector,
     evaluation_key,
     store_evaluation,
 )
-from batch.evaluation.sets import SetNetworks
-from batch.evaluation.settings import EvaluateSettings
-from engine.editor import Editor
-from registry.entities.vectors import NewVector, VectorParcel
-from registry.library.library import Library
-from registry.masks.brushes import encode_brush
+from editvec.batch.evaluation.sets import SetNetworks
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.engine.editor import Editor
+from editvec.registry.entities.vectors import NewVector, VectorParcel
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import encode_brush
 from tests.support.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]
@@ -316,6 +316,6 @@ def test_what_cannot_be_done_is_refused(
 def test_the_weights_that_are_asked_for_are_those_of_torch_fidelity() -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    from batch.evaluation.sets import INCEPTION_URL
+    from editvec.batch.evaluation.sets import INCEPTION_URL
 
     assert INCEPTION_URL == URL_INCEPTION_V3

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from batch.evaluation.evaluate import EVALUATION_KEY
-from batch.evaluation.planning import EvaluateRequest, open_evaluate_run
-from batch.evaluation.settings import EvaluateSettings
-from batch.execution.local import run_locally
-from batch.kinds import open_processor
-from batch.reports.audit import audit
-from batch.runs.entities import RunRecord
-from batch.runs.store import Runs
-from engine.editor import Editor
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.evaluation.evaluate import EVALUATION_KEY
+from editvec.batch.evaluation.planning import EvaluateRequest, open_evaluate_run
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.execution.local import run_locally
+from editvec.batch.kinds import open_processor
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.store import Runs
+from editvec.engine.editor import Editor
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.worker_processes import start, worker
 
 Editvec = Callable[..., int]
@@ -155,7 +155,7 @@ def test_workers_evaluate_as_this_process_does(
 
 def _here(library: Library, source: Path) -> dict[str, Any]:
     """What this process finds."""
-    from batch.evaluation.evaluate import evaluate_vector
+    from editvec.batch.evaluation.evaluate import evaluate_vector
 
     editor = Editor.open(library.materialise_bundle(library.get_class("tiny")))
     found = {}

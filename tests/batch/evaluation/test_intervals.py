@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from batch.evaluation.intervals import bootstrap, half_samples, statistic_of, wilson
+from editvec.batch.evaluation.intervals import bootstrap, half_samples, statistic_of, wilson
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.evaluation.curves import Place, curve
-from batch.evaluation.intervals import Interval
-from registry.library.library import Library
+from editvec.batch.evaluation.curves import Place, curve
+from editvec.batch.evaluation.intervals import Interval
+from editvec.registry.library.library import Library
 
 Editvec = Callable[..., int]
 

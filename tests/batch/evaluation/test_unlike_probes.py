@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.editor import Editor
-from engine.images.images import to_pixels, write_png
-from registry.library.library import Library
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels, write_png
+from editvec.registry.library.library import Library
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
-from batch.execution.local import run_locally
-from batch.recipes.settings import Composite, Mode
-from batch.reports.audit import audit
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from engine.editing.inversion import EmbedSettings
-from registry.entities.vectors import NewVector
-from registry.errors import RegistryError
-from registry.library.library import Library
+from editvec.batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.settings import Composite, Mode
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.errors import RegistryError
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]
@@ -95,8 +95,8 @@ def test_the_set_loads_with_hugging_face_datasets(
 def test_pixels_outside_the_roi_are_those_of_the_input(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
-    from engine.editor import Editor
-    from engine.images.images import to_images
+    from editvec.engine.editor import Editor
+    from editvec.engine.images.images import to_images
 
     source, out = make_pictures(4), tmp_path / "out"
     model = library.get_class("tiny")
@@ -353,7 +353,7 @@ def test_optimize_pairs_masks_by_name_and_records_what_is_wrong_with_them(
 def test_inverted_embeddings_are_kept_for_the_next_run(
     library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.editor import Editor
+    from editvec.engine.editor import Editor
 
     source = make_pictures(3)
     do(library, request(source, tmp_path / "a", "smile=1", embed="steps:2"))

@@ -1,6 +1,6 @@
 import itertools
 
-from batch.execution.remote import Seldom
+from editvec.batch.execution.remote import Seldom
 
 
 def test_what_is_done_seldom_takes_a_twentieth_of_the_time() -> None:

@@ -14,17 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-import editvec
-from batch.errors import SettingsError
-from batch.learning.jobs import read_jobs
-from batch.learning.learn import learn_vector
-from batch.learning.request import LearnRequest, LearnSettings
-from batch.workbench import Workbench
-from engine.editor import Editor
-from engine.errors import ImageError
-from registry.config import RegistryConfig
-from registry.errors import LabelNotFoundError, MaskError
-from registry.masks.png import decode_mask
+import editvec.cli
+from editvec.batch.errors import SettingsError
+from editvec.batch.learning.jobs import read_jobs
+from editvec.batch.learning.learn import learn_vector
+from editvec.batch.learning.request import LearnRequest, LearnSettings
+from editvec.batch.workbench import Workbench
+from editvec.engine.editor import Editor
+from editvec.engine.errors import ImageError
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import LabelNotFoundError, MaskError
+from editvec.registry.masks.png import decode_mask
 
 MOUTH = 4
 FAST = LearnSettings(num_steps=8, embed="steps:2")
@@ -140,7 +140,7 @@ def test_success_and_leakage_are_those_of_the_stored_delta(bench: Workbench, fil
 
 
 def _stored_ws(bench: Workbench, digest: str | None) -> torch.Tensor:
-    from registry.codec import decode_latent
+    from editvec.registry.codec import decode_latent
 
     assert digest is not None
     return torch.from_numpy(decode_latent(bench.library.blobs.get(digest), of="ws"))[None]
@@ -312,7 +312,7 @@ def test_settings_out_of_range_are_refused(values: dict[str, object]) -> None:
 
 
 def _run(bench: Workbench, *words: str | Path) -> int:
-    return editvec.main(["--home", str(bench.library.config.home), "learn", *map(str, words)])
+    return editvec.cli.main(["--home", str(bench.library.config.home), "learn", *map(str, words)])
 
 
 def test_command_prints_the_address_and_a_table(

@@ -12,18 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-import editvec
-from batch.errors import SettingsError
-from batch.learning.learn import learn_vector
-from batch.learning.request import LearnRequest, LearnSettings
-from batch.recipes.settings import Mode, RunSettings
-from batch.runs.planning import RunRequest, open_run
-from batch.workbench import Workbench
-from engine.editor import Editor
-from registry.config import RegistryConfig
-from registry.entities.vectors import EditingVector
-from registry.errors import LabelNotFoundError, MaskError, OperationError
-from registry.masks.png import MaskArray, decode_mask
+import editvec.cli
+from editvec.batch.errors import SettingsError
+from editvec.batch.learning.learn import learn_vector
+from editvec.batch.learning.request import LearnRequest, LearnSettings
+from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.workbench import Workbench
+from editvec.engine.editor import Editor
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import LabelNotFoundError, MaskError, OperationError
+from editvec.registry.masks.png import MaskArray, decode_mask
 
 FAST = LearnSettings(num_steps=2, embed="steps:2")
 
@@ -143,11 +143,13 @@ def test_command_draws_what_was_asked_and_lists_may_hold_operations(
                          "operation": "mouth: scale 1x2"}]}  # fmt: skip
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
 
-    assert editvec.main([*one, "--from-operation", "mouth: scale 1.2x1", "--picture",
+    assert editvec.cli.main([*one, "--from-operation", "mouth: scale 1.2x1", "--picture",
                          str(tmp_path / "asked.png")]) == 0  # fmt: skip
-    assert editvec.main([*words, "--from", str(tmp_path / "jobs.json")]) == 0
-    assert editvec.main([*one, "--from-operation", "x: remove", "--mask-after", str(image)]) == 2
-    assert editvec.main(one) == 2
+    assert editvec.cli.main([*words, "--from", str(tmp_path / "jobs.json")]) == 0
+    assert (
+        editvec.cli.main([*one, "--from-operation", "x: remove", "--mask-after", str(image)]) == 2
+    )
+    assert editvec.cli.main(one) == 2
 
     with Image.open(tmp_path / "asked.png") as picture:
         assert picture.width > 1000

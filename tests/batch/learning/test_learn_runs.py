@@ -16,21 +16,21 @@ import pytest
 import torch
 from PIL import Image
 
-from batch.errors import LeaseLostError, SettingsError
-from batch.execution.local import run_locally
-from batch.kinds import open_processor
-from batch.learning.jobs import read_jobs
-from batch.learning.learn import JOB_KEY
-from batch.learning.planning import open_learn_run
-from batch.learning.request import LearnSettings
-from batch.learning.work import LearnWork
-from batch.reports.audit import audit
-from batch.runs.entities import RunRecord
-from batch.runs.leases import Leases
-from batch.runs.owner import Owner
-from batch.runs.store import Runs
-from engine.editor import Editor
-from registry.library.library import Library
+from editvec.batch.errors import LeaseLostError, SettingsError
+from editvec.batch.execution.local import run_locally
+from editvec.batch.kinds import open_processor
+from editvec.batch.learning.jobs import read_jobs
+from editvec.batch.learning.learn import JOB_KEY
+from editvec.batch.learning.planning import open_learn_run
+from editvec.batch.learning.request import LearnSettings
+from editvec.batch.learning.work import LearnWork
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.store import Runs
+from editvec.engine.editor import Editor
+from editvec.registry.library.library import Library
 from tests.support.lessons import write_lesson, write_lessons
 from tests.support.worker_processes import ROOT
 
@@ -229,8 +229,8 @@ def test_a_killed_run_is_resumed_by_its_id(
 ) -> None:
     program = f"""
 import os, signal, sys
-import editvec
-from batch.learning.work import LearnWork
+import editvec.cli
+from editvec.batch.learning.work import LearnWork
 
 def do(self, inputs, require_lease):
     if inputs[0].position == 1:
@@ -238,7 +238,7 @@ def do(self, inputs, require_lease):
     return whole(self, inputs, require_lease)
 
 whole, LearnWork.do = LearnWork.do, do
-editvec.main(["--home", {str(home)!r}, "learn", "--from", {str(lessons)!r},
+editvec.cli.main(["--home", {str(home)!r}, "learn", "--from", {str(lessons)!r},
               "--steps", "2", "--embed", "steps:1", "--device", "cpu"])
 """
     killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)

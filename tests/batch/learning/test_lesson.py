@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.errors import SettingsError
-from batch.learning.learn import learn_vector
-from batch.learning.lesson_checks import check_taught
-from batch.learning.request import LearnRequest, LearnSettings
-from batch.workbench import Workbench
-from engine.bundle.bundle import NetworkState, read_networks, write_bundle
-from engine.editing.editing import EditSettings
-from engine.editor import Editor
-from engine.images.images import to_pixels
-from registry.config import RegistryConfig
+from editvec.batch.errors import SettingsError
+from editvec.batch.learning.learn import learn_vector
+from editvec.batch.learning.lesson_checks import check_taught
+from editvec.batch.learning.request import LearnRequest, LearnSettings
+from editvec.batch.workbench import Workbench
+from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
+from editvec.engine.editing.editing import EditSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_pixels
+from editvec.registry.config import RegistryConfig
 
 HAIR, MOUTH = 2, 4
 FAST = LearnSettings(num_steps=2, embed="steps:1")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from avatars.drawing.render import LABELS
-from avatars.starter import STARTERS, SURPRISE, Starter
-from batch.learning.repainted import repainted_labels
+from editvec.avatars.drawing.render import LABELS
+from editvec.avatars.starter import STARTERS, SURPRISE, Starter
+from editvec.batch.learning.repainted import repainted_labels
 
 SMALL_MASKS = arrays(np.int32, (4, 5), elements=st.integers(0, 4))
 

@@ -14,19 +14,25 @@ import pytest
 import torch
 from PIL import Image
 
-import editvec
-from batch.errors import PlanError, SettingsError
-from batch.previews.preview import MAX_SCALES, Probes, preview_vector
-from batch.previews.sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
-from batch.workbench import Workbench
-from engine.editor import Editor
-from engine.errors import ImageError
-from engine.images.compositing import composite
-from engine.images.images import to_pixels
-from registry.config import RegistryConfig
-from registry.drawing import ACCENT, LINE, fitted
-from registry.entities.vectors import LatentSpace, NewTerm, NewVector, RoiPolicy, VectorParcel
-from registry.masks.brushes import encode_brush
+import editvec.cli
+from editvec.batch.errors import PlanError, SettingsError
+from editvec.batch.previews.preview import MAX_SCALES, Probes, preview_vector
+from editvec.batch.previews.sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
+from editvec.batch.workbench import Workbench
+from editvec.engine.editor import Editor
+from editvec.engine.errors import ImageError
+from editvec.engine.images.compositing import composite
+from editvec.engine.images.images import to_pixels
+from editvec.registry.config import RegistryConfig
+from editvec.registry.drawing import ACCENT, LINE, fitted
+from editvec.registry.entities.vectors import (
+    LatentSpace,
+    NewTerm,
+    NewVector,
+    RoiPolicy,
+    VectorParcel,
+)
+from editvec.registry.masks.brushes import encode_brush
 
 Panel = npt.NDArray[np.uint8]
 
@@ -244,7 +250,7 @@ def test_command_keeps_the_preview_with_the_vector(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*words: object) -> str:
-        assert editvec.main(["--home", str(home), "registry", *map(str, words)]) == 0
+        assert editvec.cli.main(["--home", str(home), "registry", *map(str, words)]) == 0
         return capsys.readouterr().out
 
     made = run(
@@ -276,7 +282,7 @@ def test_command_keeps_the_preview_with_the_vector(
 def test_command_refuses_in_one_line(
     words: tuple[str, ...], line: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert editvec.main(["--home", str(home), "registry", "preview", *words]) == 1
+    assert editvec.cli.main(["--home", str(home), "registry", "preview", *words]) == 1
 
     error = capsys.readouterr().err
     assert error.count("\n") == 1

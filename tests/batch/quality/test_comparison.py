@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.bundle.bundle import read_networks, write_bundle
-from engine.editor import Editor
-from engine.images.images import read_image, to_pixels, write_png
-from registry.blobs.local import LocalBlobStore
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.engine.bundle.bundle import read_networks, write_bundle
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import read_image, to_pixels, write_png
+from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 
 Command = Callable[..., int]
 

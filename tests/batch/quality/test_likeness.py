@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from avatars.default import BUNDLE_FOLDER
-from avatars.drawing.parameters import sample
-from avatars.drawing.render import render
-from batch.quality.likeness import find_unlike
-from batch.quality.reconstruction import Errors, encoding_errors
-from engine.bundle.bundle import load_bundle
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.images.images import to_images
+from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.avatars.drawing.parameters import sample
+from editvec.avatars.drawing.render import render
+from editvec.batch.quality.likeness import find_unlike
+from editvec.batch.quality.reconstruction import Errors, encoding_errors
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.images.images import to_images
 
 SEED = 31_000  # far from those that the shipped networks were trained on
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.errors import PlanError
-from batch.quality.photographs import CACHE_FILE, load_photographs
+from editvec.batch.errors import PlanError
+from editvec.batch.quality.photographs import CACHE_FILE, load_photographs
 
 RED = (250, 10, 10)
 

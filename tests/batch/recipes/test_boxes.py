@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.editing.content_key import content_key
-from batch.editing.reading import decode
-from batch.errors import PlanError, RunConflictError
-from batch.recipes.boxes import Box, box_path, read_boxes
-from batch.recipes.settings import Fit
-from batch.runs.planning import OpenedRun, RunRequest, open_run
-from batch.runs.retry import retry
-from batch.runs.store import Runs
-from registry.library.library import Library
+from editvec.batch.editing.content_key import content_key
+from editvec.batch.editing.reading import decode
+from editvec.batch.errors import PlanError, RunConflictError
+from editvec.batch.recipes.boxes import Box, box_path, read_boxes
+from editvec.batch.recipes.settings import Fit
+from editvec.batch.runs.planning import OpenedRun, RunRequest, open_run
+from editvec.batch.runs.retry import retry
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, request, rows
 
 EXIF_ORIENTATION = 0x0112

@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from batch.errors import RecipeError
-from batch.previews.preview import Probes, preview_vector
-from batch.recipes.recipe import Recipe, expand, parse_edit, pin_vector
-from batch.recipes.settings import Mode
-from batch.runs.planning import open_run
-from batch.workbench import Workbench
-from engine.images.roi import dilate
-from registry.entities.vectors import EditingVector, NewVector, VectorParcel
-from registry.errors import BlobError
-from registry.library.library import Library
-from registry.masks.brushes import encode_brush
+from editvec.batch.errors import RecipeError
+from editvec.batch.previews.preview import Probes, preview_vector
+from editvec.batch.recipes.recipe import Recipe, expand, parse_edit, pin_vector
+from editvec.batch.recipes.settings import Mode
+from editvec.batch.runs.planning import open_run
+from editvec.batch.workbench import Workbench
+from editvec.engine.images.roi import dilate
+from editvec.registry.entities.vectors import EditingVector, NewVector, VectorParcel
+from editvec.registry.errors import BlobError
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import encode_brush
 from tests.support.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]

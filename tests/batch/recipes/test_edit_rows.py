@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batch.editing.deltas import load_deltas
-from batch.errors import RecipeError
-from batch.recipes.recipe import Edit, Recipe, parse_edit, pin_vector
-from batch.recipes.settings import Composite
-from batch.reports.audit import audit
-from batch.runs.planning import open_run
-from registry.entities.terms import parse_term
-from registry.entities.vectors import NewTerm
-from registry.library.library import Library
+from editvec.batch.editing.deltas import load_deltas
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.recipe import Edit, Recipe, parse_edit, pin_vector
+from editvec.batch.recipes.settings import Composite
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.planning import open_run
+from editvec.registry.entities.terms import parse_term
+from editvec.registry.entities.vectors import NewTerm
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, provenance_in, request, rows
 from tests.support.worker_processes import start, worker
 

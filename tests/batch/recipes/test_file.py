@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from batch.errors import RecipeError
-from batch.recipes.file import read_recipes
-from batch.recipes.scales import Share, UsableRange
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.library.library import Library
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.file import read_recipes
+from editvec.batch.recipes.scales import Share, UsableRange
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 
 MakePictures = Callable[..., Path]
 

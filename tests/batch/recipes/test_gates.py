@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batch.editing.gate import rejection
-from batch.errors import SettingsError
-from batch.recipes.settings import Mode, RunSettings
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.library.library import Library
-from registry.masks.png import encode_mask
+from editvec.batch.editing.gate import rejection
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]

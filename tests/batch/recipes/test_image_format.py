@@ -1,8 +1,8 @@
 import pytest
 
-from batch.errors import SettingsError
-from batch.recipes.image_format import ImageFormat
-from batch.recipes.settings import RunSettings
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.image_format import ImageFormat
+from editvec.batch.recipes.settings import RunSettings
 
 
 @pytest.mark.parametrize(

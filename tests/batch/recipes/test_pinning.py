@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batch.errors import RecipeError
-from batch.execution.local import run_locally
-from batch.recipes.recipe import PinnedVector, parse_edit, pin_vector
-from batch.recipes.settings import RunSettings
-from batch.runs.planning import RunRequest, open_run
-from registry.entities.vectors import NewVector
-from registry.errors import AliasNotFoundError
-from registry.library.library import Library
+from editvec.batch.errors import RecipeError
+from editvec.batch.execution.local import run_locally
+from editvec.batch.recipes.recipe import PinnedVector, parse_edit, pin_vector
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.errors import AliasNotFoundError
+from editvec.registry.library.library import Library
 
 
 def pin(library: Library, text: str) -> PinnedVector:

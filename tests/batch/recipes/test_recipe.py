@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.errors import RecipeError
-from batch.recipes.recipe import (
+from editvec.batch.errors import RecipeError
+from editvec.batch.recipes.recipe import (
     MAX_NAME_LENGTH,
     Edit,
     PinnedArgument,
@@ -16,9 +16,9 @@ from batch.recipes.recipe import (
     parse_edit,
     recipe_name,
 )
-from batch.recipes.scales import Choice
-from batch.recipes.settings import RunSettings
-from batch.runs.plan import RunPlan, build_request
+from editvec.batch.recipes.scales import Choice
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import RunPlan, build_request
 
 
 def vector(name: str, *labels: str) -> PinnedVector:

@@ -1,7 +1,7 @@
 import pytest
 
-from batch.errors import SettingsError
-from batch.recipes.settings import Embedding, Fit, Mode, RunSettings
+from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.settings import Embedding, Fit, Mode, RunSettings
 
 
 @pytest.mark.parametrize("text", ["encoder", "steps:50", "target:26", "target:26.5"])

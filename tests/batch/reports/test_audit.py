@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.reports.audit import audit
-from batch.runs.entities import RunRecord
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunRecord
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, request
 
 MakePictures = Callable[..., Path]
@@ -74,6 +74,6 @@ def test_many_problems_of_a_kind_are_counted(library: Library, run: RunRecord) -
 
 
 def test_an_audit_of_images_does_not_load_torch() -> None:
-    code = "import sys, batch.reports.audit; sys.exit('torch' in sys.modules)"
+    code = "import sys, editvec.batch.reports.audit; sys.exit('torch' in sys.modules)"
 
     subprocess.run([sys.executable, "-c", code], check=True)

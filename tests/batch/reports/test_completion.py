@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from batch.runs.store import Runs
-from registry.library.library import Library
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]
@@ -157,8 +157,8 @@ def reopen(library: Library, run_id: str, *, state: str, reason: str) -> None:
     """Takes a run back to before its last item."""
     from sqlalchemy import delete, update
 
-    from batch.runs.models import Run, RunItem
-    from registry.tables.database import transaction
+    from editvec.batch.runs.models import Run, RunItem
+    from editvec.registry.tables.database import transaction
 
     with transaction(library.engine) as session:
         session.execute(

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from batch.editing.reading import seen_part
-from batch.recipes.boxes import Box
-from batch.reports.pictures import SampleReader
-from engine.images.images import Fit, fit_pixels
-from engine.images.views import see
+from editvec.batch.editing.reading import seen_part
+from editvec.batch.recipes.boxes import Box
+from editvec.batch.reports.pictures import SampleReader
+from editvec.engine.images.images import Fit, fit_pixels
+from editvec.engine.images.views import see
 
 Pixels = npt.NDArray[np.uint8]
 

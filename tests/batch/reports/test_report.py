@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avatars.drawing.parameters import sample, with_values
-from avatars.drawing.render import LABEL_COLORS, LABELS, render
-from batch.reports.contact_sheet import MAX_SAMPLES
-from batch.reports.pictures import numbers, summarise
-from batch.reports.report import write_report
+from editvec.avatars.drawing.parameters import sample, with_values
+from editvec.avatars.drawing.render import LABEL_COLORS, LABELS, render
+from editvec.batch.reports.contact_sheet import MAX_SAMPLES
+from editvec.batch.reports.pictures import numbers, summarise
+from editvec.batch.reports.report import write_report
 
 RECIPES = {"smile+1.00": 1.0, "smile-0.50": -0.5}
 

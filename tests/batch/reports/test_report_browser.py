@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.reports.report import write_report
+from editvec.batch.reports.report import write_report
 from tests.support.browser import NEEDS_BROWSER, chromium, requested, require_shown
 
 _HOSTILE = (

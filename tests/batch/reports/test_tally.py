@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from batch.reports.distribution import SAMPLE_SIZE, Distribution
-from batch.reports.rows import ReportRows
-from batch.reports.tally import MAX_REASONS, OTHER_REASONS, RunTally, leakage_of
-from batch.runs.models import RunInput, RunItem
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from batch.sinks.opening import open_sink
-from registry.library.library import Library
-from registry.tables.database import now, transaction
+from editvec.batch.reports.distribution import SAMPLE_SIZE, Distribution
+from editvec.batch.reports.rows import ReportRows
+from editvec.batch.reports.tally import MAX_REASONS, OTHER_REASONS, RunTally, leakage_of
+from editvec.batch.runs.models import RunInput, RunItem
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.opening import open_sink
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import now, transaction
 from tests.support.folder_runs import request
 
 

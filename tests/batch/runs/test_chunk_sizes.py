@@ -8,21 +8,21 @@ import pytest
 from sqlalchemy import Engine, select
 from torch import Tensor
 
-from batch.chunks.images import ChunkProcessor
-from batch.editing.reading import Decoded
-from batch.errors import BatchError, LeaseLostError
-from batch.recipes.settings import Output
-from batch.reports.audit import audit
-from batch.reports.completion import complete
-from batch.runs.leases import Lease, Leases
-from batch.runs.models import Chunk
-from batch.runs.owner import Owner
-from batch.runs.plan import sampled_inputs
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from engine.editor import Editor
-from registry.library.library import Library
-from registry.tables.database import reading
+from editvec.batch.chunks.images import ChunkProcessor
+from editvec.batch.editing.reading import Decoded
+from editvec.batch.errors import BatchError, LeaseLostError
+from editvec.batch.recipes.settings import Output
+from editvec.batch.reports.audit import audit
+from editvec.batch.reports.completion import complete
+from editvec.batch.runs.leases import Lease, Leases
+from editvec.batch.runs.models import Chunk
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.plan import sampled_inputs
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.engine.editor import Editor
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import reading
 from tests.batch.runs.test_pace import plan
 from tests.support.folder_runs import do, request, rows
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from batch.execution.local import run_locally
-from batch.kinds import open_processor
-from batch.learning.planning import EmbedRequest, open_embed_run
-from batch.recipes.settings import RunSettings
-from batch.reports.audit import audit
-from batch.runs.entities import RunRecord
-from batch.runs.leases import Leases
-from batch.runs.owner import Owner
-from batch.runs.store import Runs
-from engine.editor import Editor
-from registry.library.library import Library
+from editvec.batch.execution.local import run_locally
+from editvec.batch.kinds import open_processor
+from editvec.batch.learning.planning import EmbedRequest, open_embed_run
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.store import Runs
+from editvec.engine.editor import Editor
+from editvec.registry.library.library import Library
 
 Editvec = Callable[..., int]
 MakePictures = Callable[..., Path]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.recipes.recipe import Recipe
-from batch.recipes.settings import MAX_STEPS, Mode, Output, RunSettings
-from batch.runs.pace import (
+from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.recipes.settings import MAX_STEPS, Mode, Output, RunSettings
+from editvec.batch.runs.pace import (
     LONGEST_LIMIT_SECONDS,
     SHORTEST_LIMIT_SECONDS,
     Cut,
@@ -19,9 +19,9 @@ from batch.runs.pace import (
     planned_chunk_size,
     slow_seconds,
 )
-from batch.runs.plan import RunPlan, build_request
-from batch.workers.app import create_app
-from batch.workers.broker import VISIBILITY_SECONDS
+from editvec.batch.runs.plan import RunPlan, build_request
+from editvec.batch.workers.app import create_app
+from editvec.batch.workers.broker import VISIBILITY_SECONDS
 
 # RabbitMQ's `consumer_timeout`, unless an administrator set another one
 RABBITMQ_SECONDS = 1800

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import PlanError, RunConflictError
-from batch.recipes.recipe import parse_edit
-from batch.recipes.settings import RunSettings
-from batch.runs.plan import (
+from editvec.batch.errors import PlanError, RunConflictError
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import (
     build_request,
     cut_chunks,
     require_same_request,

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from batch.recipes.recipe import SOURCE_RECIPE, Recipe
-from batch.recipes.settings import RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult, Leases
-from batch.runs.models import Chunk, RunItem
-from batch.runs.owner import Owner
-from batch.runs.plan import RunPlan, build_request, count_images, sampled_inputs
-from batch.runs.progress import run_status
-from batch.runs.reasons import MAX_REASONS, OTHER_REASONS
-from batch.runs.store import Runs
-from registry.tables.database import now, reading, transaction
+from editvec.batch.recipes.recipe import SOURCE_RECIPE, Recipe
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult, Leases
+from editvec.batch.runs.models import Chunk, RunItem
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.plan import RunPlan, build_request, count_images, sampled_inputs
+from editvec.batch.runs.progress import run_status
+from editvec.batch.runs.reasons import MAX_REASONS, OTHER_REASONS
+from editvec.batch.runs.store import Runs
+from editvec.registry.tables.database import now, reading, transaction
 
 
 def _planned(engine: Engine, out: Path, *, inputs: int, chunk_size: int) -> RunRecord:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from batch.reports.audit import audit
-from batch.runs.entities import RunRecord
-from batch.runs.store import Runs
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.store import Runs
+from editvec.registry.library.library import Library
 
 MakePictures = Callable[..., Path]
 Editvec = Callable[..., int]
@@ -164,8 +164,8 @@ def test_detach_without_workers_is_refused(
 def _set_state(library: Library, run_id: str, state: str) -> None:
     from sqlalchemy import update
 
-    from batch.runs.models import Run
-    from registry.tables.database import transaction
+    from editvec.batch.runs.models import Run
+    from editvec.registry.tables.database import transaction
 
     with transaction(library.engine) as session:
         session.execute(update(Run).where(Run.id == run_id).values(state=state))
@@ -178,7 +178,7 @@ def test_a_run_that_failed_as_a_whole_is_retried_some_inputs_at_a_time(
     library: Library,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import batch.runs.retry
+    import editvec.batch.runs.retry
 
     source, out = make_pictures(5), tmp_path / "out"
     good = {path: path.read_bytes() for path in source.iterdir()}
@@ -187,9 +187,9 @@ def test_a_run_that_failed_as_a_whole_is_retried_some_inputs_at_a_time(
     assert run_editvec("batch", "run", source, out, "--edit", "smile=1", "--chunk-size", "2") == 3
     for path, data in good.items():
         path.write_bytes(data)
-    monkeypatch.setattr(batch.runs.retry, "_POSITIONS_AT_A_TIME", 2)
+    monkeypatch.setattr(editvec.batch.runs.retry, "_POSITIONS_AT_A_TIME", 2)
 
-    retried = batch.runs.retry.retry(library.engine, _only_run(library))
+    retried = editvec.batch.runs.retry.retry(library.engine, _only_run(library))
 
     assert retried == (5, 5)
     assert run_editvec("batch", "resume", _only_run(library).id) == 0

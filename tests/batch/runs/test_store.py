@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from batch.errors import LeaseLostError, RunConflictError, RunNotFoundError
-from batch.recipes.recipe import Edit, PinnedVector, Recipe
-from batch.recipes.settings import RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult, Lease, Leases
-from batch.runs.owner import Owner
-from batch.runs.plan import RunPlan, build_request, sampled_inputs
-from batch.runs.retry import retry
-from batch.runs.store import Runs
-from registry.tables.database import now
+from editvec.batch.errors import LeaseLostError, RunConflictError, RunNotFoundError
+from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.plan import RunPlan, build_request, sampled_inputs
+from editvec.batch.runs.retry import retry
+from editvec.batch.runs.store import Runs
+from editvec.registry.tables.database import now
 
 ME = Owner.current()
 ELSEWHERE = Owner("another host", 1, "1")

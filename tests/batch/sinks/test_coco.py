@@ -11,14 +11,14 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from sqlalchemy import insert
 
-from batch.reports.audit import audit
-from batch.runs.models import RunItem
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from batch.sinks.opening import open_sink
-from registry.library.library import Library
-from registry.masks.png import encode_mask
-from registry.tables.database import now, transaction
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.models import RunItem
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.opening import open_sink
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
+from editvec.registry.tables.database import now, transaction
 from tests.support.folder_runs import do, pixels, request, rows
 
 MakePictures = Callable[..., Path]
@@ -128,7 +128,7 @@ def test_an_item_whose_mask_was_removed_has_no_annotations_and_the_audit_says_so
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import batch.reports.completion
+    import editvec.batch.reports.completion
 
     out = tmp_path / "out"
     wanted = request(make_pictures(2), out, "smile=1", output="coco")
@@ -137,7 +137,7 @@ def test_an_item_whose_mask_was_removed_has_no_annotations_and_the_audit_says_so
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.reports.completion, "write_report", interrupted)
+        patch.setattr(editvec.batch.reports.completion, "write_report", interrupted)
         with pytest.raises(KeyboardInterrupt):
             do(library, wanted)
     (out / "masks/smile+1.00/0.png").unlink()

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from batch.recipes.image_format import ImageFormat
-from batch.sinks.encoding import encode_image
+from editvec.batch.recipes.image_format import ImageFormat
+from editvec.batch.sinks.encoding import encode_image
 from tests.support.folder_runs import provenance_in
 
 PROVENANCE = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import DiskFullError
-from batch.sinks.files import FileWriter
+from editvec.batch.errors import DiskFullError
+from editvec.batch.sinks.files import FileWriter
 
 
 def test_a_file_appears_whole_and_replaces_an_older_one(tmp_path: Path) -> None:

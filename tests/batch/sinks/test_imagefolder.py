@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.errors import RunConflictError
-from batch.recipes.recipe import SOURCE_RECIPE
-from batch.reports.audit import audit
-from batch.runs.planning import open_run
-from batch.runs.store import Runs
-from registry.blobs.store import digest_of_file
-from registry.library.library import Library
-from registry.release import engine_version
-from registry.tables.database import transaction
+from editvec.batch.errors import RunConflictError
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
+from editvec.registry.blobs.store import digest_of_file
+from editvec.registry.library.library import Library
+from editvec.registry.release import engine_version
+from editvec.registry.tables.database import transaction
 from tests.support.folder_runs import do, pixels, provenance_in, request, rows
 
 MakePictures = Callable[..., Path]
@@ -115,7 +115,7 @@ def test_a_run_is_not_continued_in_another_format(
 def test_a_run_that_was_planned_before_there_were_formats_goes_on(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
-    from batch.runs.models import Run
+    from editvec.batch.runs.models import Run
 
     wanted = request(make_pictures(1), tmp_path / "out", "smile=1")
     planned = open_run(library, wanted).run

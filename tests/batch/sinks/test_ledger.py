@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import DiskFullError
-from batch.sinks.ledger import Entry, Ledger
+from editvec.batch.errors import DiskFullError
+from editvec.batch.sinks.ledger import Entry, Ledger
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.sinks.shards import Member, MemberReader, member_names, tar_parts
+from editvec.batch.sinks.shards import Member, MemberReader, member_names, tar_parts
 
 MEMBERS = [
     Member("a.png", b"x" * 1000),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.reports.audit import audit
-from registry.blobs.store import digest_of_file
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.registry.blobs.store import digest_of_file
+from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, provenance_in, read_shards, request, rows
 
 MakePictures = Callable[..., Path]

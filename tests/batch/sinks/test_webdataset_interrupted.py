@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from batch.chunks.images import ChunkProcessor
-from batch.errors import DiskFullError, LeaseLostError
-from batch.execution.local import run_locally
-from batch.reports.audit import audit
-from batch.runs.leases import Leases
-from batch.runs.models import Chunk, Run, RunItem
-from batch.runs.owner import Owner
-from batch.runs.planning import open_run
-from batch.runs.retry import retry
-from batch.runs.store import Runs
-from engine.editor import Editor
-from registry.blobs.store import digest_of_file
-from registry.library.library import Library
-from registry.tables.database import transaction
+from editvec.batch.chunks.images import ChunkProcessor
+from editvec.batch.errors import DiskFullError, LeaseLostError
+from editvec.batch.execution.local import run_locally
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.leases import Leases
+from editvec.batch.runs.models import Chunk, Run, RunItem
+from editvec.batch.runs.owner import Owner
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.retry import retry
+from editvec.batch.runs.store import Runs
+from editvec.engine.editor import Editor
+from editvec.registry.blobs.store import digest_of_file
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import transaction
 from tests.support.folder_runs import do, read_shards, request, rows
 
 MakePictures = Callable[..., Path]
@@ -93,27 +93,27 @@ def test_a_holder_whose_lease_was_lost_publishes_nothing(
 
 def stop_at(patch: pytest.MonkeyPatch, moment: str) -> None:
     """Ends the process, so to speak, at a moment of the packing of a chunk."""
-    import batch.runs.leases
-    import batch.runs.placements
-    import batch.sinks.packing
+    import editvec.batch.runs.leases
+    import editvec.batch.runs.placements
+    import editvec.batch.sinks.packing
 
     def stop(*arguments: object, **options: object) -> None:
         raise Stopped
 
     def publish_and_stop(
-        session: Any, run_id: str, placement: batch.runs.placements.Placement
+        session: Any, run_id: str, placement: editvec.batch.runs.placements.Placement
     ) -> None:
         placement.publish()
         raise Stopped
 
     if moment == "before the shard is written":
-        patch.setattr(batch.sinks.packing, "tar_parts", stop)
+        patch.setattr(editvec.batch.sinks.packing, "tar_parts", stop)
     elif moment == "before it is published":
-        patch.setattr(batch.runs.leases, "record_placement", stop)
+        patch.setattr(editvec.batch.runs.leases, "record_placement", stop)
     elif moment == "before SQL knows":
-        patch.setattr(batch.runs.leases, "record_placement", publish_and_stop)
+        patch.setattr(editvec.batch.runs.leases, "record_placement", publish_and_stop)
     else:
-        patch.setattr(batch.sinks.packing.ShardPacker, "_clear", stop)
+        patch.setattr(editvec.batch.sinks.packing.ShardPacker, "_clear", stop)
     # an orderly end would give the lease back
     patch.setattr(ChunkProcessor, "_give_back", lambda *arguments: None)
 

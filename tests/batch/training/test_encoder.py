@@ -12,23 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import editvec
-from batch.errors import BatchError, SettingsError
-from batch.quality.likeness import Unlike
-from batch.training.encoder import EncoderRequest, TrainedEncoder, read_curve, train_encoder
-from batch.training.encoder_course import Watcher
-from engine.bundle.bundle import read_networks, write_bundle
-from engine.editing.inversion import EmbedSettings
-from engine.editor import Editor
-from engine.errors import CheckpointError
-from engine.images.images import read_image, to_pixels, write_png
-from engine.training.encoder import EncoderTrainee
-from registry.config import RegistryConfig
-from registry.errors import ClassNotFoundError
-from registry.library.library import Library
+import editvec.cli
+from editvec.batch.errors import BatchError, SettingsError
+from editvec.batch.quality.likeness import Unlike
+from editvec.batch.training.encoder import EncoderRequest, TrainedEncoder, read_curve, train_encoder
+from editvec.batch.training.encoder_course import Watcher
+from editvec.engine.bundle.bundle import read_networks, write_bundle
+from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editor import Editor
+from editvec.engine.errors import CheckpointError
+from editvec.engine.images.images import read_image, to_pixels, write_png
+from editvec.engine.training.encoder import EncoderTrainee
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import ClassNotFoundError
+from editvec.registry.library.library import Library
 from tests.support.killed_encoders import request
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 CLOCKS = ("seconds", "cpu_seconds")
 
 
@@ -221,9 +221,9 @@ def test_command_prints_table_and_json(
     words += ["--learning-rate", "0.01", "--held-out", "4", "--compared", "1"]
     words += ["--compared-steps", "2", "--device", "cpu", "--keep-unlike"]
 
-    assert editvec.main(words) == 0
+    assert editvec.cli.main(words) == 0
     out, err = capsys.readouterr()
-    assert editvec.main([*words, "--json"]) == 0
+    assert editvec.cli.main([*words, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
 
     assert out.startswith("tiny@2\n")

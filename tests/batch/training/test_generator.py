@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-import editvec
-from batch.errors import SettingsError
-from batch.quality.samples import grid_of, read_curve
-from batch.training.generator import TrainedGenerator, train_generator
-from engine.bundle.bundle import load_bundle
-from engine.errors import CheckpointError, OutOfMemoryError
-from engine.images.images import read_image, write_png
-from engine.training.generator import GeneratorTrainee
-from engine.training.loop import read_log
-from registry.config import RegistryConfig
-from registry.library.library import Library
+import editvec.cli
+from editvec.batch.errors import SettingsError
+from editvec.batch.quality.samples import grid_of, read_curve
+from editvec.batch.training.generator import TrainedGenerator, train_generator
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.errors import CheckpointError, OutOfMemoryError
+from editvec.engine.images.images import read_image, write_png
+from editvec.engine.training.generator import GeneratorTrainee
+from editvec.engine.training.loop import read_log
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.killed_trainings import STEPS, request
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 CLOCKS = ("seconds", "cpu_seconds")
 
 
@@ -159,7 +159,7 @@ def test_command_tells_what_it_skips_and_prints_json(
     words += ["--resolution", "16", "--kimg", "0.008", "--batch", "4", "--channel-base", "64"]
     words += ["--channel-max", "4", "--w-dim", "4", "--measured", "8", "--device", "cpu", "--json"]
 
-    status = editvec.main([*words, "--mirror", "--path-length", "0", str(mixed)])
+    status = editvec.cli.main([*words, "--mirror", "--path-length", "0", str(mixed)])
 
     out, err = capsys.readouterr()
     result = json.loads(out)
@@ -176,7 +176,7 @@ def test_unknown_device_is_one_line(
 ) -> None:
     words = ["--home", str(tmp_path), "train", "generator", "--class", "toy", "--resolution", "16"]
 
-    status = editvec.main([*words, "--device", "abacus", str(photographs)])
+    status = editvec.cli.main([*words, "--device", "abacus", str(photographs)])
 
     assert status == 1
     assert capsys.readouterr().err.startswith("editvec: error: device: cannot use 'abacus'")
@@ -187,7 +187,7 @@ def test_missing_resolution_is_one_line(
 ) -> None:
     words = ["--home", str(tmp_path), "train", "generator", "--class", "toy", str(photographs)]
 
-    status = editvec.main(words)
+    status = editvec.cli.main(words)
 
     assert status == 1
     assert capsys.readouterr().err.startswith("editvec: error: resolution: expected one")

@@ -15,25 +15,25 @@ import pytest
 import torch
 from PIL import Image
 
-import batch.training.segmentation_features
-import engine.training.segmentation
-from batch.classes.storing import store_networks
-from batch.errors import PlanError, SettingsError
-from batch.recipes.settings import Embedding
-from batch.training.segmentation import TrainedSegmentation, train_segmentation
-from engine.bundle.bundle import NetworkState, load_bundle, read_networks, write_bundle
-from engine.bundle.description import Label
-from engine.editor import Editor
-from engine.errors import CheckpointError, OutOfMemoryError
-from engine.images.images import read_image, to_pixels
-from engine.training.loop import TrainingProgress
-from engine.training.segmentation import SegmentationTrainee
-from registry.config import RegistryConfig
-from registry.labels.files import parse_scheme
-from registry.library.library import Library
+import editvec.batch.training.segmentation_features
+import editvec.engine.training.segmentation
+from editvec.batch.classes.storing import store_networks
+from editvec.batch.errors import PlanError, SettingsError
+from editvec.batch.recipes.settings import Embedding
+from editvec.batch.training.segmentation import TrainedSegmentation, train_segmentation
+from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks, write_bundle
+from editvec.engine.bundle.description import Label
+from editvec.engine.editor import Editor
+from editvec.engine.errors import CheckpointError, OutOfMemoryError
+from editvec.engine.images.images import read_image, to_pixels
+from editvec.engine.training.loop import TrainingProgress
+from editvec.engine.training.segmentation import SegmentationTrainee
+from editvec.registry.config import RegistryConfig
+from editvec.registry.labels.files import parse_scheme
+from editvec.registry.library.library import Library
 from tests.support.killed_segmentations import CALIBRATION_STEPS, STEPS, request
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 COUNT = 6
 
 
@@ -54,7 +54,7 @@ def pairs(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="module")
 def _quick_statistics() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.training.segmentation, "CALIBRATION_STEPS", CALIBRATION_STEPS)
+        patch.setattr(editvec.engine.training.segmentation, "CALIBRATION_STEPS", CALIBRATION_STEPS)
         yield
 
 
@@ -382,7 +382,7 @@ def test_full_disk_names_the_folder(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(batch.training.segmentation_features, "PixelFeatures", full)
+    monkeypatch.setattr(editvec.batch.training.segmentation_features, "PixelFeatures", full)
     with pytest.raises(SettingsError, match=r"cannot take .* of features \(No space left"):
         trained(home, pairs)
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import BrokerError, SettingsError
-from batch.recipes.settings import Priority, broker_url
-from batch.workers.app import (
+from editvec.batch.errors import BrokerError, SettingsError
+from editvec.batch.recipes.settings import Priority, broker_url
+from editvec.batch.workers.app import (
     create_app,
     forget_taken_messages,
     require_broker,
     send,
     waiting_messages,
 )
-from batch.workers.broker import parse_broker_url, without_password
-from batch.workers.log import log_to_stderr
+from editvec.batch.workers.broker import parse_broker_url, without_password
+from editvec.batch.workers.log import log_to_stderr
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import WorkerError
-from batch.workers.device import Device, describe, hold_device, probe_device
+from editvec.batch.errors import WorkerError
+from editvec.batch.workers.device import Device, describe, hold_device, probe_device
 from tests.support.worker_processes import worker
 
 

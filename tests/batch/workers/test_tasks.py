@@ -9,23 +9,23 @@ import pytest
 import torch
 from celery.exceptions import Reject
 
-from batch.chunks.images import ChunkProcessor
-from batch.errors import BrokerError
-from batch.recipes.recipe import parse_edit
-from batch.recipes.settings import RunSettings
-from batch.runs.entities import RunRecord
-from batch.runs.leases import ItemResult, Lease, Leases
-from batch.runs.planning import RunRequest, open_run
-from batch.runs.store import Runs
-from batch.workers.app import create_app
-from batch.workers.tasks import WorkerState, publish_waiting
-from engine.editor import Editor
-from engine.errors import SettingsError
-from registry.config import RegistryConfig
-from registry.errors import DatabaseError
-from registry.library.library import Library
-from registry.tables.database import open_engine, reading
-from registry.tables.outage import is_away
+from editvec.batch.chunks.images import ChunkProcessor
+from editvec.batch.errors import BrokerError
+from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.leases import ItemResult, Lease, Leases
+from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.runs.store import Runs
+from editvec.batch.workers.app import create_app
+from editvec.batch.workers.tasks import WorkerState, publish_waiting
+from editvec.engine.editor import Editor
+from editvec.engine.errors import SettingsError
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import DatabaseError
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine, reading
+from editvec.registry.tables.outage import is_away
 
 AWAY = "postgresql://nobody@127.0.0.1:1/none"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from batch.reports.audit import audit
-from batch.runs.store import Runs
-from registry.config import RegistryConfig
-from registry.library.library import Library
+from editvec.batch.reports.audit import audit
+from editvec.batch.runs.store import Runs
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from tests.support.servers import virtual_host
 from tests.support.worker_processes import ROOT, children_of, start, worker
 
@@ -93,13 +93,16 @@ def test_two_workers_share_a_run_over_redis(
 
 
 def test_a_worker_s_parent_needs_no_torch_to_serve() -> None:
-    program = "import batch.workers.worker, sys; assert 'torch' not in sys.modules"
+    program = "import editvec.batch.workers.worker, sys; assert 'torch' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_who_leaves_a_run_to_workers_needs_no_torch() -> None:
-    program = "import batch.runs.planning, batch.execution.remote, batch.cli.run, sys; assert 'torch' not in sys.modules"
+    program = (
+        "import editvec.batch.runs.planning, editvec.batch.execution.remote, editvec.batch.cli.run;"
+        "import sys; assert 'torch' not in sys.modules"
+    )
 
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
@@ -107,20 +110,20 @@ def test_who_leaves_a_run_to_workers_needs_no_torch() -> None:
 def test_a_worker_without_what_it_needs_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import editvec
+    import editvec.cli
 
     monkeypatch.setenv("EDITVEC_BROKER_URL", "redis://127.0.0.1:1/0")
 
-    assert editvec.main(["--home", str(home), "worker", "--class", "cars"]) == 1
+    assert editvec.cli.main(["--home", str(home), "worker", "--class", "cars"]) == 1
     assert "cars" in capsys.readouterr().err
-    assert editvec.main(["--home", str(home), "worker", "--class", "tiny"]) == 1
+    assert editvec.cli.main(["--home", str(home), "worker", "--class", "tiny"]) == 1
     assert "127.0.0.1:1/0 does not answer" in capsys.readouterr().err
     monkeypatch.delenv("EDITVEC_BROKER_URL")
     words = ["--home", str(home), "worker", "--class", "tiny"]
-    assert editvec.main([*words, "--device", "cuda:99"]) == 1
+    assert editvec.cli.main([*words, "--device", "cuda:99"]) == 1
     assert "device: cannot use 'cuda:99'" in capsys.readouterr().err
     monkeypatch.setenv("EDITVEC_DATABASE_URL", "postgresql://ada:secret@127.0.0.1:1/none")
-    assert editvec.main(words) == 1
+    assert editvec.cli.main(words) == 1
     line = capsys.readouterr().err
     assert line.startswith("editvec: error: database postgresql")
     assert "Connection refused" in line
@@ -155,7 +158,7 @@ def test_a_detached_run_over_rabbitmq_is_done_and_closed_by_the_worker_alone(
 def test_a_message_about_a_run_of_another_library_is_told_and_left_alone(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from batch.workers.tasks import WorkerState
+    from editvec.batch.workers.tasks import WorkerState
 
     with caplog.at_level("ERROR"):
         WorkerState(RegistryConfig.for_home(home), device="cpu").process_chunk("0123abcd", 1)

@@ -11,17 +11,17 @@ import pytest
 import safetensors.torch
 import torch
 
-from engine.bundle.bundle import (
+from editvec.engine.bundle.bundle import (
     NetworkState,
     generator_digest,
     load_bundle,
     read_bundle,
     write_bundle,
 )
-from engine.bundle.description import Label, canonical_json
-from engine.errors import BundleError, SettingsError
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
+from editvec.engine.bundle.description import Label, canonical_json
+from editvec.engine.errors import BundleError, SettingsError
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
 
 CONFIG = GeneratorConfig(16, z_dim=4, w_dim=4, channel_base=64, channel_max=4, mapping_layers=1)
 

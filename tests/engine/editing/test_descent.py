@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.editing.descent import constant_rate, descend, ramped_rate
-from engine.editing.losses import LossTerms
-from engine.errors import NonFiniteError
+from editvec.engine.editing.descent import constant_rate, descend, ramped_rate
+from editvec.engine.editing.losses import LossTerms
+from editvec.engine.errors import NonFiniteError
 
 
 class Quadratic:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.editing.editing import (
+from editvec.engine.editing.editing import (
     EditResult,
     EditSettings,
     apply_deltas,
@@ -13,8 +13,8 @@ from engine.editing.editing import (
     refine,
     segment,
 )
-from engine.editing.losses import LossWeights, Networks, Objective
-from engine.errors import MaskError, NonFiniteError, SettingsError, ShapeError
+from editvec.engine.editing.losses import LossWeights, Networks, Objective
+from editvec.engine.errors import MaskError, NonFiniteError, SettingsError, ShapeError
 
 ROI_LABELS = [5]
 

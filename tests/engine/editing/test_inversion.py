@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.bundle.bundle import LoadedBundle
-from engine.editing.inversion import EmbedSettings, invert
-from engine.editing.losses import LossWeights, Networks
-from engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.bundle.bundle import LoadedBundle
+from editvec.engine.editing.inversion import EmbedSettings, invert
+from editvec.engine.editing.losses import LossWeights, Networks
+from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
 
 MSE = LossWeights(mse_weight=1.0)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.editing.losses import (
+from editvec.engine.editing.losses import (
     PRESETS,
     LossWeights,
     Networks,
@@ -12,8 +12,8 @@ from engine.editing.losses import (
     masked_mse,
     roi_cross_entropy,
 )
-from engine.errors import SettingsError
-from engine.networks.encoder import Encoder
+from editvec.engine.errors import SettingsError
+from editvec.engine.networks.encoder import Encoder
 
 ALL_TERMS = LossWeights(
     perceptual_weight=2.0,

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.errors import ForeignFileError
-from engine.foreign.checkpoint import read_generator
-from engine.foreign.generators import ImportedGenerator
-from engine.networks.generator import Generator
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.checkpoint import read_generator
+from editvec.engine.foreign.generators import ImportedGenerator
+from editvec.engine.networks.generator import Generator
 from tests.support.foreign_files import (
     Persistent,
     Trap,
@@ -27,9 +27,9 @@ from tests.support.foreign_files import (
     trap_source,
     write_pickle,
 )
+from tests.support.places import FIXTURES
 from tests.support.stylegan2_reference import Reference
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
 NAMES = ("nvlabs_r32_map2", "nvlabs_r64_map8")
 
 
@@ -135,7 +135,7 @@ def _tensorflow_names(state: dict[str, Tensor], resolution: int) -> dict[str, An
 
 
 def test_a_resnet_generator_equals_the_equations(tmp_path: Path, marker: Path) -> None:
-    from engine.networks.config import GeneratorConfig
+    from editvec.engine.networks.config import GeneratorConfig
 
     config = GeneratorConfig(
         32, z_dim=6, w_dim=8, channel_base=128, channel_max=10, architecture="resnet"

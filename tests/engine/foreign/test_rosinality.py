@@ -9,13 +9,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.errors import ForeignFileError
-from engine.foreign.checkpoint import read_generator
-from engine.foreign.generators import ImportedGenerator
-from engine.networks.generator import Generator
+from editvec.engine.errors import ForeignFileError
+from editvec.engine.foreign.checkpoint import read_generator
+from editvec.engine.foreign.generators import ImportedGenerator
+from editvec.engine.networks.generator import Generator
 from tests.support.foreign_files import Trap, training_arguments, write_rosinality
-
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+from tests.support.places import FIXTURES
 
 
 def fixture() -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import ForeignFileError, SettingsError
-from engine.foreign.checkpoint import read_generator
-from engine.foreign.generators import ImportedGenerator
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
+from editvec.engine.errors import ForeignFileError, SettingsError
+from editvec.engine.foreign.checkpoint import read_generator
+from editvec.engine.foreign.generators import ImportedGenerator
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
 from tests.support.foreign_files import (
     network,
     random_variables,

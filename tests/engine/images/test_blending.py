@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.images.blending import gradient_blend
-from engine.images.compositing import composite
+from editvec.engine.images.blending import gradient_blend
+from editvec.engine.images.compositing import composite
 
 
 def card(size: int) -> Tensor:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
-from engine.images.compositing import composite, feather_alpha
-from engine.images.images import to_images, to_pixels
-from engine.images.roi import dilate
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.images.compositing import composite, feather_alpha
+from editvec.engine.images.images import to_images, to_pixels
+from editvec.engine.images.roi import dilate
 
 
 def _reference_alpha(roi: Tensor, feather: int) -> Tensor:

@@ -15,16 +15,16 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-import engine.images.images
-from engine.errors import ImageError
-from engine.images.images import read_image, write_png
+import editvec.engine.images.images
+from editvec.engine.errors import ImageError
+from editvec.engine.images.images import read_image, write_png
+from tests.support.places import HOSTILE_IMAGES
 
 Array = npt.NDArray[np.uint8]
 
-COLLECTION = Path(__file__).parents[3] / "shared" / "images"
 needs_collection = pytest.mark.skipif(
-    not (COLLECTION / "pillow.csv").exists(),
-    reason=f"needs Pillow's hostile test images in {COLLECTION}",
+    not (HOSTILE_IMAGES / "pillow.csv").exists(),
+    reason=f"needs Pillow's hostile test images in {HOSTILE_IMAGES}",
 )
 
 
@@ -60,9 +60,9 @@ REFUSED = {
 
 
 def collection() -> list[dict[str, str]]:
-    if not (COLLECTION / "pillow.csv").exists():
+    if not (HOSTILE_IMAGES / "pillow.csv").exists():
         return []
-    with (COLLECTION / "pillow.csv").open(newline="") as file:
+    with (HOSTILE_IMAGES / "pillow.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -72,7 +72,7 @@ def collection() -> list[dict[str, str]]:
 )
 def test_every_file_of_the_collection_is_sane_pixels_or_one_reason(row: dict[str, str]) -> None:
     name = row["file"].replace("/", "__")
-    path = COLLECTION / "pillow" / name
+    path = HOSTILE_IMAGES / "pillow" / name
     decodes = row["result_with_pillow_13"].startswith("ok")
 
     if decodes and name not in REFUSED:
@@ -97,7 +97,8 @@ def test_every_file_of_the_collection_is_sane_pixels_or_one_reason(row: dict[str
 @needs_collection
 def test_oriented_photographs_of_the_collection_are_the_same_picture() -> None:
     pictures = [
-        read_image(COLLECTION / "pillow" / f"hopper_orientation_{tag}.jpg") for tag in range(2, 9)
+        read_image(HOSTILE_IMAGES / "pillow" / f"hopper_orientation_{tag}.jpg")
+        for tag in range(2, 9)
     ]
 
     for picture in pictures[1:]:
@@ -446,7 +447,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(engine.images.images.os, "fsync", full)
+    monkeypatch.setattr(editvec.engine.images.images.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_png(path, draw_pixels() // 2)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.errors import MaskError, SettingsError, ShapeError
-from engine.images.images import (
+from editvec.engine.errors import MaskError, SettingsError, ShapeError
+from editvec.engine.images.images import (
     crop_box,
     fit_pixels,
     read_mask,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
-from engine.images.roi import default_dilation, dilate, erode, roi_from_masks
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.images.roi import default_dilation, dilate, erode, roi_from_masks
 
 
 def _reference_dilate(region: Tensor, dilation: int) -> Tensor:

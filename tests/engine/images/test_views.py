@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.errors import SettingsError, ShapeError
-from engine.images.images import fit_pixels
-from engine.images.views import (
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.images.images import fit_pixels
+from editvec.engine.images.views import (
     View,
     add_change,
     put_labels,

@@ -9,9 +9,9 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from engine.bundle.bundle import load_bundle
-from engine.errors import ShapeError, WeightsUnavailableError
-from engine.metrics.distribution import (
+from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.errors import ShapeError, WeightsUnavailableError
+from editvec.engine.metrics.distribution import (
     FeatureNetwork,
     features_of,
     frechet_distance,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
-from engine.metrics.edits import (
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.metrics.edits import (
     image_label_ious,
     label_ious,
     label_table,
@@ -19,8 +19,8 @@ from engine.metrics.edits import (
     psnr,
     success,
 )
-from engine.networks.config import PerceptualConfig
-from engine.networks.perceptual import build_perceptual
+from editvec.engine.networks.config import PerceptualConfig
+from editvec.engine.networks.perceptual import build_perceptual
 
 
 def _reference_psnr(image: Tensor, reference: Tensor, region: Tensor) -> float:

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from engine.errors import SettingsError, ShapeError
-from engine.networks.classifier import AttributeClassifier
-from engine.networks.config import ClassifierConfig
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.networks.classifier import AttributeClassifier
+from editvec.engine.networks.config import ClassifierConfig
 
 
 @pytest.fixture

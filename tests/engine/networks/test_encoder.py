@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine.errors import SettingsError, ShapeError
-from engine.networks.config import EncoderConfig
-from engine.networks.encoder import Encoder
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.networks.config import EncoderConfig
+from editvec.engine.networks.encoder import Encoder
 
 
 def _encoder(resolution: int = 32, num_ws: int = 8, **settings) -> Encoder:

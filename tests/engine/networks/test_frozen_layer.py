@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.networks.frozen_layer import FrozenTensors, frozen_layer
-from engine.networks.layers import NoiseMode, SynthesisLayer
+from editvec.engine.networks.frozen_layer import FrozenTensors, frozen_layer
+from editvec.engine.networks.layers import NoiseMode, SynthesisLayer
 
 SEED = random.randrange(2**31)
 

@@ -1,7 +1,6 @@
 """The generator against outputs of the reference implementation."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,13 +8,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
-from engine.networks.layers import demodulation
-from engine.shapes import block_resolutions
+from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
+from editvec.engine.networks.layers import demodulation
+from editvec.engine.shapes import block_resolutions
+from tests.support.places import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 NAMES = ("nvlabs_r32_map2", "nvlabs_r64_map8")
 
 

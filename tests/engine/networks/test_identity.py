@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from engine.errors import ShapeError
-from engine.networks.config import ClassifierConfig
-from engine.networks.identity import IdentityNetwork, identity_similarity
+from editvec.engine.errors import ShapeError
+from editvec.engine.networks.config import ClassifierConfig
+from editvec.engine.networks.identity import IdentityNetwork, identity_similarity
 
 
 def test_embeddings_have_unit_length() -> None:

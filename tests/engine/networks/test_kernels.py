@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from cuda_ext import bias_act, segment_gather, upfirdn2d
-from cuda_ext.dispatch import chosen_kernels, kernels_are_available
-from engine.networks import layers
-from engine.networks.config import GeneratorConfig, SegmentationConfig
-from engine.networks.generator import Generator
-from engine.segmentation import branch as segmentation
-from engine.segmentation.branch import SegmentationBranch
-from engine.segmentation.folding import FoldedLayers
+from editvec.cuda_ext import bias_act, segment_gather, upfirdn2d
+from editvec.cuda_ext.dispatch import chosen_kernels, kernels_are_available
+from editvec.engine.networks import layers
+from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
+from editvec.engine.networks.generator import Generator
+from editvec.engine.segmentation import branch as segmentation
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.segmentation.folding import FoldedLayers
 from tests.support.kernel_cases import draw
 from tests.support.kernel_emulation import COMPILER, emulated_operators
 

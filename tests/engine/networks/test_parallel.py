@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.networks.parallel import map_parts
+from editvec.engine.networks.parallel import map_parts
 
 
 @pytest.fixture

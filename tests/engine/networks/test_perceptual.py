@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError, ShapeError, WeightsUnavailableError
-from engine.networks import perceptual
-from engine.networks.config import PerceptualConfig
-from engine.networks.perceptual import Head, build_perceptual, load_lpips
+from editvec.engine.errors import SettingsError, ShapeError, WeightsUnavailableError
+from editvec.engine.networks import perceptual
+from editvec.engine.networks.config import PerceptualConfig
+from editvec.engine.networks.perceptual import Head, build_perceptual, load_lpips
 
 
 def _random_images(count: int, *, size: int = 32, seed: int = 0, dtype=torch.float64) -> Tensor:
@@ -55,8 +55,9 @@ def test_published_trunks_equal_the_lpips_package(trunk: str, tmp_path: Path, ca
 
 def test_networks_without_a_published_trunk_need_neither_lpips_nor_torchvision() -> None:
     program = (
-        "import sys; import engine.editor; from engine.networks.config import PerceptualConfig; "
-        "from engine.networks.perceptual import build_perceptual; "
+        "import sys; import editvec.engine.editor; "
+        "from editvec.engine.networks.config import PerceptualConfig; "
+        "from editvec.engine.networks.perceptual import build_perceptual; "
         "build_perceptual(PerceptualConfig('small', (4, 8))); "
         "sys.exit(', '.join({'lpips', 'torchvision', 'torch._dynamo'} & set(sys.modules)) or 0)"
     )

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import ShapeError
-from engine.networks.config import PerceptualConfig
-from engine.networks.perceptual import build_perceptual
-from engine.networks.perceptual_layer import layer_distance
+from editvec.engine.errors import ShapeError
+from editvec.engine.networks.config import PerceptualConfig
+from editvec.engine.networks.perceptual import build_perceptual
+from editvec.engine.networks.perceptual_layer import layer_distance
 
 SEED = random.randrange(2**31)
 

@@ -1,7 +1,6 @@
 """The folded segmentation branch against reference outputs and against the naive form."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import scipy.spatial.distance
@@ -12,13 +11,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-import engine.segmentation.branch
-from engine.errors import BundleError, SettingsError, ShapeError
-from engine.networks.config import SegmentationConfig
-from engine.segmentation.branch import SegmentationBranch
-from engine.segmentation.uncertainty import image_uncertainty, jensen_shannon
+import editvec.engine.segmentation.branch
+from editvec.engine.errors import BundleError, SettingsError, ShapeError
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.segmentation.uncertainty import image_uncertainty, jensen_shannon
+from tests.support.places import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 REFERENCE_CONFIG = SegmentationConfig(
     num_labels=7, feature_channels=(32, 32, 32, 32, 24, 24, 16, 16), members=3
 )
@@ -198,8 +197,8 @@ def test_folded_form_equals_the_naive_one(
     folded: bool,
     sizes: tuple[tuple[int, int], ...],
 ) -> None:
-    monkeypatch.setattr(engine.segmentation.branch, "CPU_PIECE_BYTES", budget)
-    monkeypatch.setattr(engine.segmentation.branch, "PART_BYTES", budget)
+    monkeypatch.setattr(editvec.engine.segmentation.branch, "CPU_PIECE_BYTES", budget)
+    monkeypatch.setattr(editvec.engine.segmentation.branch, "PART_BYTES", budget)
     state = random_state(SMALL_CONFIG)
     features = random_features(3, sizes=sizes)
     features[0] = features[0][:1].expand(3, -1, -1, -1)
@@ -227,9 +226,9 @@ def test_folded_form_equals_the_naive_one(
 def test_gradients_equal_those_of_the_naive_form(
     monkeypatch: pytest.MonkeyPatch, budget: int, kept: int, path: str
 ) -> None:
-    monkeypatch.setattr(engine.segmentation.branch, "CPU_PIECE_BYTES", budget)
-    monkeypatch.setattr(engine.segmentation.branch, "PART_BYTES", budget)
-    monkeypatch.setattr(engine.segmentation.branch, "KEPT_BYTES", kept)
+    monkeypatch.setattr(editvec.engine.segmentation.branch, "CPU_PIECE_BYTES", budget)
+    monkeypatch.setattr(editvec.engine.segmentation.branch, "PART_BYTES", budget)
+    monkeypatch.setattr(editvec.engine.segmentation.branch, "KEPT_BYTES", kept)
     state = random_state(SMALL_CONFIG)
     branch = SegmentationBranch.from_members(state, SMALL_CONFIG)
     features = [maps.requires_grad_() for maps in random_features(2)]
@@ -367,7 +366,7 @@ def test_whole_image_in_pieces_bounds_the_stacked_hidden_maps() -> None:
         branch(features)
 
     assert 10 * 128 * 256 * 256 * 4 > 300e6  # what one stacked map would take
-    assert largest <= engine.segmentation.branch.CPU_PIECE_BYTES
+    assert largest <= editvec.engine.segmentation.branch.CPU_PIECE_BYTES
 
 
 def test_uncertain_pixels_score_the_image() -> None:

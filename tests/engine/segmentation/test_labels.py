@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from engine.errors import ShapeError
-from engine.segmentation.labels import likeliest_labels
+from editvec.engine.errors import ShapeError
+from editvec.engine.segmentation.labels import likeliest_labels
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import engine.segmentation.resampling
-from cuda_ext.bilinear import gather_bilinear, pixel_rows
-from engine.segmentation.resampling import BandSum
+import editvec.engine.segmentation.resampling
+from editvec.cuda_ext.bilinear import gather_bilinear, pixel_rows
+from editvec.engine.segmentation.resampling import BandSum
 
 SHAPES = [
     ((4, 4), (64, 64)),
@@ -50,8 +50,8 @@ def test_bands_equal_the_sum_of_whole_maps(
     count: int,
     is_inference: bool,
 ) -> None:
-    monkeypatch.setattr(engine.segmentation.resampling, "MIN_BLOCK_WIDTH", block_width)
-    monkeypatch.setattr(engine.segmentation.resampling, "MAX_BLOCK_WIDTH", block_width)
+    monkeypatch.setattr(editvec.engine.segmentation.resampling, "MIN_BLOCK_WIDTH", block_width)
+    monkeypatch.setattr(editvec.engine.segmentation.resampling, "MAX_BLOCK_WIDTH", block_width)
     maps = [random_maps(source)[:count] for source in sources]
     total = random_maps(target)
     expected = total + sum(upsample_whole(one, target) for one in maps)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.networks.config import GeneratorConfig
-from engine.networks.generator import Generator
-from engine.training.adversarial import (
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.generator import Generator
+from editvec.engine.training.adversarial import (
     discriminator_loss,
     generator_loss,
     path_length_penalty,

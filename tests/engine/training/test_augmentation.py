@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import SettingsError
-from engine.training.augmentation import (
+from editvec.engine.errors import SettingsError
+from editvec.engine.training.augmentation import (
     KINDS,
     AugmentationControl,
     augment,

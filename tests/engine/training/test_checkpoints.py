@@ -7,9 +7,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from engine.errors import CheckpointError
-from engine.training import checkpoints
-from engine.training.checkpoints import (
+from editvec.engine.errors import CheckpointError
+from editvec.engine.training import checkpoints
+from editvec.engine.training.checkpoints import (
     Checkpoint,
     adam_tensors,
     check_settings,

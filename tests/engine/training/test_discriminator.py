@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.networks.config import GeneratorConfig
-from engine.networks.layers import filter_kernel
-from engine.training.discriminator import (
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.networks.layers import filter_kernel
+from editvec.engine.training.discriminator import (
     Discriminator,
     DiscriminatorConfig,
     EqualizedConv,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.bundle.bundle import LoadedBundle, load_bundle
-from engine.errors import NonFiniteError, SettingsError
-from engine.networks.config import EncoderConfig, GeneratorConfig
-from engine.networks.encoder import Encoder, encode
-from engine.training.encoder import (
+from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
+from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.networks.config import EncoderConfig, GeneratorConfig
+from editvec.engine.networks.encoder import Encoder, encode
+from editvec.engine.training.encoder import (
     EncoderBatch,
     EncoderTrainee,
     EncoderTraining,
@@ -19,7 +19,7 @@ from engine.training.encoder import (
     joined,
     sample_batch,
 )
-from engine.training.loop import read_log, run_training
+from editvec.engine.training.loop import read_log, run_training
 
 CONFIG = EncoderConfig(16, 6, 8, (8, 12), head_channels=16)
 Batches = Callable[[int], EncoderBatch]

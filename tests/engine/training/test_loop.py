@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.errors import CheckpointError, OutOfMemoryError
-from engine.training.chance import epoch_indices, step_generator
-from engine.training.loop import (
+from editvec.engine.errors import CheckpointError, OutOfMemoryError
+from editvec.engine.training.chance import epoch_indices, step_generator
+from editvec.engine.training.loop import (
     LOG_FILE,
     TrainingProgress,
     TrainingState,

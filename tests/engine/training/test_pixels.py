@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.errors import NonFiniteError, ShapeError
-from engine.training.pixels import PixelFeatures, PixelSampler
+from editvec.engine.errors import NonFiniteError, ShapeError
+from editvec.engine.training.pixels import PixelFeatures, PixelSampler
 
 SHAPES = [(3, 4, 4), (5, 8, 8), (2, 16, 16)]
 

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import engine.training.segmentation
-from engine.errors import NonFiniteError, SettingsError, ShapeError
-from engine.metrics.edits import mean_iou
-from engine.networks.config import SegmentationConfig
-from engine.segmentation.branch import SegmentationBranch
-from engine.training.loop import run_training
-from engine.training.members import Members, members_loss
-from engine.training.pixels import PixelFeatures
-from engine.training.segmentation import (
+import editvec.engine.training.segmentation
+from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.metrics.edits import mean_iou
+from editvec.engine.networks.config import SegmentationConfig
+from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.training.loop import run_training
+from editvec.engine.training.members import Members, members_loss
+from editvec.engine.training.pixels import PixelFeatures
+from editvec.engine.training.segmentation import (
     NOT_PREDICTED,
     SegmentationTrainee,
     SegmentationTraining,
@@ -208,7 +208,7 @@ def test_training_that_is_resumed_ends_as_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
     """Within a round, between two rounds, and after the first one."""
-    monkeypatch.setattr(engine.training.segmentation, "CALIBRATION_STEPS", 4)
+    monkeypatch.setattr(editvec.engine.training.segmentation, "CALIBRATION_STEPS", 4)
     features, masks = draw_problem(4, seed=0)
     short = SegmentationTraining(num_steps=12, batch_size=16)
     whole, killed, resumed = (

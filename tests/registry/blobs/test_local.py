@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.blobs.local import LocalBlobStore
-from registry.blobs.store import open_blob_store, temporary_folder, write_atomically
-from registry.errors import BlobError, DiskFullError
+from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.blobs.store import open_blob_store, temporary_folder, write_atomically
+from editvec.registry.errors import BlobError, DiskFullError
 
 DATA = b"some bytes"
 DIGEST = hashlib.sha256(DATA).hexdigest()

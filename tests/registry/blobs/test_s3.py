@@ -10,13 +10,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from registry.blobs.store import open_blob_store, put_all
-from registry.config import RegistryConfig
-from registry.errors import BlobError
-from registry.library.library import Library
-from registry.maintenance.garbage import gc
-from registry.maintenance.verification import FaultKind, verify
-from registry.sharing.exchange import export_library, import_library
+from editvec.registry.blobs.store import open_blob_store, put_all
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import BlobError
+from editvec.registry.library.library import Library
+from editvec.registry.maintenance.garbage import gc
+from editvec.registry.maintenance.verification import FaultKind, verify
+from editvec.registry.sharing.exchange import export_library, import_library
 from tests.support.registry_fixtures import Run, mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

@@ -9,10 +9,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from registry.blobs.local import LocalBlobStore
-from registry.blobs.remote import FsspecBlobStore
-from registry.blobs.store import BlobStore, open_blob_store, put_all
-from registry.errors import BlobError
+from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.blobs.remote import FsspecBlobStore
+from editvec.registry.blobs.store import BlobStore, open_blob_store, put_all
+from editvec.registry.errors import BlobError
 
 DATA = b"some bytes"
 DIGEST = hashlib.sha256(DATA).hexdigest()

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from registry.bundles.manifest import read_manifest, verify_files
-from registry.errors import BundleFormatError
-from registry.library.library import Library
+from editvec.registry.bundles.manifest import read_manifest, verify_files
+from editvec.registry.errors import BundleFormatError
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import rewrite_manifest
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import editvec
-from registry.masks.brushes import encode_brush
+import editvec.cli
+from editvec.registry.masks.brushes import encode_brush
 from tests.support.registry_fixtures import NUM_WS, RESOLUTION, W_DIM, random_delta
 
 Run = Callable[..., str]
@@ -25,7 +25,7 @@ def run(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> Run
 
     def run(*arguments: object) -> str:
         capsys.readouterr()
-        status = editvec.main(["--home", str(tmp_path / "home"), *map(str, arguments)])
+        status = editvec.cli.main(["--home", str(tmp_path / "home"), *map(str, arguments)])
         output = capsys.readouterr()
         if status != 0:
             raise Failure(f"{status}: {output.err}")

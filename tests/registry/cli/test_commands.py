@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import editvec
-from registry.bundles.manifest import read_manifest
+import editvec.cli
+from editvec.registry.bundles.manifest import read_manifest
 from tests.support.registry_fixtures import NUM_WS, W_DIM, Failure, Run, mask_pair
 
 
@@ -101,10 +101,10 @@ def test_export_and_import_carry_vectors_to_another_home(
     filled("registry", "export", tmp_path / "mix.zip", "mix")
 
     home = ["--home", str(tmp_path / "second home")]
-    assert editvec.main([*home, "model", "add", str(bundle)]) == 0
-    assert editvec.main([*home, "registry", "import", str(tmp_path / "mix.zip")]) == 0
+    assert editvec.cli.main([*home, "model", "add", str(bundle)]) == 0
+    assert editvec.cli.main([*home, "registry", "import", str(tmp_path / "mix.zip")]) == 0
     assert "avatars/mix@1" in capsys.readouterr().out
-    assert editvec.main([*home, "registry", "import", str(tmp_path / "mix.zip"), "--json"]) == 0
+    assert editvec.cli.main([*home, "registry", "import", str(tmp_path / "mix.zip"), "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     assert [entry["is_new"] for entry in entries] == [False] * 3
 

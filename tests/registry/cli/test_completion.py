@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-import editvec
-from registry.cli.completion import FishComplete
-from registry.cli.suggestions import MAX_SUGGESTIONS, Subject, suggest
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewMetric, VectorParcel
-from registry.library.library import Library
+import editvec.cli
+from editvec.registry.cli.completion import FishComplete
+from editvec.registry.cli.suggestions import MAX_SUGGESTIONS, Subject, suggest
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewMetric, VectorParcel
+from editvec.registry.library.library import Library
+from tests.support.places import ROOT
 from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle
 
 PROGRAM = Path(sys.executable).with_name("editvec")
@@ -213,7 +214,7 @@ def test_every_parameter_is_completed(
 ) -> None:
     monkeypatch.setenv("_EDITVEC_LINE", f"editvec --home {home} {words}")
 
-    completion = FishComplete(editvec.cli, {}, "editvec", "_EDITVEC_COMPLETE")
+    completion = FishComplete(editvec.cli.cli, {}, "editvec", "_EDITVEC_COMPLETE")
 
     assert _values(completion.complete()) == values
 
@@ -295,8 +296,8 @@ def test_library_that_is_being_written_to_is_asked_without_waiting(
 
 def test_completing_loads_no_library_that_takes_long() -> None:
     program = (
-        "import sys, editvec\n"
-        "try: editvec.main([])\n"
+        "import sys, editvec.cli\n"
+        "try: editvec.cli.main([])\n"
         "except SystemExit: pass\n"
         "print(*sys.modules, file=sys.stderr)"
     )
@@ -308,15 +309,16 @@ def test_completing_loads_no_library_that_takes_long() -> None:
 
     result = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=Path(editvec.__file__).parent,
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         check=True,
         text=True,
     )
 
-    loaded = {name.partition(".")[0] for name in result.stderr.split()}
-    assert "registry" in loaded
+    names = result.stderr.split()
+    loaded = {name.partition(".")[0] for name in names}
+    assert "editvec.registry" in names
     assert loaded.isdisjoint({"sqlalchemy", "numpy", "PIL", "torch", "alembic", "fsspec"})
 
 
@@ -345,7 +347,7 @@ def test_answer_takes_less_than_300_ms(home: str) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_script_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert editvec.main(["completion", shell]) == 0
+    assert editvec.cli.main(["completion", shell]) == 0
 
     script = capsys.readouterr().out
     assert f"_EDITVEC_COMPLETE={shell}_complete" in script
@@ -353,7 +355,7 @@ def test_script_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert editvec.main(["completion", "tcsh"]) == 2
+    assert editvec.cli.main(["completion", "tcsh"]) == 2
 
     assert "'bash', 'zsh', 'fish'" in capsys.readouterr().err
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 
-from editvec import cli
-from registry.cli.list import TABLE_ROWS
-from registry.cli.list_text import CSV_COLUMNS
-from registry.entities.vectors import NewMetric
-from registry.errors import InvalidNameError, MetricNotFoundError, RecordError
-from registry.library.library import Library
-from registry.library.records import as_json
+from editvec.cli import cli
+from editvec.registry.cli.list import TABLE_ROWS
+from editvec.registry.cli.list_text import CSV_COLUMNS
+from editvec.registry.entities.vectors import NewMetric
+from editvec.registry.errors import InvalidNameError, MetricNotFoundError, RecordError
+from editvec.registry.library.library import Library
+from editvec.registry.library.records import as_json
 from tests.support.registry_fixtures import new_vector, random_delta
 
 DESCRIPTION = 'a "wide" smile,\nwith teeth; ümläut'

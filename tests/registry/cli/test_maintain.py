@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import editvec
+import editvec.cli
 from tests.support.registry_fixtures import Failure, Run
 
 
@@ -48,7 +48,7 @@ def test_flipped_byte_is_named_by_verify_and_orphans_by_a_dry_run_of_gc(
     path.write_bytes(data)
     orphan = _orphan(tmp_path, hours=25)
 
-    status = editvec.main(["--home", str(tmp_path / "home"), "registry", "verify"])
+    status = editvec.cli.main(["--home", str(tmp_path / "home"), "registry", "verify"])
 
     output = capsys.readouterr()
     assert status == 1
@@ -69,7 +69,7 @@ def test_faults_are_json_too(
 ) -> None:
     _delta(filled, tmp_path, "look").unlink()
 
-    status = editvec.main(["--home", str(tmp_path / "home"), "registry", "verify", "--json"])
+    status = editvec.cli.main(["--home", str(tmp_path / "home"), "registry", "verify", "--json"])
 
     assert status == 1
     (fault,) = json.loads(capsys.readouterr().out)["faults"]
@@ -114,7 +114,7 @@ def test_gc_is_json_too(filled: Run, tmp_path: Path) -> None:
 def test_value_that_is_none_is_an_error_of_usage(
     filled: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
 ) -> None:
-    status = editvec.main(["--home", str(tmp_path / "home"), "registry", "gc", option, value])
+    status = editvec.cli.main(["--home", str(tmp_path / "home"), "registry", "gc", option, value])
 
     assert status == 2
     assert f"got '{value}'" in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_upgrade_makes_a_lost_store_anew_and_says_so(
 ) -> None:
     _blobs(tmp_path).rename(tmp_path / "lost")
 
-    status = editvec.main(["--home", str(tmp_path / "home"), "db", "upgrade"])
+    status = editvec.cli.main(["--home", str(tmp_path / "home"), "db", "upgrade"])
 
     output = capsys.readouterr()
     assert status == 0

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import editvec
-from registry.masks.png import MaskArray, read_mask
+import editvec.cli
+from editvec.registry.masks.png import MaskArray, read_mask
 
 SCHEME = """
 name: toy
@@ -50,7 +50,7 @@ def _width(name: str) -> int:
 
 
 def _run(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
-    assert editvec.main(["mask", *words]) == status
+    assert editvec.cli.main(["mask", *words]) == status
     printed = capsys.readouterr()
     return printed.err if status else printed.out
 

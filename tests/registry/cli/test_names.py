@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import editvec
+import editvec.cli
 from tests.support.registry_fixtures import Failure, Run, random_delta
 
 
@@ -58,7 +58,7 @@ def test_compositions_that_use_a_version_are_named(
     record = json.loads(versions("registry", "show", "smile@1", "--json"))
     assert record["used_by"] == ["avatars/mix@1"]
     home = ["--home", str(tmp_path / "home")]
-    assert editvec.main([*home, "registry", "retire", "smile@1", "--reason", "leaks"]) == 0
+    assert editvec.cli.main([*home, "registry", "retire", "smile@1", "--reason", "leaks"]) == 0
     assert capsys.readouterr().err == "avatars/smile@1 stays a part of avatars/mix@1\n"
 
 

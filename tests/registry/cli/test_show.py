@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.library.library import Library
-from registry.masks.png import encode_mask
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
 from tests.support.registry_fixtures import (
     RESOLUTION,
     Failure,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.composition import leaves
-from registry.composition.compose import recompute, union_roi
-from registry.composition.sums import WeightedDelta, weighted_sum
-from registry.config import RegistryConfig
-from registry.entities.vectors import (
+from editvec.registry.composition import leaves
+from editvec.registry.composition.compose import recompute, union_roi
+from editvec.registry.composition.sums import WeightedDelta, weighted_sum
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import (
     Condition,
     EditingVector,
     Kind,
@@ -23,7 +23,7 @@ from registry.entities.vectors import (
     TermRole,
     VectorParcel,
 )
-from registry.errors import (
+from editvec.registry.errors import (
     CompatibilityError,
     CompositionError,
     ConflictError,
@@ -31,9 +31,9 @@ from registry.errors import (
     RecordError,
     RetiredVectorError,
 )
-from registry.library.library import Library
-from registry.masks.brushes import decode_brush, encode_brush
-from registry.sharing.exchange import export_library, import_library
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import decode_brush, encode_brush
+from editvec.registry.sharing.exchange import export_library, import_library
 from tests.support.registry_fixtures import (
     NUM_WS,
     RESOLUTION,

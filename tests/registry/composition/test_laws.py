@@ -10,13 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from registry.codec import decode_latent, encode_latent
-from registry.composition.compose import recompute
-from registry.composition.sums import WeightedDelta, weighted_sum
-from registry.config import RegistryConfig
-from registry.entities.vectors import Condition, NewTerm, TermRole
-from registry.errors import CompatibilityError, CompositionError
-from registry.library.library import Library
+from editvec.registry.codec import decode_latent, encode_latent
+from editvec.registry.composition.compose import recompute
+from editvec.registry.composition.sums import WeightedDelta, weighted_sum
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import Condition, NewTerm, TermRole
+from editvec.registry.errors import CompatibilityError, CompositionError
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import (
     NUM_WS,
     W_DIM,

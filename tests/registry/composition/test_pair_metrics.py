@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from batch.evaluation import intervals
-from registry.cli.compose_text import composition_text
-from registry.cli.vector_text import vector_text
-from registry.composition.pair_metrics import (
+from editvec.batch.evaluation import intervals
+from editvec.registry.cli.compose_text import composition_text
+from editvec.registry.cli.vector_text import vector_text
+from editvec.registry.composition.pair_metrics import (
     FEWEST_IMAGES,
     Kept,
     Together,
@@ -20,11 +20,11 @@ from registry.composition.pair_metrics import (
     measured_together,
     metrics_of_pair,
 )
-from registry.composition.report import CompositionReport
-from registry.config import RegistryConfig
-from registry.entities.vectors import EditingVector, NewMetric, NewTerm
-from registry.library.library import Library
-from registry.sharing.exchange import export_library, import_library
+from editvec.registry.composition.report import CompositionReport
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import EditingVector, NewMetric, NewTerm
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.exchange import export_library, import_library
 from tests.support.registry_fixtures import new_vector, random_delta
 
 MOVED = {"mouth": 0.9, "eye": 0.6, "skin": 0.1}
@@ -303,7 +303,7 @@ def test_show_lists_partners_apart_from_the_metrics(
 def test_json_of_a_composition_holds_the_measurement(
     sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
 ) -> None:
-    from registry.library.records import as_json
+    from editvec.registry.library.records import as_json
 
     smile, look = pair
     store(sqlite_library, smile, look, together(look))

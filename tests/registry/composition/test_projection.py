@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from registry.composition.projection import project_out
+from editvec.registry.composition.projection import project_out
 
 SIZE = 12
 FloatArray = np.ndarray

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.cli.compose_text import composition_text
-from registry.composition.report import ScaleFit, cosine_between, scale_fit
-from registry.entities.vectors import Condition, NewTerm
-from registry.library.library import Library
+from editvec.registry.cli.compose_text import composition_text
+from editvec.registry.composition.report import ScaleFit, cosine_between, scale_fit
+from editvec.registry.entities.vectors import Condition, NewTerm
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import NUM_WS, W_DIM, new_vector
 
 UPPER = (True, True, True, False, False, False)

@@ -5,9 +5,9 @@ from multiprocessing.context import ForkServerContext
 
 import pytest
 
-from registry.config import RegistryConfig
-from registry.library.library import Library
-from registry.maintenance.verification import verify
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
+from editvec.registry.maintenance.verification import verify
 from tests.support.registry_processes import add_and_compose, collect_garbage, verify_meanwhile
 
 _WORKERS = 16

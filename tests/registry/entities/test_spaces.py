@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from registry.entities.spaces import rows_between
-from registry.entities.vectors import NewTerm, OriginalFile, VectorParcel
-from registry.errors import CodecError, CompatibilityError, RegistryError
-from registry.library.library import Library
-from registry.masks.brushes import encode_brush
+from editvec.registry.entities.spaces import rows_between
+from editvec.registry.entities.vectors import NewTerm, OriginalFile, VectorParcel
+from editvec.registry.errors import CodecError, CompatibilityError, RegistryError
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import encode_brush
 from tests.support.registry_fixtures import (
     NUM_WS,
     RESOLUTION,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from registry.entities.terms import class_named_in, parse_condition, parse_term
-from registry.entities.vectors import Condition
-from registry.errors import CompositionError, InvalidNameError
+from editvec.registry.entities.terms import class_named_in, parse_condition, parse_term
+from editvec.registry.entities.vectors import Condition
+from editvec.registry.errors import CompositionError, InvalidNameError
 
 
 def test_terms_are_parsed() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from registry.errors import SchemeError
-from registry.labels.files import known_schemes, read_scheme
+from editvec.registry.errors import SchemeError
+from editvec.registry.labels.files import known_schemes, read_scheme
 
 
 def test_every_known_scheme_is_read() -> None:

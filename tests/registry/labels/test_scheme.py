@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import LabelNotFoundError, SchemeError
-from registry.labels.files import parse_scheme, read_scheme
-from registry.labels.scheme import LabelScheme, Spelling, Split, chosen_color, expand_parts
+from editvec.registry.errors import LabelNotFoundError, SchemeError
+from editvec.registry.labels.files import parse_scheme, read_scheme
+from editvec.registry.labels.scheme import LabelScheme, Spelling, Split, chosen_color, expand_parts
 
 FULL = """\
 name: faces

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from registry.bundles.manifest import bundle_digest_of, read_manifest
-from registry.errors import BundleFormatError
-from registry.labels.files import known_schemes, parse_scheme, read_scheme
-from registry.labels.spellings import parse_spellings, spellings_to_json
-from registry.library.contents import scheme_of_class
-from registry.library.library import Library
+from editvec.registry.bundles.manifest import bundle_digest_of, read_manifest
+from editvec.registry.errors import BundleFormatError
+from editvec.registry.labels.files import known_schemes, parse_scheme, read_scheme
+from editvec.registry.labels.spellings import parse_spellings, spellings_to_json
+from editvec.registry.library.contents import scheme_of_class
+from editvec.registry.library.library import Library
 
 SCHEME = """
 parts:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from registry.bundles.manifest import bundle_digest_of
-from registry.errors import BundleFormatError, ExchangeError
-from registry.library.contents import contents_of
-from registry.library.library import Library
-from registry.sharing.bundle_archives import export_bundle, opened_bundle
+from editvec.registry.bundles.manifest import bundle_digest_of
+from editvec.registry.errors import BundleFormatError, ExchangeError
+from editvec.registry.library.contents import contents_of
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.bundle_archives import export_bundle, opened_bundle
 from tests.support.registry_fixtures import Failure, Run
 
 

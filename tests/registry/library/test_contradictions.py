@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewTerm
-from registry.errors import ExchangeError, RecordError
-from registry.library.library import Library
-from registry.maintenance.garbage import gc
-from registry.maintenance.verification import verify
-from registry.sharing.annotations import export_vector
-from registry.sharing.exchange import export_library
-from registry.tables.database import transaction
-from registry.tables.models import VectorRow
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewTerm
+from editvec.registry.errors import ExchangeError, RecordError
+from editvec.registry.library.library import Library
+from editvec.registry.maintenance.garbage import gc
+from editvec.registry.maintenance.verification import verify
+from editvec.registry.sharing.annotations import export_vector
+from editvec.registry.sharing.exchange import export_library
+from editvec.registry.tables.database import transaction
+from editvec.registry.tables.models import VectorRow
 from tests.support.registry_fixtures import contents, new_vector, random_delta
 
 

@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-from registry.bundles.manifest import bundle_digest_of, parse_manifest, read_manifest
-from registry.cli.suggestions import suggest_parts
-from registry.config import RegistryConfig
-from registry.entities.queries import VectorQuery
-from registry.entities.vectors import NewTerm, NewVector
-from registry.errors import BundleFormatError, InvalidNameError, LabelNotFoundError, RecordError
-from registry.library.library import Library
+from editvec.registry.bundles.manifest import bundle_digest_of, parse_manifest, read_manifest
+from editvec.registry.cli.suggestions import suggest_parts
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.entities.vectors import NewTerm, NewVector
+from editvec.registry.errors import (
+    BundleFormatError,
+    InvalidNameError,
+    LabelNotFoundError,
+    RecordError,
+)
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import Failure, Run, random_delta
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from registry.entities.vectors import NewMetric
-from registry.errors import (
+from editvec.registry.entities.vectors import NewMetric
+from editvec.registry.errors import (
     ClassNotFoundError,
     InvalidNameError,
     RecordError,
     RegistryError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import contents, new_vector, random_delta
 
 

@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.entities.vectors import Direction, Kind, Label, NewMetric, NewTerm, VectorParcel
-from registry.errors import (
+from editvec.registry.entities.vectors import (
+    Direction,
+    Kind,
+    Label,
+    NewMetric,
+    NewTerm,
+    VectorParcel,
+)
+from editvec.registry.errors import (
     BlobError,
     ClassNotFoundError,
     CodecError,
@@ -24,8 +31,8 @@ from registry.errors import (
     RecordError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
-from registry.masks.png import encode_mask
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import encode_mask
 from tests.support.registry_fixtures import (
     NUM_WS,
     PARTS,

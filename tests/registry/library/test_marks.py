@@ -9,17 +9,23 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from registry.entities.vectors import EditingVector, HistoryEntry, Metric, NewMetric, NewTerm
-from registry.errors import (
+from editvec.registry.entities.vectors import (
+    EditingVector,
+    HistoryEntry,
+    Metric,
+    NewMetric,
+    NewTerm,
+)
+from editvec.registry.errors import (
     AliasNotFoundError,
     BlobError,
     RecordError,
     RegistryError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
-from registry.tables.database import reading
-from registry.tables.models import AliasRow, MetricRow
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import reading
+from editvec.registry.tables.models import AliasRow, MetricRow
 from tests.support.registry_fixtures import contents, new_vector, random_delta
 from tests.support.registry_processes import move_alias
 

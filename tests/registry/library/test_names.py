@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from registry.addresses import MAX_NAME_LENGTH
-from registry.entities.queries import VectorQuery
-from registry.entities.vectors import NewMetric, NewTerm
-from registry.errors import (
+from editvec.registry.addresses import MAX_NAME_LENGTH
+from editvec.registry.entities.queries import VectorQuery
+from editvec.registry.entities.vectors import NewMetric, NewTerm
+from editvec.registry.errors import (
     BundleFormatError,
     ConflictError,
     InvalidNameError,
     LabelNotFoundError,
     RegistryError,
 )
-from registry.library.library import Library
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import Failure, Run, contents, new_vector, random_delta
 
 BAD_NAMES = [

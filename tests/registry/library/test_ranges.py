@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from registry.cli.vector_text import details_text
-from registry.errors import RecordError, VectorNotFoundError
-from registry.library.library import Library
+from editvec.registry.cli.vector_text import details_text
+from editvec.registry.errors import RecordError, VectorNotFoundError
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import new_vector, random_delta
 
 

@@ -8,17 +8,23 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-import batch.runs.models  # noqa: F401 (its tables are looked at too)
-from registry.blobs.local import LocalBlobStore
-from registry.blobs.store import digest_of
-from registry.config import RegistryConfig
-from registry.entities.vectors import OriginalFile, VectorParcel
-from registry.errors import BlobError
-from registry.library.library import Library
-from registry.library.references import BLOB_COLUMNS, make_store, referenced, storing, users_of
-from registry.maintenance.garbage import gc
-from registry.tables.database import Base, open_engine, reading, transaction
-from registry.tables.schema import upgrade
+import editvec.batch.runs.models  # noqa: F401 (its tables are looked at too)
+from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.blobs.store import digest_of
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import OriginalFile, VectorParcel
+from editvec.registry.errors import BlobError
+from editvec.registry.library.library import Library
+from editvec.registry.library.references import (
+    BLOB_COLUMNS,
+    make_store,
+    referenced,
+    storing,
+    users_of,
+)
+from editvec.registry.maintenance.garbage import gc
+from editvec.registry.tables.database import Base, open_engine, reading, transaction
+from editvec.registry.tables.schema import upgrade
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 NO_BLOBS = {

@@ -4,15 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from registry.entities.vectors import EditingVector, HistoryEntry, NewTerm, VectorParcel
-from registry.errors import (
+from editvec.registry.entities.vectors import EditingVector, HistoryEntry, NewTerm, VectorParcel
+from editvec.registry.errors import (
     ConflictError,
     InvalidNameError,
     RecordError,
     RetiredVectorError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
+from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import contents, new_vector, random_delta
 
 PNG = b"\x89PNG\r\n\x1a\n and whatever follows"

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from registry.config import RegistryConfig
-from registry.entities.queries import MetricBound, VectorQuery, parse_bound
-from registry.entities.vectors import NewMetric
-from registry.errors import (
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.queries import MetricBound, VectorQuery, parse_bound
+from editvec.registry.entities.vectors import NewMetric
+from editvec.registry.errors import (
     ClassNotFoundError,
     InvalidNameError,
     LabelNotFoundError,
@@ -22,9 +22,9 @@ from registry.errors import (
     RecordError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
-from registry.tables.database import open_engine
-from registry.tables.schema import upgrade
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine
+from editvec.registry.tables.schema import upgrade
 from tests.conftest import POSTGRESQL
 from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle
 

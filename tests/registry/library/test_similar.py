@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select
 
-from registry.entities.queries import VectorQuery, parse_bound
-from registry.entities.vectors import NewMetric, VectorParcel
-from registry.errors import CompatibilityError, DatabaseError, RecordError, VectorNotFoundError
-from registry.library import similar
-from registry.library.library import Library
-from registry.tables.database import reading, transaction
-from registry.tables.models import SketchRow
+from editvec.registry.entities.queries import VectorQuery, parse_bound
+from editvec.registry.entities.vectors import NewMetric, VectorParcel
+from editvec.registry.errors import (
+    CompatibilityError,
+    DatabaseError,
+    RecordError,
+    VectorNotFoundError,
+)
+from editvec.registry.library import similar
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import reading, transaction
+from editvec.registry.tables.models import SketchRow
 from tests.support.registry_fixtures import NUM_WS, Failure, Run, new_vector, random_delta
 
 
@@ -48,7 +53,7 @@ def sketch_count(library: Library) -> int:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The digests of the blobs that are read."""
-    from registry.blobs.local import LocalBlobStore
+    from editvec.registry.blobs.local import LocalBlobStore
 
     digests: list[str] = []
     get = LocalBlobStore.get

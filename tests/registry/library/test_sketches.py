@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.library.sketches import BITS, KEY_BYTES, SKETCH_BYTES, estimated_cosines, sketch_of
+from editvec.registry.library.sketches import (
+    BITS,
+    KEY_BYTES,
+    SKETCH_BYTES,
+    estimated_cosines,
+    sketch_of,
+)
 
 SHAPE = (6, 32)
 PINNED = "baef3a2917024b1e71d18b6cf1ab415767fd81c79edf140fe37344f02a429c37"

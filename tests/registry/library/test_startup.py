@@ -4,19 +4,19 @@ import gc
 import os
 import subprocess
 import sys
-from pathlib import Path
 from statistics import median
 
 from click.testing import CliRunner
 
-from editvec import cli
-from registry.library.library import Library
+from editvec.cli import cli
+from editvec.registry.library.library import Library
+from tests.support.places import ROOT
 from tests.support.registry_fixtures import new_vector, random_delta
 
 LATER = {"numpy", "PIL", "fsspec", "safetensors", "alembic", "torch", "celery", "yaml"}
 PROGRAM = """
 import sys
-from editvec import main
+from editvec.cli import main
 status = main(sys.argv[1:])
 print(*sys.modules, file=sys.stderr)
 sys.exit(status)
@@ -27,7 +27,7 @@ def _loaded_by(library: Library, *words: str) -> set[str]:
     """The top-level packages and modules that a command loads, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "--home", str(library.config.home), *words],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
@@ -40,7 +40,7 @@ def test_listing_loads_nothing_that_it_does_not_need(sqlite_library: Library) ->
 
     loaded = _loaded_by(sqlite_library, "registry", "list", "smi*", "--roi", "mouth", "--csv")
 
-    assert "registry.library.library" in loaded
+    assert "editvec.registry.library.library" in loaded
     assert loaded & LATER == set()
 
 

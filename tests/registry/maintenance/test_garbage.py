@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from registry.blobs.store import digest_of, put_all
-from registry.entities.vectors import Embedding, EmbeddingUsage
-from registry.errors import RecordError
-from registry.library.library import Library
-from registry.library.records import as_json
-from registry.maintenance.garbage import gc
-from registry.maintenance.verification import verify
-from registry.tables.database import transaction
+from editvec.registry.blobs.store import digest_of, put_all
+from editvec.registry.entities.vectors import Embedding, EmbeddingUsage
+from editvec.registry.errors import RecordError
+from editvec.registry.library.library import Library
+from editvec.registry.library.records import as_json
+from editvec.registry.maintenance.garbage import gc
+from editvec.registry.maintenance.verification import verify
+from editvec.registry.tables.database import transaction
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from registry import codec
-from registry.blobs.local import LocalBlobStore
-from registry.blobs.store import digest_of
-from registry.entities.vectors import Direction, Embedding, NewMetric, NewTerm
-from registry.errors import BlobError
-from registry.library.library import Library
-from registry.library.records import as_json
-from registry.library.references import storing
-from registry.maintenance.garbage import gc
-from registry.maintenance.verification import Fault, FaultKind, verify
-from registry.tables.database import transaction
+from editvec.registry import codec
+from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.blobs.store import digest_of
+from editvec.registry.entities.vectors import Direction, Embedding, NewMetric, NewTerm
+from editvec.registry.errors import BlobError
+from editvec.registry.library.library import Library
+from editvec.registry.library.records import as_json
+from editvec.registry.library.references import storing
+from editvec.registry.maintenance.garbage import gc
+from editvec.registry.maintenance.verification import Fault, FaultKind, verify
+from editvec.registry.tables.database import transaction
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

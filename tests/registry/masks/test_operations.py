@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from registry.errors import LabelNotFoundError, MaskError, OperationError
-from registry.labels.files import parse_scheme
-from registry.masks.operation_text import format_edits, parse_edits
-from registry.masks.operations import edit_mask
-from registry.masks.png import MaskArray
+from editvec.registry.errors import LabelNotFoundError, MaskError, OperationError
+from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.operation_text import format_edits, parse_edits
+from editvec.registry.masks.operations import edit_mask
+from editvec.registry.masks.png import MaskArray
 
 SCHEME = parse_scheme("parts: [bg, skin, eye, iris, mouth]\ngroups:\n  eyes: [eye, iris]\n")
 PARTS = ("bg", "skin", "eye", "iris", "mouth")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from registry.drawing import (
+from editvec.registry.drawing import (
     ACCENT,
     MISSING,
     PAPER,
@@ -19,11 +19,11 @@ from registry.drawing import (
     text_width,
     write_line,
 )
-from registry.entities.vectors import Label, NewMaskPair
-from registry.errors import MaskError
-from registry.library.library import Library
-from registry.masks.pictures import SIDE, draw_mask_pairs, outline, picture_of_pairs
-from registry.masks.png import decode_picture, encode_mask
+from editvec.registry.entities.vectors import Label, NewMaskPair
+from editvec.registry.errors import MaskError
+from editvec.registry.library.library import Library
+from editvec.registry.masks.pictures import SIDE, draw_mask_pairs, outline, picture_of_pairs
+from editvec.registry.masks.png import decode_picture, encode_mask
 from tests.support.registry_fixtures import RESOLUTION, mask_pair, new_vector, random_delta
 
 LABELS = [

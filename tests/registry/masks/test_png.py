@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.entities.vectors import Label, NewMaskPair
-from registry.errors import MaskError
-from registry.library.library import Library
-from registry.masks.png import (
+from editvec.registry.entities.vectors import Label, NewMaskPair
+from editvec.registry.errors import MaskError
+from editvec.registry.library.library import Library
+from editvec.registry.masks.png import (
     check_labels,
     check_pair,
     check_size,

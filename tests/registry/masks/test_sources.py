@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from registry.errors import MaskError
-from registry.labels.files import parse_scheme
-from registry.masks.png import encode_mask
-from registry.masks.sources import MaskForm, masked_images, open_masks, read_any_mask
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.png import encode_mask
+from editvec.registry.masks.sources import MaskForm, masked_images, open_masks, read_any_mask
 from tests.support.mask_drawings import (
     COLORS,
     SCHEME,

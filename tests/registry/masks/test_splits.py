@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from registry.errors import MaskError
-from registry.labels.files import parse_scheme
-from registry.masks.png import MaskArray
-from registry.masks.splits import split_parts
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.png import MaskArray
+from editvec.registry.masks.splits import split_parts
 
 SCHEME = parse_scheme(
     "parts: [bg, skin, eye_left, eye_right, lip_top, lip_bottom]\n"

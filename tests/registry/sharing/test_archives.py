@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import editvec
-from registry.blobs.store import digest_of
-from registry.codec import encode_latent
-from registry.config import RegistryConfig
-from registry.entities.vectors import Kind, NewMetric, NewTerm, OriginalFile, TermRole, VectorParcel
-from registry.errors import (
+import editvec.cli
+from editvec.registry.blobs.store import digest_of
+from editvec.registry.codec import encode_latent
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import (
+    Kind,
+    NewMetric,
+    NewTerm,
+    OriginalFile,
+    TermRole,
+    VectorParcel,
+)
+from editvec.registry.errors import (
     CodecError,
     CompatibilityError,
     ConflictError,
@@ -26,11 +33,12 @@ from registry.errors import (
     MaskError,
     RecordError,
 )
-from registry.library.library import Library
-from registry.library.records import as_json
-from registry.masks.brushes import encode_brush
-from registry.sharing.archives import MANIFEST_ENTRY
-from registry.sharing.exchange import export_library, import_library, rehearse_import
+from editvec.registry.library.library import Library
+from editvec.registry.library.records import as_json
+from editvec.registry.masks.brushes import encode_brush
+from editvec.registry.sharing.archives import MANIFEST_ENTRY
+from editvec.registry.sharing.exchange import export_library, import_library, rehearse_import
+from tests.support.places import ROOT
 from tests.support.registry_fixtures import (
     NUM_WS,
     RESOLUTION,
@@ -39,8 +47,6 @@ from tests.support.registry_fixtures import (
     new_vector,
     random_delta,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 def _brush() -> bytes:
@@ -220,7 +226,7 @@ def test_archive_without_the_newer_fields_is_read(
 def test_archive_that_no_import_would_take_is_not_written(
     source: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.sharing.archives.MAX_ENTRIES", 3)
+    monkeypatch.setattr("editvec.registry.sharing.archives.MAX_ENTRIES", 3)
 
     with pytest.raises(ExchangeError, match="more than one archive holds"):
         export_library(source, tmp_path / "a.zip", ["mix"])
@@ -262,7 +268,9 @@ def test_dry_run_shows_conflicts_in_words(
     home = ["--home", str(target.config.home)]
     before = contents(target)
 
-    assert editvec.main([*home, "registry", "import", str(tmp_path / "a.zip"), "--dry-run"]) == 0
+    assert (
+        editvec.cli.main([*home, "registry", "import", str(tmp_path / "a.zip"), "--dry-run"]) == 0
+    )
 
     output = capsys.readouterr()
     rows = [" ".join(line.split()) for line in output.out.splitlines()]
@@ -416,10 +424,11 @@ def test_pictures_of_an_archive_must_load(
 _KILLED_IMPORT = """
 import os, signal, sys
 from pathlib import Path
-from registry import blobs, blobs_local, inserts
-from registry.config import RegistryConfig
-from registry.sharing.exchange import import_library
-from registry.library.library import Library
+from editvec.registry.blobs import local
+from editvec.registry.library import inserts
+from editvec.registry.config import RegistryConfig
+from editvec.registry.sharing.exchange import import_library
+from editvec.registry.library.library import Library
 
 home, archive, place = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 calls = 0
@@ -434,7 +443,7 @@ def killing(function, at):
     return wrapped
 
 if place == "blobs":
-    store = blobs_local.LocalBlobStore
+    store = local.LocalBlobStore
     store.put = killing(store.put, 4)
 elif place == "rows":
     inserts.add_vector = killing(inserts.add_vector, 3)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.blobs.store import digest_of
-from registry.codec import encode_latent
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewMetric, NewTerm
-from registry.errors import (
+from editvec.registry.blobs.store import digest_of
+from editvec.registry.codec import encode_latent
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewMetric, NewTerm
+from editvec.registry.errors import (
     ClassNotFoundError,
     CodecError,
     CompatibilityError,
@@ -23,9 +23,9 @@ from registry.errors import (
     RegistryError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
-from registry.library.records import as_json
-from registry.sharing.exchange import export_library, import_library
+from editvec.registry.library.library import Library
+from editvec.registry.library.records import as_json
+from editvec.registry.sharing.exchange import export_library, import_library
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from registry.entities.spaces import MAX_COLUMNS
-from registry.entities.vectors import LatentSpace
-from registry.errors import CodecError, CompatibilityError
-from registry.library.library import Library
-from registry.sharing.vector_files import FileRequest, add_vector_file
+from editvec.registry.entities.spaces import MAX_COLUMNS
+from editvec.registry.entities.vectors import LatentSpace
+from editvec.registry.errors import CodecError, CompatibilityError
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.vector_files import FileRequest, add_vector_file
 from tests.support.registry_fixtures import NUM_WS, W_DIM, random_delta
 
 Z, W, W_PLUS, S = LatentSpace.Z, LatentSpace.W, LatentSpace.W_PLUS, LatentSpace.S

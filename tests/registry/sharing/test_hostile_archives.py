@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import editvec
-from registry.errors import ExchangeError, RegistryError
-from registry.library.library import Library
-from registry.sharing.archives import read_archive
-from registry.sharing.exchange import import_library
+import editvec.cli
+from editvec.registry.errors import ExchangeError, RegistryError
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.archives import read_archive
+from editvec.registry.sharing.exchange import import_library
 from tests.support.registry_fixtures import contents, random_delta
 
 
@@ -126,7 +126,7 @@ def test_archive_that_cannot_be_trusted_is_refused(
     assert "\n" not in str(caught.value)
     for options in ([], ["--dry-run"]):
         arguments = ["--home", str(library.config.home), "registry", "import", str(path), *options]
-        assert editvec.main(arguments) == 1
+        assert editvec.cli.main(arguments) == 1
         assert capsys.readouterr().err == f"editvec: error: {caught.value}\n"
 
     assert contents(library) == before

@@ -20,20 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import editvec
-from registry.codec import MAX_FILE_BYTES, check_delta, load_tensor
-from registry.entities.vectors import Label, RoiPolicy
-from registry.errors import (
+import editvec.cli
+from editvec.registry.codec import MAX_FILE_BYTES, check_delta, load_tensor
+from editvec.registry.entities.vectors import Label, RoiPolicy
+from editvec.registry.errors import (
     CodecError,
     CompatibilityError,
     LabelNotFoundError,
     MaskError,
     RecordError,
 )
-from registry.library.library import Library
-from registry.masks.brushes import encode_brush, read_brush
-from registry.masks.png import encode_mask, read_mask, read_mask_pair, read_picture
-from registry.sharing.vector_files import FileRequest, add_vector_file
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import encode_brush, read_brush
+from editvec.registry.masks.png import encode_mask, read_mask, read_mask_pair, read_picture
+from editvec.registry.sharing.vector_files import FileRequest, add_vector_file
+from tests.support.places import ROOT
 from tests.support.registry_fixtures import (
     NUM_WS,
     RESOLUTION,
@@ -42,8 +43,6 @@ from tests.support.registry_fixtures import (
     mask_pair,
     random_delta,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -177,7 +176,7 @@ def _refused(
     assert "\n" not in str(caught.value)
     home = str(library.config.home)
     arguments = ["registry", "add", str(path), "--name", "smile", "--roi", "mouth"]
-    assert editvec.main(["--home", home, *arguments]) == 1
+    assert editvec.cli.main(["--home", home, *arguments]) == 1
     assert capsys.readouterr().err == f"editvec: error: {caught.value}\n"
     assert contents(library) == before
 
@@ -407,7 +406,7 @@ def test_mask_with_labels_outside_the_scheme_is_refused(
             library, path, FileRequest(roi_labels=("mouth",)), pairs=[read_mask_pair(*pair)]
         )
     arguments = ["registry", "add", path, "--roi", "mouth", "--mask-pair", *pair]
-    assert editvec.main(["--home", *map(str, [library.config.home, *arguments])]) == 1
+    assert editvec.cli.main(["--home", *map(str, [library.config.home, *arguments])]) == 1
 
     assert "label 5 at row 3, column 7" in capsys.readouterr().err
     assert contents(library) == before
@@ -416,8 +415,8 @@ def test_mask_with_labels_outside_the_scheme_is_refused(
 def test_refusing_a_file_loads_no_torch(library: Library, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(_npz("archive/data.pkl", b""))
     program = (
-        "import sys, editvec\n"
-        "status = editvec.main(sys.argv[1:])\n"
+        "import sys, editvec.cli\n"
+        "status = editvec.cli.main(sys.argv[1:])\n"
         "print(status, 'torch' in sys.modules)"
     )
     arguments = ["--home", str(library.config.home), "registry", "add", str(tmp_path / "model.pt")]

@@ -11,9 +11,15 @@ import pytest
 import safetensors.numpy
 from sqlalchemy import text
 
-from registry.config import RegistryConfig
-from registry.entities.vectors import EditingVector, LatentSpace, NewTerm, RoiPolicy, VectorParcel
-from registry.errors import (
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import (
+    EditingVector,
+    LatentSpace,
+    NewTerm,
+    RoiPolicy,
+    VectorParcel,
+)
+from editvec.registry.errors import (
     CodecError,
     CompatibilityError,
     ExchangeError,
@@ -22,10 +28,10 @@ from registry.errors import (
     RegistryError,
     VectorNotFoundError,
 )
-from registry.library.library import Library
-from registry.masks.brushes import encode_brush
-from registry.sharing.annotations import export_vector
-from registry.sharing.vector_files import FileRequest, add_vector_file
+from editvec.registry.library.library import Library
+from editvec.registry.masks.brushes import encode_brush
+from editvec.registry.sharing.annotations import export_vector
+from editvec.registry.sharing.vector_files import FileRequest, add_vector_file
 from tests.support.registry_fixtures import NUM_WS, RESOLUTION, W_DIM, new_vector, random_delta
 
 

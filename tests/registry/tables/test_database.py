@@ -12,17 +12,17 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from registry.config import RegistryConfig
-from registry.errors import ConfigError, DatabaseError, DiskFullError
-from registry.tables.database import (
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import ConfigError, DatabaseError, DiskFullError
+from editvec.registry.tables.database import (
     open_engine,
     parse_database_url,
     reading,
     serialise,
     transaction,
 )
-from registry.tables.models import HistoryRow
-from registry.tables.schema import upgrade
+from editvec.registry.tables.models import HistoryRow
+from editvec.registry.tables.schema import upgrade
 from tests.support.registry_processes import claim_until_none_is_left
 
 ITEMS = 2_000

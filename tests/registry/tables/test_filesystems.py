@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import DatabaseError
-from registry.tables import filesystems
-from registry.tables.database import open_engine
-from registry.tables.filesystems import filesystem_in_table, filesystem_of, is_network_filesystem
+from editvec.registry.errors import DatabaseError
+from editvec.registry.tables import filesystems
+from editvec.registry.tables.database import open_engine
+from editvec.registry.tables.filesystems import (
+    filesystem_in_table,
+    filesystem_of,
+    is_network_filesystem,
+)
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:30 / /home rw,relatime shared:5 - nfs4 server:/home rw,vers=4.2

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-import editvec
-from registry.config import RegistryConfig
-from registry.errors import DatabaseError, RegistryError, SchemaError
-from registry.library.library import Library
-from registry.tables import filesystems, sqlite
-from registry.tables.database import open_engine, reading, transaction
-from registry.tables.schema import known_revisions
+import editvec.cli
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import DatabaseError, RegistryError, SchemaError
+from editvec.registry.library.library import Library
+from editvec.registry.tables import filesystems, sqlite
+from editvec.registry.tables.database import open_engine, reading, transaction
+from editvec.registry.tables.schema import known_revisions
 from tests.support.library_at_0001 import FIRST
 from tests.support.migration_libraries import fill, migrate
 from tests.support.registry_fixtures import new_vector, random_delta
@@ -51,7 +51,7 @@ def refused(home: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     def run(*words: object, status: int = 1) -> str:
         before = _contents(home)
         capsys.readouterr()
-        assert editvec.main(["--home", str(home), *map(str, words)]) == status
+        assert editvec.cli.main(["--home", str(home), *map(str, words)]) == status
         captured = capsys.readouterr()
         assert captured.out == ""
         assert re.fullmatch(r"editvec: error: [^\n]+\n", captured.err), captured.err
@@ -159,7 +159,9 @@ def test_reading_commands_work_in_a_home_that_cannot_be_written(
         ("model", "list"),
         ("db", "current"),
     ):
-        assert editvec.main(["--home", str(home), *map(str, words)]) == 0, capsys.readouterr().err
+        assert editvec.cli.main(["--home", str(home), *map(str, words)]) == 0, (
+            capsys.readouterr().err
+        )
     assert capsys.readouterr().out.count("avatars") > 3
     assert archive.exists()
     assert [path.name for path in home.glob("editvec.db*")] == ["editvec.db"]
@@ -186,7 +188,7 @@ def test_reading_commands_work_on_a_read_only_file_in_an_open_folder(
 ) -> None:
     protect(database)
 
-    assert editvec.main(["--home", str(home), "registry", "list"]) == 0
+    assert editvec.cli.main(["--home", str(home), "registry", "list"]) == 0
     assert "smile" in capsys.readouterr().out
 
 
@@ -200,7 +202,7 @@ def test_read_only_copy_in_the_old_journal_mode_is_read(
     engine.dispose()
     protect(database)
 
-    assert editvec.main(["--home", str(home), "registry", "list"]) == 0
+    assert editvec.cli.main(["--home", str(home), "registry", "list"]) == 0
     assert "smile" in capsys.readouterr().out
 
 
@@ -284,7 +286,7 @@ def test_writer_does_not_wait_for_ever_for_a_lock(
     line = refused("registry", "compose", "grin", "--term", "smile=2")
 
     assert "another process has kept it locked for 0.1 s; try again (database is locked)" in line
-    assert editvec.main(["--home", str(home), "registry", "list"]) == 0
+    assert editvec.cli.main(["--home", str(home), "registry", "list"]) == 0
     assert "smile" in capsys.readouterr().out
 
 

@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import Connection, event, func, select, text
 from sqlalchemy.engine import make_url
 
-import editvec
-from registry.config import RegistryConfig
-from registry.errors import DatabaseError, SchemaError
-from registry.library.library import Library
-from registry.tables.database import open_engine, reading
-from registry.tables.models import HistoryRow, VectorRow
-from registry.tables.schema import upgrade
+import editvec.cli
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import DatabaseError, SchemaError
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine, reading
+from editvec.registry.tables.models import HistoryRow, VectorRow
+from editvec.registry.tables.schema import upgrade
 from tests.support.library_at_0001 import FIRST
 from tests.support.migration_libraries import fill, migrate
 from tests.support.registry_fixtures import new_vector, random_delta
@@ -87,7 +87,7 @@ def test_error_is_one_line_on_the_command_line(
     url = make_url(config.database_url).set(database="no_such_library", password="secret")
     monkeypatch.setenv("EDITVEC_DATABASE_URL", url.render_as_string(hide_password=False))
 
-    assert editvec.main(["--home", str(config.home), "registry", "list"]) == 1
+    assert editvec.cli.main(["--home", str(config.home), "registry", "list"]) == 1
 
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from registry.config import RegistryConfig
-from registry.errors import ConfigError, DatabaseError, SchemaError
-from registry.library.library import Library
-from registry.tables.database import open_engine, transaction
-from registry.tables.schema import current, ensure_current, known_revisions, upgrade
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import ConfigError, DatabaseError, SchemaError
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine, transaction
+from editvec.registry.tables.schema import current, ensure_current, known_revisions, upgrade
 
 HEAD = known_revisions()[-1]
 
@@ -40,8 +40,8 @@ def test_home_database_is_created_on_first_use(tmp_path: Path) -> None:
 def test_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
     ensure_current(RegistryConfig.for_home(tmp_path))
     program = (
-        "import sys; from pathlib import Path; from registry.config import RegistryConfig\n"
-        "from registry.library.library import Library\n"
+        "import sys; from pathlib import Path; from editvec.registry.config import RegistryConfig\n"
+        "from editvec.registry.library.library import Library\n"
         "Library.open(RegistryConfig.for_home(Path(sys.argv[1]))).classes()\n"
         "print(*sys.modules)"
     )

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from registry.config import RegistryConfig
-from registry.tables.database import open_engine
-from registry.tables.schema import current, known_revisions
+from editvec.registry.config import RegistryConfig
+from editvec.registry.tables.database import open_engine
+from editvec.registry.tables.schema import current, known_revisions
 from tests.support.library_at_0001 import FIRST
 from tests.support.migration_libraries import REVISIONS, fill, migrate, read
 from tests.support.registry_processes import start_together

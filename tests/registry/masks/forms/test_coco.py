@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
-from registry.errors import MaskError
-from registry.masks.forms.run_lengths import decode_coco
-from registry.masks.forms.shapes import fill_polygon
-from registry.masks.sources import read_any_mask
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.run_lengths import decode_coco
+from editvec.registry.masks.forms.shapes import fill_polygon
+from editvec.registry.masks.sources import read_any_mask
 from tests.support.mask_drawings import SCHEME, drawn_mask
 
 # of pycocotools itself, with numpy 2

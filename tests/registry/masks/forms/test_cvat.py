@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import MaskError
-from registry.masks.forms.run_lengths import decode_cvat
-from registry.masks.sources import read_any_mask
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.run_lengths import decode_cvat
+from editvec.registry.masks.sources import read_any_mask
 from tests.support.mask_drawings import SCHEME, drawn_mask
 
 _CVAT = """<?xml version="1.0" encoding="utf-8"?>

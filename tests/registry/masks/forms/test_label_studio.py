@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.errors import MaskError
-from registry.masks.forms.run_lengths import decode_label_studio
-from registry.masks.sources import read_any_mask
+from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.run_lengths import decode_label_studio
+from editvec.registry.masks.sources import read_any_mask
 from tests.support.mask_drawings import SCHEME, drawn_mask, label_studio_task, result
 
 # what label-studio-sdk 2.1.2 makes (converter.brush.mask2rle) of the picture that the test draws

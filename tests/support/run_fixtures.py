@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
-import editvec
-from batch.recipes.settings import broker_url
-from registry.config import RegistryConfig
-from registry.entities.vectors import NewVector
-from registry.library.library import Library
-from registry.tables.database import open_engine
-from registry.tables.schema import upgrade
+import editvec.cli
+from editvec.batch.recipes.settings import broker_url
+from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import NewVector
+from editvec.registry.library.library import Library
+from editvec.registry.tables.database import open_engine
+from editvec.registry.tables.schema import upgrade
 from tests.support.servers import virtual_host
 
 RESOLUTION = 32
@@ -97,7 +97,7 @@ def run_editvec(home: Path) -> Callable[..., int]:
     """Runs a command on the test's own home folder and returns its exit status."""
 
     def run(*words: object) -> int:
-        return editvec.main(["--home", str(home), *map(str, words)])
+        return editvec.cli.main(["--home", str(home), *map(str, words)])
 
     return run
 

@@ -16,14 +16,14 @@ from typing import Any, cast
 
 import click
 
-import batch.cli.commands
-import cuda_ext.cli
-import engine.cli
-import registry.cli.commands
-from batch.errors import BatchError
-from cuda_ext.errors import CudaExtError
-from engine.errors import EngineError
-from registry.errors import RegistryError
+import editvec.batch.cli.commands
+import editvec.cuda_ext.cli
+import editvec.engine.cli
+import editvec.registry.cli.commands
+from editvec.batch.errors import BatchError
+from editvec.cuda_ext.errors import CudaExtError
+from editvec.engine.errors import EngineError
+from editvec.registry.errors import RegistryError
 
 KNOWN_ERRORS = (RegistryError, EngineError, BatchError, CudaExtError)
 
@@ -63,11 +63,16 @@ def _ignore_result(result: object, **options: object) -> None:
     """Only ctx.exit() sets the exit status: what a command's function returns does not."""
 
 
-for _package in (batch.cli.commands, registry.cli.commands, engine.cli, cuda_ext.cli):
+for _package in (
+    editvec.batch.cli.commands,
+    editvec.registry.cli.commands,
+    editvec.engine.cli,
+    editvec.cuda_ext.cli,
+):
     for _command in _package.COMMANDS:
         cli.add_command(_command)
 
-for _group, _commands in batch.cli.commands.ATTACHED.items():
+for _group, _commands in editvec.batch.cli.commands.ATTACHED.items():
     for _command in _commands:
         cast(click.Group, cli.commands[_group]).add_command(_command)
 
