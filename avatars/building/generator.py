@@ -25,13 +25,13 @@ from editvec.avatars.drawing import codes
 from editvec.avatars.drawing.render import LABELS
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
-from editvec.engine.training.averages import update_average
 from editvec.engine.training.checkpoints import (
     adam_tensors,
     restore_adam,
     with_prefix,
     without_prefix,
 )
+from editvec.engine.training.loop import update_average
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from editvec.avatars.building.checkpoints import load_state, save_state
 from editvec.avatars.building.dataset import Renders, batches
-from editvec.engine.training.averages import update_average
+from editvec.engine.training.loop import update_average
 
 _log = logging.getLogger(__name__)
 

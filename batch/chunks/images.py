@@ -18,10 +18,9 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from editvec.batch.chunks.collecting import Collected
-from editvec.batch.chunks.giving_back import give_back
 from editvec.batch.chunks.heartbeat import Heartbeat
 from editvec.batch.chunks.isolation import isolated
+from editvec.batch.chunks.processor import Collected, give_back
 from editvec.batch.editing.content_key import content_key
 from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest

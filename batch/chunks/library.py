@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import editvec.registry.errors
-from editvec.batch.chunks.collecting import Collected
-from editvec.batch.chunks.giving_back import give_back
 from editvec.batch.chunks.heartbeat import Heartbeat
+from editvec.batch.chunks.processor import Collected, give_back
 from editvec.batch.errors import (
     DiskFullError,
     LeaseLostError,

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from editvec.avatars.default import BUNDLE_FOLDER, is_shipped
-from editvec.batch.classes.scheme import Rectangle, scheme_rectangle, scheme_values
-from editvec.batch.classes.storing import store_networks
+from editvec.batch.classes.storing import Rectangle, scheme_rectangle, scheme_values, store_networks
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.bundle.description import CLASS_NAME, Label

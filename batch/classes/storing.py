@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editvec.batch.classes.scheme import Rectangle, scheme_values
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.bundle.description import CLASS_NAME, Label
+from editvec.registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
     from editvec.registry.config import RegistryConfig
     from editvec.registry.entities.vectors import ClassModel
     from editvec.registry.labels.scheme import LabelScheme
     from editvec.registry.library.library import Library
+
 
 TRAINING_FOLDER = "training"
 BUNDLE_FOLDER = "bundle"
@@ -160,3 +161,24 @@ def _are_equal(one: NetworkState, other: NetworkState) -> bool:
         and one.state.keys() == other.state.keys()
         and all(bool((one.state[name] == other.state[name].cpu()).all()) for name in one.state)
     )
+
+
+Rectangle = tuple[int, int, int, int]
+"""top, left, bottom, right in pixels."""
+
+
+def scheme_values(scheme: LabelScheme) -> dict[str, Any]:
+    """Labels, groups, and how mask files spell them, as arguments of `write_bundle`."""
+    return {
+        "labels": tuple(Label(label.index, label.name, label.color) for label in scheme.labels),
+        "groups": scheme.all_groups,
+        "mask_spellings": spellings_to_json(scheme),
+    }
+
+
+def scheme_rectangle(scheme: LabelScheme | None, resolution: int) -> Rectangle | None:
+    """The valid rectangle that a scheme says, at the generator's resolution; None for none."""
+    if scheme is None or scheme.rectangle is None or scheme.resolution is None:
+        return None
+    top, left, bottom, right = (edge * resolution // scheme.resolution for edge in scheme.rectangle)
+    return top, left, bottom, right

@@ -19,9 +19,8 @@ from editvec.batch.cli.model.quality import compare_models, sample_model, verify
 from editvec.batch.cli.options import DEVICE
 from editvec.batch.cli.output import JSON, open_library, run_json, summary
 from editvec.batch.cli.preview import preview
-from editvec.batch.cli.report import report
 from editvec.batch.cli.run import generate, resume, retry, run
-from editvec.batch.cli.runs import status
+from editvec.batch.cli.runs import report, status
 from editvec.batch.cli.train.commands import train
 from editvec.batch.cli.train.encoder import train_encoder
 from editvec.batch.cli.train.generator import train_generator

@@ -217,7 +217,7 @@ def settings_of(options: dict[str, Any]) -> EvaluateSettings:
     """The settings that the options make."""
     from editvec.batch.errors import SettingsError
     from editvec.batch.evaluation.settings import SAMPLES, EvaluateSettings
-    from editvec.batch.recipes.scale_parsing import parse_scales
+    from editvec.batch.recipes.scales import parse_scales
 
     given = [name for name in ("probe", "samples", "renders") if options[name]]
     if len(given) > 1:

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from editvec.batch.cli.output import ProgressLine, note, run_json, summary
-from editvec.batch.cli.results import echo_results, results_json
+from editvec.batch.cli.output import (
+    ProgressLine,
+    echo_results,
+    note,
+    results_json,
+    run_json,
+    summary,
+)
 
 if TYPE_CHECKING:
     from editvec.batch.runs.entities import RunRecord

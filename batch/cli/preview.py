@@ -57,7 +57,7 @@ def preview(
     the generator changed.
     """
     from editvec.batch.previews.preview import Probes, preview_vector
-    from editvec.batch.recipes.scale_parsing import parse_scales
+    from editvec.batch.recipes.scales import parse_scales
     from editvec.batch.workbench import Workbench
     from editvec.registry.blobs.store import digest_of, write_atomically
     from editvec.registry.config import RegistryConfig

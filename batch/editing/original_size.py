@@ -15,7 +15,7 @@ from editvec.batch.editing.reading import Decoded, read_picture, read_wanted_mas
 from editvec.batch.errors import PlanError
 from editvec.batch.recipes.settings import OutputSize
 from editvec.batch.runs.plan import RunPlan
-from editvec.engine.images.blending import gradient_blend
+from editvec.engine.images.compositing import gradient_blend
 from editvec.engine.images.views import add_change, put_labels
 from editvec.registry.entities.vectors import Label
 

@@ -18,7 +18,7 @@ from editvec.batch.workers.app import queue_name, require_broker
 from editvec.batch.workers.tasks import publish_waiting
 from editvec.registry.errors import DatabaseError
 from editvec.registry.library.library import Library
-from editvec.registry.tables.outage import is_away
+from editvec.registry.tables.database import is_away
 
 _POLL_SECONDS = 0.5
 _LONELY_SECONDS = 15.0

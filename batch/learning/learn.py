@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from PIL import Image
 
-from editvec.batch.learning.lesson import AskedPair, Mask, pair_of_prediction, read_pair, roi_of
-from editvec.batch.learning.lesson_checks import check_asked, check_taught
+from editvec.batch.learning.lesson import (
+    AskedPair,
+    Mask,
+    check_asked,
+    check_taught,
+    pair_of_prediction,
+    read_pair,
+    roi_of,
+)
 from editvec.batch.learning.request import LearnRequest, LearnSettings
 from editvec.batch.runs.requirements import require_segmentation
 from editvec.cuda_ext.dispatch import kernel_version

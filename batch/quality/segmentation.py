@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from editvec.batch.classes.scheme import Rectangle
+from editvec.batch.classes.storing import Rectangle
 from editvec.batch.quality.annotated_embeddings import Embedded
 from editvec.batch.quality.pairs import Pairs
 from editvec.engine.metrics.edits import label_table, mean_iou

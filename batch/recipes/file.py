@@ -20,7 +20,7 @@ import yaml
 
 from editvec.batch.errors import RecipeError
 from editvec.batch.recipes.recipe import EditArgument
-from editvec.batch.recipes.scale_parsing import parse_asked_scales
+from editvec.batch.recipes.scales import parse_asked_scales
 from editvec.batch.recipes.settings import MAX_STEPS, Mode
 from editvec.registry.yaml_reading import NodeReader
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from editvec.batch.errors import RecipeError
 from editvec.batch.recipes.pinning import ScaleRange, forced_range, pinned_scale
-from editvec.batch.recipes.scale_parsing import parse_asked_scales
 from editvec.batch.recipes.scales import (
     AskedScale,
     Choice,
     Scale,
     Uniform,
     draw,
+    parse_asked_scales,
     scale_from_json,
     scale_to_json,
 )

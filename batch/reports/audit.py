@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from editvec.batch.errors import DiskFullError
-from editvec.batch.runs.entities import RunRecord
+from editvec.batch.reports.library_report import RESULTS
+from editvec.batch.runs.entities import ItemRow, RunRecord
 from editvec.batch.runs.store import Runs
-from editvec.batch.sinks.findings import IMAGES, Audit
-from editvec.batch.sinks.ledger import Entry, Ledger
+from editvec.batch.sinks.ledger import IMAGES, Audit, Entry, Ledger
 from editvec.batch.sinks.manifests import METADATA
 from editvec.batch.sinks.opening import open_sink
 from editvec.batch.sinks.sink import Sink
+from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.errors import BlobError, CodecError, VectorNotFoundError
 from editvec.registry.library.library import Library
 
 __all__ = ["Audit", "audit"]
@@ -33,7 +37,6 @@ def audit(library: Library, run: RunRecord) -> Audit:
     """
     if not run.writes_images:
         # it knows reports, and so torch, which an audit of images does not need
-        from editvec.batch.reports.work_audit import audit_work
 
         return audit_work(library, run)
     runs = Runs(library.engine)
@@ -81,3 +84,101 @@ def _listed(path: Path) -> Iterator[Entry]:
         for line in lines:
             row = json.loads(line)
             yield Entry(path.name, row["file_name"], row["content_key"])
+
+
+# --- runs that make no images: what SQL says beside what the library holds ---
+
+_RECORDED = "results in SQL"
+_AT_A_TIME = 256
+
+
+def audit_work(library: Library, run: RunRecord) -> Audit:
+    """Checks that counts add up, and that the library holds what every done item names.
+
+    Raises:
+        DiskFullError: the folder for temporary files cannot take the names.
+    """
+    runs = Runs(library.engine)
+    counts = runs.counts(run.id)
+    found = Audit(items=counts.finished)
+    if run.is_finished and counts.finished != counts.total:
+        found.problems.append(f"{counts.finished} items are decided, planned were {counts.total}")
+    done = runs.items(run.id, states=["done"])
+    if run.kind in ("learn", "evaluate"):
+        found.add("not in the library", _vectors(library, done))
+    else:
+        found.add("not in the library", _embeddings(library, run, done))
+    if run.is_finished:
+        _compare_results(found, runs, run)
+    return found
+
+
+def _vectors(library: Library, items: Iterable[ItemRow]) -> Iterator[str]:
+    """The vectors that are not there, or not what they were."""
+    for item in items:
+        result = item.result or {}
+        address = str(result.get("vector"))
+        try:
+            vector = library.get_vector(address)
+            library.delta(vector)
+        except VectorNotFoundError:
+            yield address
+        except (BlobError, CodecError) as exc:
+            yield f"{address} ({exc})"
+        else:
+            if vector.delta_digest != result.get("delta_digest"):
+                yield f"{address} (it has another delta)"
+            elif lost := _lost_metrics(vector, item):
+                yield f"{address} (without {', '.join(lost)})"
+
+
+def _lost_metrics(vector: EditingVector, item: ItemRow) -> list[str]:
+    """The metrics that the item names and the vector does not have."""
+    held = {(one.name, one.value) for one in vector.metrics}
+    return [name for name, value in (item.metrics or {}).items() if (name, value) not in held]
+
+
+def _embeddings(library: Library, run: RunRecord, items: Iterable[ItemRow]) -> Iterator[str]:
+    """The images whose embeddings were lost, or evicted."""
+    iterator = iter(items)
+    while some := list(islice(iterator, _AT_A_TIME)):
+        wanted: dict[str, list[ItemRow]] = defaultdict(list)
+        for item in some:
+            wanted[str((item.result or {}).get("settings_key"))].append(item)
+        for settings_key, of_key in wanted.items():
+            digests = {str((item.result or {}).get("image_digest")) for item in of_key}
+            held = library.get_embeddings(
+                sorted(digests),
+                generator_digest=run.plan.generator_digest,
+                settings_key=settings_key,
+            )
+            for item in of_key:
+                if (item.result or {}).get("image_digest") not in held:
+                    yield item.input.source
+
+
+def _compare_results(found: Audit, runs: Runs, run: RunRecord) -> None:
+    path = run.plan.output_folder / RESULTS
+    with Ledger() as ledger:
+        ledger.add(
+            Entry(_RECORDED, item.input.output_name, item.content_key)
+            for item in runs.items(run.id, states=["done"])
+        )
+        try:
+            ledger.add(_named(path))
+        except DiskFullError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            found.problems.append(f"{path.name} cannot be read: {exc}")
+            return
+        found.add(f"not in {RESULTS}", ledger.only_in(_RECORDED, RESULTS))
+        found.add(f"only in {RESULTS}", ledger.only_in(RESULTS, _RECORDED))
+        differing = ledger.differing(_RECORDED, RESULTS)
+        found.add(f"of another content key in {RESULTS}", differing)
+
+
+def _named(path: Path) -> Iterator[Entry]:
+    with path.open(encoding="utf-8", newline="\n") as written:
+        for line in written:
+            row = json.loads(line)
+            yield Entry(RESULTS, row["name"], row["content_key"])

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from editvec.batch.reports.contact_sheet import number_text
-from editvec.batch.reports.distribution import Distribution
 from editvec.batch.reports.html import text
+from editvec.batch.reports.tally import Distribution
 
 MAX_ROWS = 24
 _MOST_BINS, _LEAST_BINS = 48, 16

@@ -1,4 +1,4 @@
-"""The end of a run: manifests, report, and the final state."""
+"""The end of a run: manifests, report, final state; and a report of it at any other time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from editvec.batch.reports.library_report import write_work
-from editvec.batch.reports.report import write_report
+from editvec.batch.errors import RunNotFoundError
+from editvec.batch.reports.library_report import write_work, write_work_report
+from editvec.batch.reports.report import ReportFiles, write_report
 from editvec.batch.reports.rows import ReportRows
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.store import Runs
@@ -77,3 +78,40 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def report_run(library: Library, run: RunRecord) -> ReportFiles:
+    """Writes the report of a run anew, into its output folder.
+
+    Args:
+        library: where the run is.
+        run: the run; it may still go on.
+
+    Returns:
+        The files and the numbers behind them.
+
+    Raises:
+        RunNotFoundError: its output folder is gone.
+        DiskFullError: no space is left.
+    """
+    folder = run.plan.output_folder
+    if not folder.is_dir():
+        raise RunNotFoundError(f"run: the output folder of {run.id[:8]} is gone: {folder}")
+    runs = Runs(library.engine)
+    model = library.get_class(run.plan.class_address)
+    at = run.finished_at or now()
+    summary = run_summary(run, model, runs.counts(run.id), state=run.state, finished_at=at)
+    summary["request"] = run.plan.request
+    if run.reason:
+        summary["reason"] = run.reason
+    if not run.writes_images:
+        return write_work_report(runs, run, summary)
+    rows = ReportRows(runs, run, open_sink(run, model.labels, writer_name=uuid.uuid4().hex))
+    return write_report(
+        folder,
+        summary,
+        rows,
+        inputs_root=run.plan.input_folder or folder,
+        complete=rows.complete,
+        workers=rows.workers(),
+    )

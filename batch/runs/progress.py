@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,6 @@ from sqlalchemy.orm import Session
 from editvec.batch.recipes.settings import LEASE_SECONDS
 from editvec.batch.runs.entities import RunCounts, RunRecord
 from editvec.batch.runs.models import Chunk, RunInput, RunItem
-from editvec.batch.runs.reasons import MAX_REASONS, OTHER_REASONS, general_reason
 from editvec.batch.runs.store import Runs
 from editvec.registry.tables.database import now, reading
 
@@ -190,3 +190,25 @@ def _reasons(session: Session, run_id: str) -> list[ReasonRow]:
         ReasonRow(state, reason, count)
         for (state, reason), count in counted.most_common(_MOST_REASONS)
     ]
+
+
+# --- reasons without what is an item's own, so that they can be counted ---
+
+# different reasons that are told apart in one run
+MAX_REASONS = 200
+OTHER_REASONS = "(other reasons)"
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+def general_reason(reason: str, source: str) -> str:
+    """A reason with its numbers written as ``#``, and without the name of its input.
+
+    Example:
+        >>> general_reason("a/7.png: cannot be read: 12 bytes", "a/7.png")
+        'cannot be read: # bytes'
+    """
+    named = f"{source}: "
+    place = reason.find(named)
+    if place >= 0 and len(named) > 2:
+        reason = reason[place + len(named) :]
+    return _NUMBER.sub("#", reason)

@@ -17,9 +17,8 @@ from editvec.batch.runs.entities import ItemRow
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks import manifests
 from editvec.batch.sinks.files import raise_if_full
-from editvec.batch.sinks.findings import Audit
 from editvec.batch.sinks.imagefolder import ImageFolderSink
-from editvec.batch.sinks.ledger import Entry, Ledger
+from editvec.batch.sinks.ledger import Audit, Entry, Ledger
 from editvec.batch.sinks.rle import parts_of
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.png import read_mask

@@ -12,11 +12,9 @@ from editvec.batch.runs.placements import OutputNames, Placement
 from editvec.batch.runs.plan import RunPlan
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks import manifests
-from editvec.batch.sinks.encoding import encode_image
+from editvec.batch.sinks.encoding import encode_image, provenance
 from editvec.batch.sinks.files import FileWriter, files_below
-from editvec.batch.sinks.findings import Audit
-from editvec.batch.sinks.ledger import Ledger
-from editvec.batch.sinks.provenance import provenance
+from editvec.batch.sinks.ledger import Audit, Ledger
 from editvec.batch.sinks.sink import NewOutput
 from editvec.registry.entities.vectors import Label
 from editvec.registry.masks.png import encode_mask

@@ -13,8 +13,7 @@ from editvec.batch.runs.entities import ItemRow
 from editvec.batch.runs.placements import OutputNames, Placement
 from editvec.batch.runs.plan import PlannedInput
 from editvec.batch.runs.store import Runs
-from editvec.batch.sinks.findings import Audit
-from editvec.batch.sinks.ledger import Ledger
+from editvec.batch.sinks.ledger import Audit, Ledger
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.integer[Any]]

@@ -21,20 +21,19 @@ from editvec.batch.runs.placements import OutputNames, Placement, place
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks import manifests
 from editvec.batch.sinks.files import FileWriter
-from editvec.batch.sinks.findings import Audit
 from editvec.batch.sinks.imagefolder import encode
-from editvec.batch.sinks.ledger import Ledger
-from editvec.batch.sinks.packing import ShardPacker
-from editvec.batch.sinks.sample_names import (
+from editvec.batch.sinks.ledger import Audit, Ledger
+from editvec.batch.sinks.shards import (
     SHARDS,
+    ShardPacker,
     base_of,
+    member_names,
     next_version,
     record_name,
     sample_key,
     shard_of,
     shard_path,
 )
-from editvec.batch.sinks.shards import member_names
 from editvec.batch.sinks.sink import NewOutput
 from editvec.registry.blobs.store import digest_of_file
 from editvec.registry.entities.vectors import Label

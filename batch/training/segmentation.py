@@ -11,8 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editvec.batch.classes.scheme import Rectangle, scheme_rectangle
-from editvec.batch.classes.storing import store_networks, training_folder
+from editvec.batch.classes.storing import (
+    Rectangle,
+    scheme_rectangle,
+    store_networks,
+    training_folder,
+)
 from editvec.batch.errors import PlanError, SettingsError
 from editvec.batch.quality.annotated_embeddings import Embedded, embed_pairs
 from editvec.batch.quality.likeness import find_unlike

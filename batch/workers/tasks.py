@@ -42,8 +42,7 @@ from editvec.batch.workers.app import (
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import DatabaseError, RegistryError
 from editvec.registry.library.library import Library
-from editvec.registry.tables.database import now
-from editvec.registry.tables.outage import is_away
+from editvec.registry.tables.database import is_away, now
 
 if TYPE_CHECKING:
     from editvec.batch.kinds import Processor

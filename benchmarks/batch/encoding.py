@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from editvec.avatars.drawing.parameters import sample
 from editvec.avatars.drawing.render import LABELS, render
-from editvec.batch.recipes.image_format import ImageFormat
+from editvec.batch.recipes.settings import ImageFormat
 from editvec.batch.sinks.encoding import encode_image
 from editvec.batch.sinks.rle import parts_of
 from editvec.registry.entities.vectors import Label

@@ -21,7 +21,7 @@ from editvec.registry.blobs.local import LocalBlobStore
 from editvec.registry.codec import encode_latent
 from editvec.registry.entities.vectors import ClassModel
 from editvec.registry.library.library import Library
-from editvec.registry.library.sketches import sketch_of
+from editvec.registry.library.similar import sketch_of
 from editvec.registry.tables.database import transaction
 from editvec.registry.tables.models import (
     AliasRow,

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvec.engine.networks.derivatives import refuse_second_derivative
-from editvec.engine.networks.layouts import pixel_matrix
+from editvec.engine.networks.layouts import pixel_matrix, refuse_second_derivative
 
 SMALLEST_LENGTH = 1e-10
 

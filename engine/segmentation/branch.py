@@ -29,8 +29,7 @@ from editvec.engine.segmentation.feature_groups import FeatureGroup, check_featu
 from editvec.engine.segmentation.folding import FoldedLayers, fold_constant, fold_members
 from editvec.engine.segmentation.pixel_logits import PixelClassifiers, pixel_logits
 from editvec.engine.segmentation.pixel_plan import PixelPlan, plan_pixels
-from editvec.engine.segmentation.resampling import BandSum, check_pixels
-from editvec.engine.segmentation.scratch import Scratch
+from editvec.engine.segmentation.resampling import BandSum, Scratch, check_pixels
 from editvec.engine.segmentation.uncertainty import divergence, entropy_sums
 
 # Size of the first hidden maps of a piece of the work: a band of rows of some members. On a CPU a

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.networks.derivatives import refuse_second_derivative
-from editvec.engine.networks.layouts import is_channels_last, pixel_matrix
+from editvec.engine.networks.layouts import is_channels_last, pixel_matrix, refuse_second_derivative
 from editvec.engine.segmentation.feature_groups import FeatureGroup
 from editvec.engine.segmentation.pixel_plan import PixelPlan, PlanPart
 

@@ -5,7 +5,7 @@ without making the whole map. `editvec.cuda_ext.bilinear` does the same at singl
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,32 @@ from torch import Tensor
 
 from editvec.cuda_ext.bilinear import axis_taps
 from editvec.engine.errors import ShapeError
-from editvec.engine.segmentation.scratch import Scratch
+
+
+class Scratch:
+    """Buffers by name, of one dtype and device; each grows to the largest that was asked for.
+
+    They are for results that are read before the next one is made: a large tensor is fresh memory
+    of the system, and touching it first can take longer than the product that fills it.
+
+    Args:
+        like: Gives dtype and device.
+    """
+
+    def __init__(self, *, like: Tensor) -> None:
+        self._like = like
+        self._buffers: dict[Hashable, Tensor] = {}
+
+    def take(self, name: Hashable, shape: Sequence[int]) -> Tensor:
+        """A contiguous tensor with any content; what was taken by this name before is gone."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size:
+            self._buffers[name] = buffer = torch.empty(
+                size, dtype=self._like.dtype, device=self._like.device
+            )
+        return buffer[:size].view(*shape)
+
 
 # Columns of a block, see `block_width`.
 MIN_BLOCK_WIDTH = 16

@@ -15,7 +15,6 @@ from editvec.engine.networks.config import EncoderConfig, JsonConfig
 from editvec.engine.networks.encoder import Encoder, passes
 from editvec.engine.networks.generator import Generator
 from editvec.engine.networks.perceptual import PerceptualDistance
-from editvec.engine.training.averages import update_average
 from editvec.engine.training.chance import step_generator
 from editvec.engine.training.checkpoints import (
     adam_tensors,
@@ -23,7 +22,7 @@ from editvec.engine.training.checkpoints import (
     with_prefix,
     without_prefix,
 )
-from editvec.engine.training.loop import TrainingState
+from editvec.engine.training.loop import TrainingState, update_average
 
 LOG_STEPS = 10  # between two steps whose losses are logged
 LEAST_GAIN = 1e-3  # share by which an error must fall to count as better

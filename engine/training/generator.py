@@ -25,7 +25,6 @@ from editvec.engine.training.adversarial import (
     r1_penalty,
 )
 from editvec.engine.training.augmentation import KINDS, TARGET_SIGN, AugmentationControl, augment
-from editvec.engine.training.averages import update_average
 from editvec.engine.training.chance import epoch_indices, step_generator
 from editvec.engine.training.checkpoints import (
     adam_tensors,
@@ -34,7 +33,7 @@ from editvec.engine.training.checkpoints import (
     without_prefix,
 )
 from editvec.engine.training.discriminator import Discriminator, DiscriminatorConfig
-from editvec.engine.training.loop import TrainingState
+from editvec.engine.training.loop import TrainingState, update_average
 
 BETAS = (0.0, 0.99)
 W_AVERAGE_DECAY = 0.995

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from editvec.engine.errors import CheckpointError, OutOfMemoryError
 from editvec.engine.training.checkpoints import (
@@ -232,3 +232,20 @@ def _open_log(path: Path, first: int) -> TextIO:
 def _write_line(log: TextIO, entry: Mapping[str, Any]) -> None:
     log.write(json.dumps(entry) + "\n")
     log.flush()
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, current: nn.Module, *, decay: float) -> None:
+    """Move averaged parameters and running statistics towards the current ones, in place.
+
+    Args:
+        average: The averaged copy of `current`.
+        current: The module in training.
+        decay: In [0, 1); 0 copies.
+    """
+    sources = current.state_dict()
+    for name, target in average.state_dict().items():
+        if target.is_floating_point():
+            target.lerp_(sources[name], 1 - decay)
+        else:
+            target.copy_(sources[name])

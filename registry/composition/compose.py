@@ -13,10 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from editvec.registry.addresses import parse_new_address
-from editvec.registry.composition.leaves import Recall, VectorSource, sum_of_terms
 from editvec.registry.composition.projection import project_out
 from editvec.registry.composition.report import CompositionReport, Part, report_on
-from editvec.registry.composition.sums import Float64Array, WeightedDelta, contribution, to_float32
+from editvec.registry.composition.sums import (
+    Float64Array,
+    Recall,
+    VectorSource,
+    WeightedDelta,
+    contribution,
+    sum_of_terms,
+    to_float32,
+)
 from editvec.registry.entities.vectors import (
     ClassModel,
     Condition,

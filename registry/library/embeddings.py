@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import ColumnElement, Engine, Executable, delete, func, select
@@ -15,7 +16,6 @@ from editvec.registry.blobs.store import BlobStore, is_digest
 from editvec.registry.entities.vectors import Embedding, EmbeddingUsage, FloatArray
 from editvec.registry.errors import BlobError, CodecError, RecordError
 from editvec.registry.library import selects
-from editvec.registry.library.batches import batches
 from editvec.registry.library.references import storing
 from editvec.registry.tables.database import now, reading, transaction
 from editvec.registry.tables.models import EmbeddingRow
@@ -188,3 +188,20 @@ def _number(value: float | None, *, of: str) -> float | None:
     if value is not None and math.isnan(value):
         raise RecordError(f"embedding: {of}: expected a number, got {value}")
     return value
+
+
+# --- a stream in pieces ---
+
+_T = TypeVar("_T")
+
+
+def batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Lists of `size` values each; the last may be shorter.
+
+    Example:
+        >>> list(batches("abcde", 2))
+        [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
+        yield batch

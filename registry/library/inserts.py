@@ -160,7 +160,7 @@ def _free_version(session: Session, checked: CheckedParcel) -> int:
 
 
 def _sketch_row(row: VectorRow, checked: CheckedParcel) -> SketchRow:
-    from editvec.registry.library.sketches import sketch_of  # it loads numpy
+    from editvec.registry.library.similar import sketch_of
 
     sketch = sketch_of(
         checked.delta, generator_digest=row.generator_digest, latent_space=row.latent_space

@@ -34,8 +34,7 @@ from editvec.registry.errors import BundleFormatError, CompatibilityError
 from editvec.registry.library import selects
 from editvec.registry.library.groups import ClassGroups
 from editvec.registry.library.marks import VectorMarks
-from editvec.registry.library.measurements import VectorMetrics
-from editvec.registry.library.ranges import ScaleRanges
+from editvec.registry.library.measurements import ScaleRanges, VectorMetrics
 from editvec.registry.library.records import class_model, editing_vector
 from editvec.registry.library.references import storing
 from editvec.registry.library.search import VectorSearch

@@ -14,7 +14,7 @@ from editvec.registry.entities.vectors import ClassModel, Kind, NewVector
 from editvec.registry.library.checks import content_digest_of, parse_row_mask
 from editvec.registry.library.parcels import ParcelDigests
 from editvec.registry.library.records import class_model
-from editvec.registry.library.sketches import SKETCH_BYTES, sketch_key
+from editvec.registry.library.similar import SKETCH_BYTES, sketch_key
 from editvec.registry.tables.models import (
     AliasRow,
     ClassRow,

@@ -16,7 +16,7 @@ from editvec.registry.blobs.store import at_once, digest_of
 from editvec.registry.composition.compose import recompute
 from editvec.registry.entities.vectors import Kind
 from editvec.registry.errors import BlobError, CodecError, CompositionError
-from editvec.registry.library.batches import batches
+from editvec.registry.library.embeddings import batches
 from editvec.registry.library.references import referenced, require_store, users_of
 from editvec.registry.maintenance.consistency import find_inconsistencies
 from editvec.registry.tables.database import reading

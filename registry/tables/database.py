@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,7 +13,14 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
@@ -210,3 +218,14 @@ def _refuse_foreign_connection(_connection: Any, record: Any, proxy: Any) -> Non
         raise DisconnectionError(
             f"the connection belongs to process {record.info['pid']}, this is {os.getpid()}"
         )
+
+
+def is_away(error: BaseException) -> bool:
+    """True if a database server could not be reached, or broke off: it may be back soon.
+
+    SQLite is a file: what it says stays true until somebody does something.
+    """
+    cause = error.__cause__
+    return isinstance(cause, OperationalError | InterfaceError) and not isinstance(
+        cause.orig, sqlite3.Error
+    )

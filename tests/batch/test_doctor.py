@@ -251,7 +251,7 @@ def test_a_package_that_only_one_command_needs_is_lacking(
 ) -> None:
     config = RegistryConfig.for_home(tmp_path / "home")
     assert "scikit-learn" not in _by_part(examine(config))
-    monkeypatch.setattr("editvec.batch.doctor_features.find_spec", lambda _name: None)
+    monkeypatch.setattr("editvec.batch.doctor.find_spec", lambda _name: None)
 
     finding = _by_part(examine(config))["scikit-learn"]
 

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from editvec.batch.chunks.giving_back import give_back
+from editvec.batch.chunks.processor import give_back
 from editvec.batch.chunks.stopping import StopRequest, undisturbed
 from editvec.batch.errors import WorkerStoppingError
 from editvec.batch.recipes.settings import MINI_BATCH

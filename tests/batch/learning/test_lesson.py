@@ -10,7 +10,7 @@ from PIL import Image
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.learning.learn import learn_vector
-from editvec.batch.learning.lesson_checks import check_taught
+from editvec.batch.learning.lesson import check_taught
 from editvec.batch.learning.request import LearnRequest, LearnSettings
 from editvec.batch.workbench import Workbench
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle

@@ -1,8 +1,7 @@
 import pytest
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.recipes.image_format import ImageFormat
-from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.recipes.settings import ImageFormat, RunSettings
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from editvec.batch.reports.distribution import SAMPLE_SIZE, Distribution
 from editvec.batch.reports.rows import ReportRows
-from editvec.batch.reports.tally import MAX_REASONS, OTHER_REASONS, RunTally, leakage_of
+from editvec.batch.reports.tally import (
+    MAX_REASONS,
+    OTHER_REASONS,
+    SAMPLE_SIZE,
+    Distribution,
+    RunTally,
+    leakage_of,
+)
 from editvec.batch.runs.models import RunInput, RunItem
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs

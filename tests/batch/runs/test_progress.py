@@ -16,8 +16,7 @@ from editvec.batch.runs.leases import ItemResult, Leases
 from editvec.batch.runs.models import Chunk, RunItem
 from editvec.batch.runs.owner import Owner
 from editvec.batch.runs.plan import RunPlan, build_request, count_images, sampled_inputs
-from editvec.batch.runs.progress import run_status
-from editvec.batch.runs.reasons import MAX_REASONS, OTHER_REASONS
+from editvec.batch.runs.progress import MAX_REASONS, OTHER_REASONS, run_status
 from editvec.batch.runs.store import Runs
 from editvec.registry.tables.database import now, reading, transaction
 

@@ -1,6 +1,6 @@
 import pytest
 
-from editvec.batch.runs.reasons import general_reason
+from editvec.batch.runs.progress import general_reason
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from editvec.batch.recipes.image_format import ImageFormat
+from editvec.batch.recipes.settings import ImageFormat
 from editvec.batch.sinks.encoding import encode_image
 from tests.support.folder_runs import provenance_in
 

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editvec.batch.sinks.sample_names import next_version, record_name, sample_key
+from editvec.batch.sinks.shards import next_version, record_name, sample_key
 
 NAMES = st.text(min_size=1, max_size=400)
 

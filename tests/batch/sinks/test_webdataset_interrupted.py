@@ -95,7 +95,7 @@ def stop_at(patch: pytest.MonkeyPatch, moment: str) -> None:
     """Ends the process, so to speak, at a moment of the packing of a chunk."""
     import editvec.batch.runs.leases
     import editvec.batch.runs.placements
-    import editvec.batch.sinks.packing
+    import editvec.batch.sinks.shards
 
     def stop(*arguments: object, **options: object) -> None:
         raise Stopped
@@ -107,13 +107,13 @@ def stop_at(patch: pytest.MonkeyPatch, moment: str) -> None:
         raise Stopped
 
     if moment == "before the shard is written":
-        patch.setattr(editvec.batch.sinks.packing, "tar_parts", stop)
+        patch.setattr(editvec.batch.sinks.shards, "tar_parts", stop)
     elif moment == "before it is published":
         patch.setattr(editvec.batch.runs.leases, "record_placement", stop)
     elif moment == "before SQL knows":
         patch.setattr(editvec.batch.runs.leases, "record_placement", publish_and_stop)
     else:
-        patch.setattr(editvec.batch.sinks.packing.ShardPacker, "_clear", stop)
+        patch.setattr(editvec.batch.sinks.shards.ShardPacker, "_clear", stop)
     # an orderly end would give the lease back
     patch.setattr(ChunkProcessor, "_give_back", lambda *arguments: None)
 

@@ -24,8 +24,7 @@ from editvec.engine.errors import SettingsError
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import DatabaseError
 from editvec.registry.library.library import Library
-from editvec.registry.tables.database import open_engine, reading
-from editvec.registry.tables.outage import is_away
+from editvec.registry.tables.database import is_away, open_engine, reading
 
 AWAY = "postgresql://nobody@127.0.0.1:1/none"
 

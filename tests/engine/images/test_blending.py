@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from editvec.engine.images.blending import gradient_blend
-from editvec.engine.images.compositing import composite
+from editvec.engine.images.compositing import composite, gradient_blend
 
 
 def card(size: int) -> Tensor:

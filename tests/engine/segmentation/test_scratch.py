@@ -1,6 +1,6 @@
 import torch
 
-from editvec.engine.segmentation.scratch import Scratch
+from editvec.engine.segmentation.resampling import Scratch
 
 
 def test_a_name_gives_the_same_memory_as_long_as_it_suffices() -> None:

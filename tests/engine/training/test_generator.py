@@ -12,9 +12,8 @@ from torch import Tensor
 from editvec.engine.errors import NonFiniteError, SettingsError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
-from editvec.engine.training.averages import update_average
 from editvec.engine.training.generator import GeneratorTrainee, GeneratorTraining
-from editvec.engine.training.loop import TrainingState
+from editvec.engine.training.loop import TrainingState, update_average
 
 CONFIG = GeneratorConfig(
     16, z_dim=6, w_dim=6, channel_base=96, channel_max=8, mapping_layers=2, conv_clamp=256

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editvec.registry.composition import leaves
+from editvec.registry.composition import sums
 from editvec.registry.composition.compose import recompute, union_roi
 from editvec.registry.composition.sums import WeightedDelta, weighted_sum
 from editvec.registry.config import RegistryConfig
@@ -233,7 +233,7 @@ def test_sum_that_float32_cannot_hold_is_refused(faces: Library) -> None:
 def test_compositions_that_double_with_every_level_are_refused_in_time(
     faces: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaves, "MAX_LEAVES", 60)
+    monkeypatch.setattr(sums, "MAX_LEAVES", 60)
     halves = [slice(0, 3), slice(0, 4)]
     name = "smile"
     for level in range(5):  # 2, 6, 14, 30, 62 terms of terms

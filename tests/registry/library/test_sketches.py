@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editvec.registry.library.sketches import (
+from editvec.registry.library.similar import (
     BITS,
     KEY_BYTES,
     SKETCH_BYTES,

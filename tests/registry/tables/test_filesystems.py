@@ -5,13 +5,9 @@ from pathlib import Path
 import pytest
 
 from editvec.registry.errors import DatabaseError
-from editvec.registry.tables import filesystems
+from editvec.registry.tables import sqlite
 from editvec.registry.tables.database import open_engine
-from editvec.registry.tables.filesystems import (
-    filesystem_in_table,
-    filesystem_of,
-    is_network_filesystem,
-)
+from editvec.registry.tables.sqlite import filesystem_in_table, filesystem_of, is_network_filesystem
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:30 / /home rw,relatime shared:5 - nfs4 server:/home rw,vers=4.2
@@ -54,7 +50,7 @@ def test_sqlite_on_a_network_file_system_is_refused_with_advice(
 ) -> None:
     table = tmp_path / "mountinfo"
     table.write_text("22 1 254:0 / / rw - nfs4 server:/ rw\n")
-    monkeypatch.setattr(filesystems, "MOUNT_TABLE", table)
+    monkeypatch.setattr(sqlite, "MOUNT_TABLE", table)
 
     with pytest.raises(DatabaseError, match=r"network file system \(nfs4\).*EDITVEC_DATABASE_URL"):
         open_engine(f"sqlite:///{tmp_path}/x.db")

@@ -17,7 +17,7 @@ import editvec.cli
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import DatabaseError, RegistryError, SchemaError
 from editvec.registry.library.library import Library
-from editvec.registry.tables import filesystems, sqlite
+from editvec.registry.tables import sqlite
 from editvec.registry.tables.database import open_engine, reading, transaction
 from editvec.registry.tables.schema import known_revisions
 from tests.support.library_at_0001 import FIRST
@@ -345,7 +345,7 @@ def test_home_on_a_network_file_system(
     table.write_text(
         f"22 1 254:0 / / rw - ext4 /dev/vda rw\n23 22 0:9 / {home} rw - {filesystem} x rw\n"
     )
-    monkeypatch.setattr(filesystems, "MOUNT_TABLE", table)
+    monkeypatch.setattr(sqlite, "MOUNT_TABLE", table)
 
     line = refused("registry", "list")
 
