@@ -29,11 +29,11 @@ from editvec.batch.reports.pictures import SampleReader, read_rows, summarise
 from editvec.batch.runs.planning import RunRequest, open_run
 from editvec.batch.sinks.manifests import METADATA
 from editvec.batch.workbench import Workbench
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector, NewTerm
 from editvec.registry.errors import VectorNotFoundError
+from editvec.registry.files import write_atomically
 
 PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.

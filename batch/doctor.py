@@ -19,7 +19,8 @@ from editvec.batch.errors import BatchError
 from editvec.batch.recipes.settings import broker_url
 from editvec.batch.runs.requirements import networks_of
 from editvec.batch.workers.broker import parse_broker_url, without_password
-from editvec.registry.blobs.store import open_blob_store, vanished
+from editvec.registry.blobs.opening import open_blob_store
+from editvec.registry.blobs.store import vanished
 from editvec.registry.bundles.manifest import read_manifest, verify_files
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from editvec.registry.addresses import check_name
-from editvec.registry.blobs.store import is_digest
 from editvec.registry.errors import InvalidNameError, RegistryError
+from editvec.registry.files import is_digest
 
 _Member = TypeVar("_Member", bound=StrEnum)
 

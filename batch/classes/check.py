@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from editvec.engine.bundle.bundle import load_bundle
 from editvec.engine.errors import EngineError
-from editvec.registry.blobs.store import temporary_folder
 from editvec.registry.bundles.manifest import lay_out, read_manifest
 from editvec.registry.errors import BlobError, RegistryError
+from editvec.registry.files import temporary_folder
 
 if TYPE_CHECKING:
     from editvec.registry.entities.vectors import ClassModel

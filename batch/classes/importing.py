@@ -18,8 +18,9 @@ from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bund
 from editvec.engine.bundle.description import CLASS_NAME, Label
 from editvec.engine.foreign.checkpoint import read_generator
 from editvec.engine.foreign.members import member_files, read_members
-from editvec.registry.blobs.store import digest_of_file, temporary_folder
 from editvec.registry.bundles.manifest import BUNDLE_FILE
+from editvec.registry.files import temporary_folder
+from editvec.whole_files import digest_of_file
 
 if TYPE_CHECKING:
     from editvec.registry.entities.vectors import ClassModel

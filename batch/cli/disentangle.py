@@ -132,7 +132,7 @@ def _all_of(library: Library, class_name: str | None) -> list[AskedVector]:
 
 def _write_page(page: Path, found: Disentanglement) -> None:
     from editvec.batch.evaluation.pairs.page import page_of_pairs
-    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.files import write_atomically
 
     write_atomically(page, page_of_pairs(found).encode())
     note(f"page {page}")

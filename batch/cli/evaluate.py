@@ -175,8 +175,8 @@ def _evaluate_here(
     from editvec.batch.evaluation.evaluate import evaluate_vector, store_evaluation
     from editvec.batch.evaluation.page import page_of
     from editvec.batch.workbench import Workbench
-    from editvec.registry.blobs.store import write_atomically
     from editvec.registry.config import RegistryConfig
+    from editvec.registry.files import write_atomically
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
     with Workbench.open(config, device=options["device"]) as bench:

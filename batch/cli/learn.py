@@ -201,7 +201,7 @@ def _learn(
     """Learn one vector here and now, and draw what it was learned from."""
     from editvec.batch.learning.learn import learn_vector
     from editvec.batch.workbench import Workbench
-    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.files import write_atomically
     from editvec.registry.masks.pictures import picture_of_pairs
 
     with Workbench.open(config, device=device) as bench:

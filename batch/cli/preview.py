@@ -59,8 +59,9 @@ def preview(
     from editvec.batch.previews.preview import Probes, preview_vector
     from editvec.batch.recipes.scales import parse_scales
     from editvec.batch.workbench import Workbench
-    from editvec.registry.blobs.store import digest_of, write_atomically
     from editvec.registry.config import RegistryConfig
+    from editvec.registry.files import write_atomically
+    from editvec.whole_files import digest_of
 
     wanted = parse_scales(scales)
     probes = Probes(count=samples, seed=seed, folder=images)

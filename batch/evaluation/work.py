@@ -22,9 +22,9 @@ from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.leases import ItemResult
 from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.editor import Editor
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import BlobError, DatabaseError, RegistryError
+from editvec.registry.files import write_atomically
 from editvec.registry.library.library import Library
 
 PAGES_FOLDER = "pages"

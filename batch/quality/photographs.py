@@ -18,7 +18,7 @@ from editvec.batch.naming import display_path
 from editvec.batch.runs.plan import PlannedInput, scan_folder
 from editvec.engine.errors import ImageError
 from editvec.engine.images.images import Fit, fit_pixels, read_image
-from editvec.engine.training.checkpoints import write_whole
+from editvec.whole_files import write_whole
 
 CACHE_FILE = "photographs.npy"
 INDEX_FILE = "photographs.json"

@@ -23,7 +23,7 @@ from editvec.batch.reports.pictures import (
 from editvec.batch.reports.sections import MAX_REASONS, Reason
 from editvec.batch.reports.tally import Lowest, RunTally, leakage_of, success_of
 from editvec.engine.images.images import Fit
-from editvec.registry.blobs.store import write_atomically
+from editvec.registry.files import write_atomically
 
 SAMPLES_PER_RECIPE = 9
 # images of all recipes together; of more recipes than that, later ones show none

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from editvec.batch.errors import DiskFullError
+from editvec.whole_files import write_all
 
 # EFBIG: a file-size limit, which to the user is the same wall
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -86,13 +87,6 @@ class FileWriter:
             self._known_folders.add(folder)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all bytes to an open file."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
 def raise_if_full(error: OSError, path: Path) -> None:
     """Raises DiskFullError if the error means that; otherwise does nothing."""
     if error.errno in _FULL:
@@ -117,15 +111,6 @@ def files_below(folder: Path) -> Iterator[str]:
                     waiting.append(f"{place}{entry.name}/")
                 else:
                     yield f"{place}{entry.name}"
-
-
-def sync_folder(folder: Path) -> None:
-    """Returns when the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_filesystem(folder: Path) -> None:

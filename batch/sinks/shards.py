@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from editvec.batch.runs.entities import ItemRow, RunRecord
 from editvec.batch.runs.placements import OutputNames, Placement
-from editvec.batch.sinks.files import FileWriter, raise_if_full, sync_folder
+from editvec.batch.sinks.files import FileWriter, raise_if_full
+from editvec.whole_files import sync_folder
 
 _LOG = logging.getLogger(__name__)
 

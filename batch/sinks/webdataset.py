@@ -35,8 +35,8 @@ from editvec.batch.sinks.shards import (
     shard_path,
 )
 from editvec.batch.sinks.sink import NewOutput
-from editvec.registry.blobs.store import digest_of_file
 from editvec.registry.entities.vectors import Label
+from editvec.whole_files import digest_of_file
 
 SHARD_MANIFEST = "shards.jsonl"
 _LEFTOVER = "leftover"

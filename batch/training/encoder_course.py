@@ -32,7 +32,6 @@ from editvec.engine.networks.config import EncoderConfig, PerceptualConfig
 from editvec.engine.networks.encoder import Encoder
 from editvec.engine.networks.perceptual import PerceptualDistance, build_perceptual, load_lpips
 from editvec.engine.training.chance import epoch_indices
-from editvec.engine.training.checkpoints import write_whole
 from editvec.engine.training.encoder import (
     EncoderBatch,
     EncoderTrainee,
@@ -42,6 +41,7 @@ from editvec.engine.training.encoder import (
     sample_batch,
 )
 from editvec.engine.training.loop import OnProgress, memory_errors, run_training
+from editvec.whole_files import write_whole
 
 if TYPE_CHECKING:
     from editvec.batch.training.encoder import EncoderRequest

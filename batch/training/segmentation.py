@@ -30,7 +30,7 @@ from editvec.engine.bundle.description import Bundle
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import Fit, Pixels
 from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
-from editvec.engine.training.checkpoints import load_checkpoint, write_whole
+from editvec.engine.training.checkpoints import load_checkpoint
 from editvec.engine.training.loop import (
     LOG_FILE,
     STATE_FILE,
@@ -40,6 +40,7 @@ from editvec.engine.training.loop import (
     run_training,
 )
 from editvec.engine.training.segmentation import SegmentationTrainee, SegmentationTraining
+from editvec.whole_files import write_whole
 
 if TYPE_CHECKING:
     from editvec.registry.config import RegistryConfig

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from editvec.engine.networks.generator import Generator
 from editvec.engine.networks.identity import IdentityNetwork
 from editvec.engine.networks.perceptual import PerceptualDistance, build_perceptual
 from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.whole_files import new_file
 
 DESCRIPTION_FILE = "bundle.json"
 MAX_DESCRIPTION_BYTES = 4 * 2**20
@@ -187,10 +187,8 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     partial.mkdir()
     try:
         for name, content in contents.items():
-            with (partial / name).open("wb") as file:
+            with new_file(partial / name) as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
         if folder.is_dir() and any(folder.iterdir()):
             folder.rename(previous)
         try:

@@ -7,8 +7,6 @@
 Reading is safe in threads and changes no setting of Pillow.
 """
 
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +26,7 @@ from editvec.engine.images.decoding import (
     decode_mask,
     decode_picture,
 )
+from editvec.whole_files import appearing
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.int32]
@@ -285,13 +284,5 @@ def write_mask(
 
 def _write(path: Path, image: Image.Image, *, compress_level: int) -> None:
     """Write beside the target, then rename: readers see the old file or the new one."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("xb") as file:
-            image.save(file, format="PNG", compress_level=compress_level)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with appearing(path) as file:
+        image.save(file, format="PNG", compress_level=compress_level)

@@ -1,8 +1,6 @@
 """Training state on disk: one safetensors file with a JSON record in it, written whole or not."""
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from editvec.engine.errors import CheckpointError
+from editvec.whole_files import write_whole
 
 _RECORD = "editvec-checkpoint"
 _ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -99,24 +98,6 @@ def check_settings(
                 f"{place}: this training was begun with {name} {_shown(begun)}, not {_shown(now)}; "
                 "give the same setting again, or another folder to begin anew"
             )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, sync it, rename it.
-
-    Raises:
-        OSError: It cannot be written; what was there before still is.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 # ----------------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from editvec.engine.training.checkpoints import (
     check_settings,
     load_checkpoint,
     save_checkpoint,
-    write_whole,
 )
+from editvec.whole_files import write_whole
 
 STATE_FILE = "state.safetensors"
 LOG_FILE = "log.jsonl"

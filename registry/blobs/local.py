@@ -12,23 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from editvec.registry.blobs.store import (
-    BLOCK,
-    LIBRARIES,
-    TEMPORARY_PREFIX,
-    StoredFile,
-    appearing,
+from editvec.registry.blobs.store import LIBRARIES, StoredFile, vanished
+from editvec.registry.errors import BlobError
+from editvec.registry.files import (
     check_digest,
-    copy_blocks,
-    digest_of,
-    digest_of_file,
     foreign_errors,
     is_digest,
     new_file,
-    vanished,
     write_atomically,
 )
-from editvec.registry.errors import BlobError
+from editvec.whole_files import (
+    BLOCK,
+    TEMPORARY_PREFIX,
+    appearing,
+    copy_blocks,
+    digest_of,
+    digest_of_file,
+)
 
 _FOLDER = re.compile(r"[0-9a-f]{2}\Z")
 

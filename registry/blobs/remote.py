@@ -14,20 +14,10 @@ from typing import Any
 
 import fsspec
 
-from editvec.registry.blobs.store import (
-    LIBRARIES,
-    TEMPORARY_PREFIX,
-    StoredFile,
-    check_digest,
-    copy_blocks,
-    digest_of,
-    digest_of_file,
-    foreign_errors,
-    is_digest,
-    new_file,
-    vanished,
-)
+from editvec.registry.blobs.store import LIBRARIES, StoredFile, vanished
 from editvec.registry.errors import BlobError
+from editvec.registry.files import check_digest, foreign_errors, is_digest, new_file
+from editvec.whole_files import TEMPORARY_PREFIX, copy_blocks, digest_of, digest_of_file
 
 OBJECT_STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from editvec.registry.addresses import check_name
-from editvec.registry.blobs.store import BlobStore, digest_of, digest_of_file, temporary_folder
+from editvec.registry.blobs.store import BlobStore
 from editvec.registry.entities.vectors import BundleFile, ClassModel, Label
 from editvec.registry.errors import (
     BlobError,
@@ -18,9 +18,11 @@ from editvec.registry.errors import (
     InvalidNameError,
     LabelNotFoundError,
 )
+from editvec.registry.files import temporary_folder
 from editvec.registry.json_fields import Fields
 from editvec.registry.labels.scheme import expand_parts
 from editvec.registry.labels.spellings import FIELD, parse_spellings
+from editvec.whole_files import digest_of, digest_of_file
 
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FORMAT = "editvec-bundle"

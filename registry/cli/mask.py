@@ -111,8 +111,8 @@ def mask_show(
 
     SOURCE is a PNG, a folder of PNGs, or the .json or .xml file of an annotation tool.
     """
-    from editvec.registry.blobs.store import write_atomically
     from editvec.registry.cli.mask_text import masks_text, parts_text
+    from editvec.registry.files import write_atomically
     from editvec.registry.masks.export import draw_mask, summarise
 
     scheme = _scheme(obj, scheme_source, class_name)
@@ -256,7 +256,7 @@ def mask_edit(
     \b
     editvec mask edit M.png --part mouth --scale 1.3x1 --shift 0,-1 -o OUT.png
     """  # noqa: D301 (click reads the backspace)
-    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.files import write_atomically
     from editvec.registry.masks.export import draw_edit, encode_as
     from editvec.registry.masks.operation_text import format_edits
     from editvec.registry.masks.operations import edit_mask

@@ -60,7 +60,7 @@ def show_pictures(
         BlobError: a picture is missing or was altered, or a file cannot be written.
         ClickException: there is nothing to view pictures with.
     """
-    from editvec.registry.blobs.store import write_atomically
+    from editvec.registry.files import write_atomically
 
     if preview_path is not None:
         if vector.preview_digest is None:

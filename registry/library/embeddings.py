@@ -12,9 +12,10 @@ import numpy as np
 from sqlalchemy import ColumnElement, Engine, Executable, delete, func, select
 
 from editvec.registry import codec
-from editvec.registry.blobs.store import BlobStore, is_digest
+from editvec.registry.blobs.store import BlobStore
 from editvec.registry.entities.vectors import Embedding, EmbeddingUsage, FloatArray
 from editvec.registry.errors import BlobError, CodecError, RecordError
+from editvec.registry.files import is_digest
 from editvec.registry.library import selects
 from editvec.registry.library.references import storing
 from editvec.registry.tables.database import now, reading, transaction

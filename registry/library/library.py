@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from editvec.registry.addresses import parse_new_address
-from editvec.registry.blobs.store import BlobStore, open_blob_store
+from editvec.registry.blobs.opening import open_blob_store
+from editvec.registry.blobs.store import BlobStore
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import (
     ClassModel,
@@ -261,9 +262,9 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         Raises:
             RegistryError: as `add_vectors` does.
         """
-        from editvec.registry.blobs.store import digest_of
         from editvec.registry.library import inserts
         from editvec.registry.library.parcels import check_parcel, contents_of
+        from editvec.whole_files import digest_of
 
         checked = [
             check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels

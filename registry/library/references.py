@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from editvec.registry.blobs.store import BlobStore, at_once, open_blob_store, put_all, vanished
+from editvec.registry.blobs.opening import at_once, open_blob_store, put_all
+from editvec.registry.blobs.store import BlobStore, vanished
 from editvec.registry.errors import BlobError
 from editvec.registry.tables.database import open_engine, reading, serialise, transaction
 from editvec.registry.tables.models import (

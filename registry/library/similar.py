@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from editvec.registry import codec
 from editvec.registry.addresses import parse_class_address
-from editvec.registry.blobs.store import BlobStore, at_once
+from editvec.registry.blobs.opening import at_once
+from editvec.registry.blobs.store import BlobStore
 from editvec.registry.entities.queries import BY_TIME, VectorQuery
 from editvec.registry.entities.vectors import FloatArray
 from editvec.registry.errors import (

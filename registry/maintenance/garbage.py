@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from editvec.registry.blobs.store import StoredFile, at_once
+from editvec.registry.blobs.opening import at_once
+from editvec.registry.blobs.store import StoredFile
 from editvec.registry.entities.vectors import EmbeddingUsage
 from editvec.registry.errors import RecordError
 from editvec.registry.library import embeddings

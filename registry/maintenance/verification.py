@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Select, func, select
 
 from editvec.registry import codec
-from editvec.registry.blobs.store import at_once, digest_of
+from editvec.registry.blobs.opening import at_once
 from editvec.registry.composition.compose import recompute
 from editvec.registry.entities.vectors import Kind
 from editvec.registry.errors import BlobError, CodecError, CompositionError
@@ -21,6 +21,7 @@ from editvec.registry.library.references import referenced, require_store, users
 from editvec.registry.maintenance.consistency import find_inconsistencies
 from editvec.registry.tables.database import reading
 from editvec.registry.tables.models import EmbeddingRow, VectorRow
+from editvec.whole_files import digest_of
 
 if TYPE_CHECKING:
     from editvec.registry.library.library import Library

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.drawing import (
     PAPER,
     Swatch,
@@ -23,6 +22,7 @@ from editvec.registry.drawing import (
 )
 from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
+from editvec.registry.files import write_atomically
 from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.pictures import colored_mask, draw_mask_pairs
 from editvec.registry.masks.png import (

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 import safetensors.numpy
 
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.codec import MAX_HEADER_BYTES
 from editvec.registry.entities.vectors import EditingVector, LatentSpace, RoiPolicy
 from editvec.registry.errors import CodecError, ExchangeError
+from editvec.registry.files import write_atomically
 from editvec.registry.json_fields import Fields
 from editvec.registry.library.library import Library
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.errors import ExchangeError
 from editvec.registry.json_fields import Fields
+from editvec.whole_files import digest_of
 
 ARCHIVE_FORMAT = "editvec-archive"
 ARCHIVE_FORMAT_VERSION = 1

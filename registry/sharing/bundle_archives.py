@@ -8,13 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from editvec.registry.blobs.store import (
-    appearing,
-    copy_blocks,
-    foreign_errors,
-    new_file,
-    temporary_folder,
-)
 from editvec.registry.bundles.manifest import (
     BUNDLE_FILE,
     MAX_MANIFEST_BYTES,
@@ -23,7 +16,9 @@ from editvec.registry.bundles.manifest import (
 )
 from editvec.registry.entities.vectors import ClassModel
 from editvec.registry.errors import BundleFormatError, ExchangeError
+from editvec.registry.files import foreign_errors, new_file, temporary_folder
 from editvec.registry.library.library import Library
+from editvec.whole_files import appearing, copy_blocks
 
 SUFFIX = ".tar"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from editvec.registry.addresses import parse_class_address
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.composition.compose import MAX_SCALE
 from editvec.registry.composition.sums import WeightedDelta, contribution
 from editvec.registry.entities.vectors import EditingVector, StoredVector, TermRole, VectorParcel
 from editvec.registry.errors import CompositionError, ExchangeError
+from editvec.registry.files import write_atomically
 from editvec.registry.json_fields import Fields
 from editvec.registry.library.checks import parse_row_mask, row_mask_text
 from editvec.registry.library.library import Library

@@ -30,10 +30,10 @@ from editvec.batch.discovery.discover import discover
 from editvec.batch.discovery.request import DiscoverRequest, Method
 from editvec.batch.runs.plan import canonical_json
 from editvec.engine.editor import Editor
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.files import write_atomically
 from editvec.registry.library.library import Library
 from studies.smile.faces import write_faces
 from studies.smile.points import ATTRIBUTE, Bench, Place, place_of

@@ -18,8 +18,8 @@ from editvec.batch.evaluation.sets import MIN_IMAGES, SetNetworks, distances
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.engine.bundle.bundle import load_bundle
 from editvec.engine.editor import Editor
-from editvec.registry.blobs.store import write_atomically
 from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.files import write_atomically
 from editvec.registry.library.library import Library
 from studies.smile.faces import Faces
 from studies.smile.report import OURS

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from editvec.batch.evaluation.sets import INCEPTION
-from editvec.registry.blobs.store import write_atomically
+from editvec.registry.files import write_atomically
 from studies.smile.drawings import Column, draw_grid, draw_over_scales, draw_over_steps
 from studies.smile.drawings import Place as DrawnPlace
 from studies.smile.faces import Faces

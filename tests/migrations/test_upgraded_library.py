@@ -14,7 +14,7 @@ from editvec.batch.editing.embeddings import EmbeddingCache, pixel_digest
 from editvec.batch.editing.reading import Decoded
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.plan import PlannedInput, RunPlan
-from editvec.registry.blobs.store import open_blob_store
+from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import TermRole

@@ -25,9 +25,9 @@ from editvec.batch.recipes.settings import Output
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
-from editvec.registry.blobs.store import digest_of_file
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
+from editvec.whole_files import digest_of_file
 from tests.support.folder_runs import request
 
 _LONGEST_SECONDS = 1.5

@@ -15,7 +15,6 @@ import editvec.registry.composition.compose
 import editvec.registry.library.embeddings
 import editvec.registry.library.inserts
 import editvec.registry.library.parcels  # noqa: F401
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import Embedding, NewTerm
 from editvec.registry.library.library import Library
@@ -24,6 +23,7 @@ from editvec.registry.maintenance.verification import verify
 from editvec.registry.tables.database import open_engine, transaction
 from editvec.registry.tables.models import HistoryRow
 from editvec.registry.tables.schema import upgrade
+from editvec.whole_files import digest_of
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 

@@ -13,10 +13,10 @@ from editvec.batch.recipes.recipe import SOURCE_RECIPE
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
-from editvec.registry.blobs.store import digest_of_file
 from editvec.registry.library.library import Library
 from editvec.registry.release import engine_version
 from editvec.registry.tables.database import transaction
+from editvec.whole_files import digest_of_file
 from tests.support.folder_runs import do, pixels, provenance_in, request, rows
 
 MakePictures = Callable[..., Path]

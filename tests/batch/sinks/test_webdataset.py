@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from editvec.batch.reports.audit import audit
-from editvec.registry.blobs.store import digest_of_file
 from editvec.registry.library.library import Library
+from editvec.whole_files import digest_of_file
 from tests.support.folder_runs import do, pixels, provenance_in, read_shards, request, rows
 
 MakePictures = Callable[..., Path]

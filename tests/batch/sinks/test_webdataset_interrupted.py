@@ -22,9 +22,9 @@ from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.retry import retry
 from editvec.batch.runs.store import Runs
 from editvec.engine.editor import Editor
-from editvec.registry.blobs.store import digest_of_file
 from editvec.registry.library.library import Library
 from editvec.registry.tables.database import transaction
+from editvec.whole_files import digest_of_file
 from tests.support.folder_runs import do, read_shards, request, rows
 
 MakePictures = Callable[..., Path]

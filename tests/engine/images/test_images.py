@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-import editvec.engine.images.images
 from editvec.engine.errors import ImageError
 from editvec.engine.images.images import read_image, write_png
 from tests.support.places import HOSTILE_IMAGES
@@ -447,7 +446,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(editvec.engine.images.images.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_png(path, draw_pixels() // 2)
 

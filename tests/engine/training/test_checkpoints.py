@@ -1,5 +1,6 @@
 """States of trainings on disk."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ import torch
 from torch import nn
 
 from editvec.engine.errors import CheckpointError
-from editvec.engine.training import checkpoints
 from editvec.engine.training.checkpoints import (
     Checkpoint,
     adam_tensors,
@@ -46,7 +46,7 @@ def test_state_is_written_whole_or_not_at_all(
     def torn(number: int) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", torn)
+    monkeypatch.setattr(os, "fsync", torn)
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(path, Checkpoint(2, {"x": torch.zeros(2)}))
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from editvec.registry.blobs.local import LocalBlobStore
-from editvec.registry.blobs.store import open_blob_store, temporary_folder, write_atomically
+from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.errors import BlobError, DiskFullError
+from editvec.registry.files import temporary_folder, write_atomically
 
 DATA = b"some bytes"
 DIGEST = hashlib.sha256(DATA).hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from editvec.registry.blobs.store import open_blob_store, put_all
+from editvec.registry.blobs.opening import open_blob_store, put_all
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import BlobError
 from editvec.registry.library.library import Library

@@ -10,8 +10,9 @@ import fsspec
 import pytest
 
 from editvec.registry.blobs.local import LocalBlobStore
+from editvec.registry.blobs.opening import open_blob_store, put_all
 from editvec.registry.blobs.remote import FsspecBlobStore
-from editvec.registry.blobs.store import BlobStore, open_blob_store, put_all
+from editvec.registry.blobs.store import BlobStore
 from editvec.registry.errors import BlobError
 
 DATA = b"some bytes"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.entities.vectors import Embedding
 from editvec.registry.errors import CodecError, RecordError
 from editvec.registry.library.library import Library
+from editvec.whole_files import digest_of
 from tests.support.registry_fixtures import random_delta
 
 BUNDLE = digest_of(b"bundle")

@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 import editvec.batch.runs.models  # noqa: F401 (its tables are looked at too)
 from editvec.registry.blobs.local import LocalBlobStore
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import OriginalFile, VectorParcel
 from editvec.registry.errors import BlobError
@@ -25,6 +24,7 @@ from editvec.registry.library.references import (
 from editvec.registry.maintenance.garbage import gc
 from editvec.registry.tables.database import Base, open_engine, reading, transaction
 from editvec.registry.tables.schema import upgrade
+from editvec.whole_files import digest_of
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 NO_BLOBS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from editvec.registry.blobs.store import digest_of, put_all
+from editvec.registry.blobs.opening import put_all
 from editvec.registry.entities.vectors import Embedding, EmbeddingUsage
 from editvec.registry.errors import RecordError
 from editvec.registry.library.library import Library
@@ -18,6 +18,7 @@ from editvec.registry.library.records import as_json
 from editvec.registry.maintenance.garbage import gc
 from editvec.registry.maintenance.verification import verify
 from editvec.registry.tables.database import transaction
+from editvec.whole_files import digest_of
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

@@ -14,7 +14,6 @@ from sqlalchemy import text
 
 from editvec.registry import codec
 from editvec.registry.blobs.local import LocalBlobStore
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.entities.vectors import Direction, Embedding, NewMetric, NewTerm
 from editvec.registry.errors import BlobError
 from editvec.registry.library.library import Library
@@ -23,6 +22,7 @@ from editvec.registry.library.references import storing
 from editvec.registry.maintenance.garbage import gc
 from editvec.registry.maintenance.verification import Fault, FaultKind, verify
 from editvec.registry.tables.database import transaction
+from editvec.whole_files import digest_of
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 _ZERO = timedelta(0)

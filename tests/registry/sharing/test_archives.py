@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import editvec.cli
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import (
@@ -38,6 +37,7 @@ from editvec.registry.library.records import as_json
 from editvec.registry.masks.brushes import encode_brush
 from editvec.registry.sharing.archives import MANIFEST_ENTRY
 from editvec.registry.sharing.exchange import export_library, import_library, rehearse_import
+from editvec.whole_files import digest_of
 from tests.support.places import ROOT
 from tests.support.registry_fixtures import (
     NUM_WS,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editvec.registry.blobs.store import digest_of
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import NewMetric, NewTerm
@@ -26,6 +25,7 @@ from editvec.registry.errors import (
 from editvec.registry.library.library import Library
 from editvec.registry.library.records import as_json
 from editvec.registry.sharing.exchange import export_library, import_library
+from editvec.whole_files import digest_of
 from tests.support.registry_fixtures import mask_pair, new_vector, random_delta
 
 

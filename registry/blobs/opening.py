@@ -1,0 +1,56 @@
+"""Opens the store that a URL names, and sends it many values at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from editvec.registry.blobs.store import BlobStore
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+
+def open_blob_store(url: str) -> BlobStore:
+    """Opens the store at a folder path, a `file://` URL, or any other fsspec URL.
+
+    Raises:
+        BlobError: the URL cannot be used.
+    """
+    from editvec.registry.blobs.local import LocalBlobStore
+
+    if "://" not in url:
+        return LocalBlobStore(Path(url))
+    # imported only here: a listing needs none of it
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalBlobStore(Path(unquote(parts.path)))
+    from editvec.registry.blobs.remote import FsspecBlobStore
+
+    return FsspecBlobStore(url)
+
+
+def put_all(store: BlobStore, contents: Sequence[bytes | Path]) -> list[str]:
+    """Stores several blobs at once, bytes or files; their digests in the same order."""
+
+    def put(content: bytes | Path) -> str:
+        return store.put_file(content) if isinstance(content, Path) else store.put(content)
+
+    return at_once(store, put, contents)
+
+
+def at_once(store: BlobStore, call: Callable[[_T], _U], values: Sequence[_T]) -> list[_U]:
+    """Calls a store once per value; the answers in the same order.
+
+    Threads share the disk's syncs (or a remote store's round trips), which is all that a small
+    blob costs.
+    """
+    if len(values) < 2:
+        return [call(value) for value in values]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(store.threads, len(values))) as threads:
+        return list(threads.map(call, values))
