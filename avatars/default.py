@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import BundleFormatError
 from editvec.registry.library.library import Library
 from editvec.registry.sharing.exchange import import_library

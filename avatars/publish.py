@@ -17,7 +17,8 @@ import click
 from editvec.avatars.default import STARTER_ARCHIVE
 from editvec.registry.composition.pair_metrics import is_of_pair
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import EditingVector, Metric
+from editvec.registry.entities.metrics import Metric
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import ExchangeError
 from editvec.registry.files import write_atomically
 from editvec.registry.library.library import Library

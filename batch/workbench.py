@@ -8,7 +8,8 @@ from typing import Self
 from editvec.engine.editor import Editor
 from editvec.registry.addresses import parse_address
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 
 

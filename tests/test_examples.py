@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import NewMetric
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.library.library import Library
 from tests.support.places import ROOT
 from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle

@@ -27,7 +27,7 @@ from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
 from editvec.batch.editing.gate import rejection
 from editvec.batch.editing.mini_batches import Prepared, Variant
 from editvec.batch.editing.original_size import Picture, Pictures, source_size
-from editvec.batch.editing.pixel_budget import Room
+from editvec.batch.editing.pixel_budget import PixelBudget
 from editvec.batch.editing.reading import Decoded, decode
 from editvec.batch.editing.variants import VariantMaker
 from editvec.batch.errors import (
@@ -107,8 +107,10 @@ class ChunkProcessor:
         self.cache = EmbeddingCache(library, run.plan, networks_digest(editor))
         self.labels = library.get_class(run.plan.class_address).labels
         self.resolution = editor.bundle.resolution
-        self.room = Room()
-        self.pictures = Pictures(run.plan, self.labels, resolution=self.resolution, room=self.room)
+        self.budget = PixelBudget()
+        self.pictures = Pictures(
+            run.plan, self.labels, resolution=self.resolution, budget=self.budget
+        )
         self.pace = Pace(run.plan, resolution=self.resolution, mini_batch=mini_batch)
         self.clock = clock
         self.on_items = on_items or (lambda count: None)
@@ -262,7 +264,7 @@ class _ChunkWork:
             self.plan,
             resolution=self.processor.resolution,
             labels=self.processor.labels,
-            room=self.processor.room,
+            budget=self.processor.budget,
         )
         return [self.processor.readers.submit(read, one) for one in batch]
 

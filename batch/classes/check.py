@@ -11,7 +11,7 @@ from editvec.registry.errors import BlobError, RegistryError
 from editvec.registry.files import temporary_folder
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
 

@@ -23,7 +23,7 @@ from editvec.registry.files import temporary_folder
 from editvec.whole_files import digest_of_file
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.labels.scheme import LabelScheme
     from editvec.registry.library.library import Library
 

@@ -13,7 +13,7 @@ from editvec.registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
     from editvec.registry.config import RegistryConfig
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.labels.scheme import LabelScheme
     from editvec.registry.library.library import Library
 

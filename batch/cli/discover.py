@@ -14,7 +14,8 @@ from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
     from editvec.batch.discovery.request import DiscoverRequest
-    from editvec.registry.entities.vectors import EditingVector, Metric
+    from editvec.registry.entities.metrics import Metric
+    from editvec.registry.entities.vectors import EditingVector
 
 _SHOWN_LOGITS = 5
 

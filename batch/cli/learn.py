@@ -202,7 +202,7 @@ def _learn(
     from editvec.batch.learning.learn import learn_vector
     from editvec.batch.workbench import Workbench
     from editvec.registry.files import write_atomically
-    from editvec.registry.masks.pictures import picture_of_pairs
+    from editvec.registry.library.pictures import picture_of_pairs
 
     with Workbench.open(config, device=device) as bench:
         outcome = learn_vector(

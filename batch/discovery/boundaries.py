@@ -24,7 +24,7 @@ from editvec.engine.discovery import (
     mean_boundary,
     svm_boundary,
 )
-from editvec.registry.entities.vectors import Direction, NewMetric
+from editvec.registry.entities.metrics import Direction, NewMetric
 
 LEAST_LABELLED = 8
 """Latents of each label, those that are held out among them."""

@@ -13,7 +13,8 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.workbench import default_device
 from editvec.cuda_ext.dispatch import kernel_version
 from editvec.engine.editor import Editor
-from editvec.registry.entities.vectors import ClassModel, EditingVector, NewVector, VectorParcel
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import EditingVector, NewVector, VectorParcel
 from editvec.registry.library.library import Library
 from editvec.registry.release import engine_version
 

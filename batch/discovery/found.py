@@ -11,7 +11,7 @@ from torch import Tensor
 from editvec.batch.discovery.labels import OnProgress, logits_of
 from editvec.batch.discovery.request import DiscoverRequest
 from editvec.engine.editor import Editor
-from editvec.registry.entities.vectors import Direction, NewMetric
+from editvec.registry.entities.metrics import Direction, NewMetric
 
 
 class Found(NamedTuple):

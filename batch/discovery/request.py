@@ -11,8 +11,8 @@ from pathlib import Path
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import Embedding
 from editvec.registry.addresses import check_name
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import rows_between
-from editvec.registry.entities.vectors import ClassModel
 
 NOT = "not "
 """Before the name of an attribute: the direction that takes it away."""

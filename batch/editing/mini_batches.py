@@ -11,7 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editvec.batch.editing.original_size import Change
+
+class Change(NamedTuple):
+    """What an edit adds at the generator's resolution.
+
+    Attributes:
+        added: in units of [-1, 1], float32 [3, H, W].
+        region: where, bool [H, W].
+    """
+
+    added: npt.NDArray[np.float32]
+    region: npt.NDArray[np.bool_]
 
 
 class Seen(NamedTuple):

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from editvec.batch.editing.pixel_budget import Room
+from editvec.batch.editing.mini_batches import Change, Variant
+from editvec.batch.editing.pixel_budget import PixelBudget
 from editvec.batch.editing.reading import Decoded, read_picture, read_wanted_mask
 from editvec.batch.errors import PlanError
 from editvec.batch.recipes.settings import OutputSize
 from editvec.batch.runs.plan import RunPlan
 from editvec.engine.images.compositing import gradient_blend
 from editvec.engine.images.views import add_change, put_labels
-from editvec.registry.entities.vectors import Label
-
-if TYPE_CHECKING:
-    from editvec.batch.editing.mini_batches import Variant
+from editvec.registry.labels.label import Label
 
 # Of what waits to be written: a change takes four times as much as a picture of its size.
 _WAITING_BYTES = 64 << 20
@@ -30,18 +28,6 @@ _FEWEST_WAITING, _MOST_WAITING = 8, 64
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.integer[Any]]
 Picture = AbstractContextManager[tuple[Pixels, Mask | None]]
-
-
-class Change(NamedTuple):
-    """What an edit adds at the generator's resolution.
-
-    Attributes:
-        added: in units of [-1, 1], float32 [3, H, W].
-        region: where, bool [H, W].
-    """
-
-    added: npt.NDArray[np.float32]
-    region: npt.NDArray[np.bool_]
 
 
 def changes_of(before: Tensor, edited: Tensor, roi: Tensor, *, is_gradient: bool) -> list[Change]:
@@ -82,7 +68,7 @@ class Pictures:
     """
 
     def __init__(
-        self, plan: RunPlan, labels: tuple[Label, ...], *, resolution: int, room: Room
+        self, plan: RunPlan, labels: tuple[Label, ...], *, resolution: int, budget: PixelBudget
     ) -> None:
         """Makes it for one run.
 
@@ -90,11 +76,11 @@ class Pictures:
             plan: of the run.
             labels: the label scheme.
             resolution: of the generator, in pixels.
-            room: for the pictures that are held at the same time.
+            budget: for the pictures that are held at the same time.
         """
         self._plan = plan
         self._labels = labels
-        self._room = room
+        self._budget = budget
         self._is_original = plan.settings.output_size is OutputSize.ORIGINAL
         item_bytes = (_CHANGE_BYTES if self._is_original else _PICTURE_BYTES) * resolution**2
         fitting = _WAITING_BYTES // item_bytes
@@ -130,7 +116,7 @@ class Pictures:
         """
         assert one.source_size is not None
         assert one.view is not None
-        with self._room.hold(one.source_size[0] * one.source_size[1]):
+        with self._budget.hold(one.source_size[0] * one.source_size[1]):
             picture = self._read_again(one)
             if change is not None:
                 add_change(picture, change.added, change.region, one.view)

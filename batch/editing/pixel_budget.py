@@ -19,11 +19,11 @@ BYTES_PER_PIXEL = 16
 _LARGE_BYTES = 64 << 20
 
 
-class Room:
+class PixelBudget:
     """Bytes that photographs in work may take together; safe in several threads."""
 
     def __init__(self, size_bytes: int = ROOM_BYTES) -> None:
-        """Makes an empty room.
+        """Makes an untouched budget.
 
         Args:
             size_bytes: for all photographs that are held at the same time; one always fits.

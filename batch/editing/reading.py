@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from editvec.batch.editing.pixel_budget import Room
+from editvec.batch.editing.pixel_budget import PixelBudget
 from editvec.batch.errors import MaskPairingError, PlanError
 from editvec.batch.naming import display_path
 from editvec.batch.recipes.boxes import Box
@@ -21,8 +21,8 @@ from editvec.batch.runs.plan import PlannedInput, RunPlan
 from editvec.engine.errors import ImageError
 from editvec.engine.images.images import Fit, Pixels, read_image, read_size
 from editvec.engine.images.views import View, see, see_labels, square_around, view_of, with_margin
-from editvec.registry.entities.vectors import Label
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.png import check_labels, check_size, read_mask
 
 
@@ -64,7 +64,7 @@ def decode(
     *,
     resolution: int,
     labels: tuple[Label, ...],
-    room: Room | None = None,
+    budget: PixelBudget | None = None,
 ) -> Decoded:
     """Reads, checks and fits one input; trouble with it becomes its reason, never an exception.
 
@@ -73,12 +73,12 @@ def decode(
         planned: the input.
         resolution: of the generator, in pixels.
         labels: the label scheme.
-        room: shared with others who hold photographs; None where nobody else does.
+        budget: shared with others who hold photographs; None where nobody else does.
     """
     if planned.seed is not None:
         return Decoded(input=planned, digest=sample_digest(plan, planned))
     try:
-        with _held(plan, planned, room):
+        with _held(plan, planned, budget):
             return _decode(plan, planned, resolution=resolution, labels=labels)
     except (ImageError, PlanError, MaskPairingError) as exc:
         return Decoded(input=planned, reason=str(exc))
@@ -86,12 +86,14 @@ def decode(
         return Decoded(input=planned, reason=f"cannot be read: {exc.strerror or exc}")
 
 
-def _held(plan: RunPlan, planned: PlannedInput, room: Room | None) -> AbstractContextManager[None]:
+def _held(
+    plan: RunPlan, planned: PlannedInput, budget: PixelBudget | None
+) -> AbstractContextManager[None]:
     """Room for a picture, by the size that its header tells."""
-    if room is None:
+    if budget is None:
         return nullcontext()
     height, width = read_size(_path_of(plan, planned))
-    return room.hold(height * width)
+    return budget.hold(height * width)
 
 
 def _decode(

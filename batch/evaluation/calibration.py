@@ -14,7 +14,7 @@ from editvec.batch.evaluation.measure import Measured, Row
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.table import Measure
 from editvec.batch.evaluation.targets import Attribute
-from editvec.registry.entities.vectors import Direction
+from editvec.registry.entities.metrics import Direction
 
 
 class CurvePoint(NamedTuple):

@@ -13,7 +13,8 @@ from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.table import Table, tabulate
 from editvec.batch.runs.plan import canonical_json
 from editvec.engine.editor import Editor
-from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 from editvec.registry.release import engine_version
 

@@ -33,8 +33,9 @@ from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
 from editvec.engine.networks.identity import identity_similarity
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import APPLICABLE_SPACES
-from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 
 Row = dict[str, Any]

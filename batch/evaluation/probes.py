@@ -26,7 +26,8 @@ from editvec.batch.recipes.settings import Mode
 from editvec.batch.runs.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
 from editvec.engine.editor import Editor
 from editvec.engine.metrics.edits import psnr
-from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 
 _NAMED = 3

@@ -21,7 +21,7 @@ from editvec.batch.evaluation.measure import Measured, ModeResult, Row
 from editvec.batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.targets import Attribute
-from editvec.registry.entities.vectors import Direction, NewMetric
+from editvec.registry.entities.metrics import Direction, NewMetric
 
 
 @dataclass(frozen=True, kw_only=True)

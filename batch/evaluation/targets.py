@@ -21,7 +21,8 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import resize_mask
-from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.operation_text import parse_edits
@@ -133,6 +134,4 @@ def mask_target_of(
             "nobody said what the mask of another image should become: --operation "
             f"'PARTS: ...' as in `mask edit`; or --masks DIR, with the pictures of --probe{more}"
         )
-    return MaskTarget(
-        operation, parse_edits(operation), LabelScheme.of_model(model), model.resolution
-    )
+    return MaskTarget(operation, parse_edits(operation), model.scheme, model.resolution)

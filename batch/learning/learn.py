@@ -29,15 +29,9 @@ from editvec.engine.images.images import crop_box, fit_pixels, read_image, resiz
 from editvec.engine.images.roi import default_dilation
 from editvec.engine.metrics.edits import leakage, success
 from editvec.registry.addresses import parse_new_address
-from editvec.registry.entities.vectors import (
-    ClassModel,
-    Direction,
-    EditingVector,
-    NewMaskPair,
-    NewMetric,
-    NewVector,
-    VectorParcel,
-)
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.metrics import Direction, NewMetric
+from editvec.registry.entities.vectors import EditingVector, NewMaskPair, NewVector, VectorParcel
 from editvec.registry.masks.png import encode_mask
 from editvec.registry.release import engine_version
 

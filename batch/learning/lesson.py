@@ -16,9 +16,8 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.learning.repainted import repainted_labels
 from editvec.batch.learning.request import LearnRequest
 from editvec.engine.images.images import crop_box, resize_mask
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.operation_text import parse_edits
 from editvec.registry.masks.operations import edit_mask
 from editvec.registry.masks.png import check_labels, check_size, read_mask
@@ -137,7 +136,7 @@ def _operate(
 
     edits = parse_edits(request.operation)
     of = f"mask of {request.image.name}"
-    after = edit_mask(before, edits, LabelScheme.of_model(model), read_other=read_other, of=of)
+    after = edit_mask(before, edits, model.scheme, read_other=read_other, of=of)
     if (after == before).all():
         raise SettingsError(f"operation {request.operation!r}: it changes nothing in the {of}")
     return after

@@ -28,7 +28,7 @@ from editvec.batch.runs.plan import (
 )
 from editvec.batch.runs.planning import OpenedRun, changes_since, create_run, find_inputs, known_run
 from editvec.registry.addresses import parse_new_address
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.library.library import Library
 from editvec.registry.masks.operation_text import pasted_files
 

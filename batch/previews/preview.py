@@ -22,8 +22,9 @@ from editvec.engine.editor import Editor
 from editvec.engine.images.compositing import composite
 from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
 from editvec.registry.drawing import png_bytes
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import APPLICABLE_SPACES
-from editvec.registry.entities.vectors import ClassModel, EditingVector, RoiPolicy
+from editvec.registry.entities.vectors import EditingVector, RoiPolicy
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import decode_brush
 

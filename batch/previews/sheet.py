@@ -23,7 +23,8 @@ from editvec.registry.drawing import (
     paste_panel,
     write_line,
 )
-from editvec.registry.entities.vectors import EditingVector, Label, TermRole
+from editvec.registry.entities.vectors import EditingVector, TermRole
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.pictures import colored_mask, outline
 
 SIDE = 168

@@ -22,7 +22,7 @@ from editvec.engine.metrics.edits import mean_iou
 from editvec.engine.training.loop import memory_errors
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
 COLUMNS = 8  # pictures in a row

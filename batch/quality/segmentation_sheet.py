@@ -23,7 +23,7 @@ from editvec.registry.drawing import (
     png_bytes,
     write_line,
 )
-from editvec.registry.entities.vectors import Label
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.pictures import colored_mask
 
 SIDE = 128

@@ -28,7 +28,7 @@ from editvec.registry.entities.vectors import require_active
 from editvec.registry.errors import CompatibilityError, RetiredVectorError
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
 MAX_RECIPES = 256

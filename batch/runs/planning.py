@@ -35,7 +35,7 @@ from editvec.batch.runs.plan import (
 )
 from editvec.batch.runs.requirements import fitting_settings, networks_of, require_networks
 from editvec.batch.runs.store import Runs
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
 

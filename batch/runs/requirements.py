@@ -13,7 +13,7 @@ from editvec.registry.bundles.manifest import BUNDLE_FILE
 
 if TYPE_CHECKING:
     from editvec.batch.runs.plan import RunPlan
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
 

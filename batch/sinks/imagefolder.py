@@ -16,7 +16,7 @@ from editvec.batch.sinks.encoding import encode_image, provenance
 from editvec.batch.sinks.files import FileWriter, files_below
 from editvec.batch.sinks.ledger import Audit, Ledger
 from editvec.batch.sinks.sink import NewOutput
-from editvec.registry.entities.vectors import Label
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.png import encode_mask
 
 

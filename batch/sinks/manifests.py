@@ -13,7 +13,7 @@ from editvec.batch.runs.entities import ItemRow, RunCounts, RunRecord
 from editvec.batch.runs.plan import RunPlan
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.files import FileWriter
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 
 METADATA = "metadata.jsonl"
 REJECTED = "rejected.jsonl"

@@ -10,7 +10,7 @@ from editvec.batch.sinks.coco import CocoSink
 from editvec.batch.sinks.imagefolder import ImageFolderSink
 from editvec.batch.sinks.sink import Sink
 from editvec.batch.sinks.webdataset import WebDatasetSink
-from editvec.registry.entities.vectors import Label
+from editvec.registry.labels.label import Label
 
 _SINKS: dict[Output, type[ImageFolderSink] | type[WebDatasetSink]] = {
     Output.IMAGEFOLDER: ImageFolderSink,

@@ -35,7 +35,7 @@ from editvec.batch.sinks.shards import (
     shard_path,
 )
 from editvec.batch.sinks.sink import NewOutput
-from editvec.registry.entities.vectors import Label
+from editvec.registry.labels.label import Label
 from editvec.whole_files import digest_of_file
 
 SHARD_MANIFEST = "shards.jsonl"

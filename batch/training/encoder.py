@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,81 +16,19 @@ from editvec.batch.training.encoder_course import (
     JOINT_FOLDER,
     MIN_PHOTOGRAPHS,
     WARMUP_FOLDER,
-    School,
-    Watcher,
+    EncoderCourse,
 )
+from editvec.batch.training.encoder_request import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import NetworkState, load_bundle
 from editvec.engine.devices import require_device
-from editvec.engine.images.images import Fit
 from editvec.engine.networks.config import EncoderConfig
 from editvec.engine.networks.encoder import Encoder
-from editvec.engine.networks.perceptual import PublishedTrunk
 from editvec.engine.training.loop import read_log
 
 if TYPE_CHECKING:
     from editvec.registry.config import RegistryConfig
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderRequest:
-    """What to train.
-
-    Attributes:
-        class_address: The class; its latest version that has the same generator gets a successor.
-        photographs: Folder of photographs, also in its sub-folders; None for samples alone.
-        fit: How photographs are brought to the square.
-        warmup_steps: Batches of samples alone.
-        joint_steps: Batches of as many photographs as samples, after that.
-        batch_size: Images of a step.
-        iterations: Passes of the encoder over an image.
-        width: Channels of its first stage.
-        training: Settings of both: `EncoderTraining`, all but the steps; `ws_steps` of the warm-up.
-        keep_unlike: Train on photographs that do not look like the class, too.
-        goes_on: Begin with the encoder that the class has.
-        trunk: Published trunk of the perceptual distance; None takes the class's own.
-        trunk_weights: File with its weights; None takes the usual cache, or downloads them.
-        held_out: Samples, and at most so many photographs, that validations are made on.
-        compared: Images of the table that compares ways to embed; 0 leaves it out.
-        compared_steps: Steps of inversion in that table.
-        seed: Of everything.
-        save_seconds: Least time between two states on disk.
-    """
-
-    class_address: str
-    photographs: Path | None = None
-    fit: Fit = "crop"
-    warmup_steps: int = 20_000
-    joint_steps: int = 10_000
-    batch_size: int = 16
-    iterations: int = 1
-    width: int = 32
-    training: Mapping[str, Any] = field(default_factory=dict)
-    keep_unlike: bool = False
-    goes_on: bool = False
-    trunk: PublishedTrunk | None = None
-    trunk_weights: Path | None = None
-    held_out: int = 64
-    compared: int = 8
-    compared_steps: int = 50
-    seed: int = 0
-    save_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            SettingsError: One is out of its range.
-        """
-        for name in ("warmup_steps", "batch_size", "held_out", "iterations", "width"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.photographs is not None and (self.joint_steps < 1 or self.batch_size < 2):
-            raise SettingsError(
-                "joint_steps, batch_size: expected at least 1 and 2, because photographs and "
-                f"samples share a batch, got {self.joint_steps}, {self.batch_size}"
-            )
 
 
 class TrainedEncoder(NamedTuple):
@@ -155,7 +92,7 @@ def train_encoder(
     if request.photographs is not None:
         photographs = _photographs(request, folder, model, watcher)
     loaded = load_bundle(library.materialise_bundle(model), device=device)
-    school = School(loaded, request, folder, device=device, watcher=watcher)
+    school = EncoderCourse(loaded, request, folder, device=device, watcher=watcher)
     encoder = school.warm_up()
     kept, unlike = None, list[Unlike]()
     if photographs is not None:
@@ -217,7 +154,7 @@ def _store(
     library: Library,
     folder: Path,
     model: ClassModel,
-    school: School,
+    school: EncoderCourse,
     encoder: Encoder,
     photographs: Photographs | None,
     kept: Sequence[int] | None,

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from editvec.batch.quality.reconstruction import (
     reconstructed_beside,
 )
 from editvec.batch.quality.samples import grid_of
+from editvec.batch.training.encoder_request import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import LoadedBundle
 from editvec.engine.editing.losses import Networks
 from editvec.engine.images.images import Pixels, to_images, write_png
@@ -40,11 +41,8 @@ from editvec.engine.training.encoder import (
     joined,
     sample_batch,
 )
-from editvec.engine.training.loop import OnProgress, memory_errors, run_training
+from editvec.engine.training.loop import memory_errors, run_training
 from editvec.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from editvec.batch.training.encoder import EncoderRequest
 
 MIN_PHOTOGRAPHS = 4
 HELD_OUT_STREAM = 3  # of random numbers, for the samples of validations
@@ -54,25 +52,7 @@ COMPARISON_FILE = "comparison.json"
 GRID_FILE = "reconstructions.png"
 
 
-class Watcher(NamedTuple):
-    """Who is told what while an encoder is trained; nobody by default.
-
-    Attributes:
-        on_read: The photographs read and those of the folder.
-        on_photographs: What the folder holds.
-        on_unlike: Photographs that do not look like the class.
-        on_phase: What is trained from now on.
-        on_progress: After every step.
-    """
-
-    on_read: Callable[[int, int], None] | None = None
-    on_photographs: Callable[[Photographs], None] | None = None
-    on_unlike: Callable[[list[Unlike]], None] | None = None
-    on_phase: Callable[[str], None] | None = None
-    on_progress: OnProgress | None = None
-
-
-class School:
+class EncoderCourse:
     """The networks that an encoder learns from, and the two trainings that it goes through.
 
     Attributes:

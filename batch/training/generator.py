@@ -25,7 +25,7 @@ from editvec.engine.training.loop import OnProgress, memory_errors, run_training
 from editvec.registry.config import RegistryConfig
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
 SAMPLES_FOLDER = "samples"

@@ -44,7 +44,7 @@ from editvec.whole_files import write_whole
 
 if TYPE_CHECKING:
     from editvec.registry.config import RegistryConfig
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.labels.scheme import LabelScheme
     from editvec.registry.library.library import Library
 

@@ -17,7 +17,7 @@ from editvec.avatars.drawing.render import LABELS, render
 from editvec.batch.recipes.settings import ImageFormat
 from editvec.batch.sinks.encoding import encode_image
 from editvec.batch.sinks.rle import parts_of
-from editvec.registry.entities.vectors import Label
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.png import encode_mask
 
 FORMATS = ("png", "jpeg:95", "jpeg:85", "webp:90", "webp:lossless")

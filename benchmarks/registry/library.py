@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from editvec.avatars import default
 from editvec.registry.blobs.local import LocalBlobStore
 from editvec.registry.codec import encode_latent
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.library.library import Library
 from editvec.registry.library.similar import sketch_of
 from editvec.registry.tables.database import transaction

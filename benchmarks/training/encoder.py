@@ -25,8 +25,8 @@ from editvec.batch.quality.reconstruction import (
     embedding_table,
     encoding_errors,
 )
-from editvec.batch.training.encoder import EncoderRequest, train_encoder
-from editvec.batch.training.encoder_course import Watcher
+from editvec.batch.training.encoder import train_encoder
+from editvec.batch.training.encoder_request import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
 from editvec.engine.editing.losses import Networks
 from editvec.engine.images.images import to_images

@@ -11,7 +11,7 @@ from typing import Any
 
 from editvec.registry.addresses import check_name
 from editvec.registry.blobs.store import BlobStore
-from editvec.registry.entities.vectors import BundleFile, ClassModel, Label
+from editvec.registry.entities.classes import BundleFile, ClassModel
 from editvec.registry.errors import (
     BlobError,
     BundleFormatError,
@@ -20,7 +20,7 @@ from editvec.registry.errors import (
 )
 from editvec.registry.files import temporary_folder
 from editvec.registry.json_fields import Fields
-from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.labels.label import Label, expand_parts
 from editvec.registry.labels.spellings import FIELD, parse_spellings
 from editvec.whole_files import digest_of, digest_of_file
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from editvec.registry.entities.vectors import newest_of_each
+from editvec.registry.entities.metrics import newest_of_each
 from editvec.registry.text_tables import Cell, format_table, range_text
 
 if TYPE_CHECKING:

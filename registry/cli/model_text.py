@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from editvec.registry.text_tables import format_record, format_table
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.contents import ClassContents, Network
 
 _TOLD = {

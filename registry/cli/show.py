@@ -72,7 +72,7 @@ def show_pictures(
         click.echo(f"{preview_path}: the preview of {vector.address}", err=True)
     if pair_path is None and not open_pair:
         return
-    from editvec.registry.masks.pictures import picture_of_pairs
+    from editvec.registry.library.pictures import picture_of_pairs
 
     png = picture_of_pairs(library, vector)
     if pair_path is not None:

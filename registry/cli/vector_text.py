@@ -13,7 +13,8 @@ from editvec.registry.text_tables import Cell, format_record, format_table
 
 if TYPE_CHECKING:
     from editvec.registry.composition.pair_metrics import Together
-    from editvec.registry.entities.vectors import ClassModel, EditingVector, HistoryEntry
+    from editvec.registry.entities.classes import ClassModel
+    from editvec.registry.entities.vectors import EditingVector, HistoryEntry
     from editvec.registry.sharing.exchange import ImportedVector
 
 

@@ -24,13 +24,12 @@ from editvec.registry.composition.sums import (
     sum_of_terms,
     to_float32,
 )
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.vectors import (
-    ClassModel,
     Condition,
     EditingVector,
     FloatArray,
     Kind,
-    Label,
     LatentSpace,
     NewTerm,
     NewVector,
@@ -40,6 +39,7 @@ from editvec.registry.entities.vectors import (
     require_active,
 )
 from editvec.registry.errors import CompatibilityError, CompositionError
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.brushes import decode_brush, union_of_brushes
 from editvec.registry.release import engine_version
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from editvec.registry.addresses import MAX_NAME_LENGTH
-from editvec.registry.entities.vectors import Direction, EditingVector, Metric, NewMetric
+from editvec.registry.entities.metrics import Direction, Metric, NewMetric
+from editvec.registry.entities.vectors import EditingVector
 
 KEPT_SUCCESS = "kept_success"
 KEPT_CHANGE = "kept_change"

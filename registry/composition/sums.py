@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from editvec.registry.entities.vectors import ClassModel, EditingVector, FloatArray, NewTerm
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import EditingVector, FloatArray, NewTerm
 from editvec.registry.errors import CompositionError
 
 Float64Array = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from editvec.registry.addresses import check_name, quote
 from editvec.registry.entities.vectors import EditingVector, Kind
 from editvec.registry.errors import InvalidNameError, RecordError
-from editvec.registry.library.checks import checked_number, one_of, refuse_text
+from editvec.registry.values import checked_number, one_of, refuse_text
 
 BY_NAME = "name"
 BY_TIME = "created"

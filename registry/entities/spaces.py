@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from editvec.registry.entities.vectors import ClassModel, LatentSpace
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import LatentSpace
 from editvec.registry.errors import CodecError, CompatibilityError
 
 if TYPE_CHECKING:  # numpy takes long to load, and a listing needs none

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from editvec.registry.addresses import quote
-from editvec.registry.errors import LabelNotFoundError, RetiredVectorError
-from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.entities.metrics import Metric, NewMetric, newest_of_each
+from editvec.registry.errors import RetiredVectorError
 
 if TYPE_CHECKING:  # numpy takes long to load, and a listing needs none
     import numpy as np
     import numpy.typing as npt
+
 
 FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
@@ -51,124 +51,7 @@ class TermRole(StrEnum):
     CONDITION = "condition"
 
 
-class Direction(StrEnum):
-    """Which values of a metric are better."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-    NONE = "none"
-
-
-# --- class models ---
-
-
-@dataclass(frozen=True)
-class Label:
-    """One part of the label scheme; `color` is RGB, 0 to 255."""
-
-    index: int
-    name: str
-    color: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One file of a bundle; `digest` is its SHA-256, `size` its bytes."""
-
-    name: str
-    digest: str
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassModel:
-    """A named, versioned bundle of networks.
-
-    Attributes:
-        valid_rectangle: top, left, bottom, right in pixels.
-        groups: names for several parts at once; members are parts or other groups.
-    """
-
-    id: int
-    name: str
-    version: int
-    generator_digest: str
-    bundle_digest: str
-    resolution: int
-    num_ws: int
-    w_dim: int
-    z_dim: int
-    valid_rectangle: tuple[int, int, int, int]
-    labels: tuple[Label, ...]
-    files: tuple[BundleFile, ...]
-    license: str
-    description: str
-    created_at: datetime
-    created_by: str
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        """`class@version`."""
-        return f"{self.name}@{self.version}"
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The part names in the order of their indices."""
-        return tuple(label.name for label in self.labels)
-
-    def label(self, name: str) -> Label:
-        """The part of that name.
-
-        Raises:
-            LabelNotFoundError: lists the parts of the class.
-        """
-        for label in self.labels:
-            if label.name == name:
-                return label
-        raise LabelNotFoundError(
-            f"class {self.address} has no part {quote(name)}; its parts are "
-            f"{', '.join(self.label_names)}"
-        )
-
-    def parts(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The parts that names of parts and groups stand for, each once, in their order.
-
-        Raises:
-            LabelNotFoundError: lists the parts and groups of the class.
-        """
-        return expand_parts(names, self.label_names, self.groups, of=f"class {self.address}")
-
-
 # --- editing vectors ---
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewMetric:
-    """One measured quality of a vector.
-
-    Attributes:
-        direction: which values are better.
-        backbone: the network that measured, where one did; it always travels with the value.
-        sample_count: over how many images.
-        probe_set: which images.
-        settings: whatever else makes the value repeatable.
-    """
-
-    name: str
-    value: float
-    direction: Direction | str = Direction.NONE
-    backbone: str | None = None
-    sample_count: int = 1
-    probe_set: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric(NewMetric):
-    """A stored metric, and when it was measured."""
-
-    measured_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,31 +254,6 @@ class EditingVector:
         return self.retired_at is not None
 
 
-class Measured(Protocol):
-    """What was measured: a metric, or its row."""
-
-    @property
-    def name(self) -> str:
-        """Of what."""
-
-    @property
-    def measured_at(self) -> datetime:
-        """When."""
-
-
-_Measured = TypeVar("_Measured", bound=Measured)
-
-
-def newest_of_each(metrics: Sequence[_Measured]) -> dict[str, _Measured]:
-    """The newest metric by name; of one instant, the last."""
-    newest: dict[str, _Measured] = {}
-    for metric in metrics:
-        held = newest.get(metric.name)
-        if held is None or metric.measured_at >= held.measured_at:
-            newest[metric.name] = metric
-    return newest
-
-
 class Retirable(Protocol):
     """What may be retired: a vector, or its row."""
 
@@ -497,3 +355,14 @@ class HistoryEntry:
     subject: str
     reason: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ParcelDigests(NamedTuple):
+    """What became of a parcel's bytes in the blob store."""
+
+    delta: str
+    brush: str | None = None
+    original: str | None = None
+    original_name: str | None = None
+    preview: str | None = None
+    pairs: tuple[MaskPair, ...] = ()

@@ -22,18 +22,9 @@ from typing import TypeVar
 import yaml
 
 from editvec.registry.addresses import check_name
-from editvec.registry.entities.vectors import Label
 from editvec.registry.errors import InvalidNameError, LabelNotFoundError, SchemeError
-from editvec.registry.labels.scheme import (
-    SIDES,
-    Color,
-    LabelScheme,
-    Spelling,
-    Split,
-    chosen_color,
-    expand_parts,
-    plain_name,
-)
+from editvec.registry.labels.label import Color, Label, chosen_color, expand_parts
+from editvec.registry.labels.scheme import SIDES, LabelScheme, Spelling, Split, plain_name
 from editvec.registry.yaml_reading import NodeReader
 
 MAX_FILE_BYTES = 1 << 20

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from editvec.registry.addresses import quote
-from editvec.registry.errors import LabelNotFoundError
+from editvec.registry.labels.label import Color, Groups, expand_parts
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel, Label
-
-Color = tuple[int, int, int]
-Groups = Mapping[str, Sequence[str]]
+    from editvec.registry.labels.label import Label
 
 
 class Side(NamedTuple):
@@ -77,7 +73,7 @@ class LabelScheme:
         rectangle: top, left, bottom, right of the valid pixels at that resolution.
 
     Example:
-        >>> from editvec.registry.entities.vectors import Label
+        >>> from editvec.registry.labels.label import Label
         >>> labels = (Label(0, "background", (0, 0, 0)), Label(1, "tire", (9, 9, 9)))
         >>> LabelScheme(labels=labels, groups={"wheel": ("tire",)}).expand(["wheel"])
         ('tire',)
@@ -92,11 +88,6 @@ class LabelScheme:
     source: str = ""
     resolution: int | None = None
     rectangle: tuple[int, int, int, int] | None = None
-
-    @classmethod
-    def of_model(cls, model: ClassModel) -> LabelScheme:
-        """The parts of a class model; `scheme_of_class` knows also how files spell them."""
-        return cls(labels=model.labels, name=model.address, groups=model.groups)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -186,50 +177,3 @@ _PLAIN = Spelling()
 def plain_name(name: str) -> str:
     """A name as it is compared with what files say: `Left Eye` is `left_eye`."""
     return "_".join(name.replace("-", " ").replace("_", " ").split()).casefold()
-
-
-def expand_parts(
-    names: Iterable[str], parts: Sequence[str], groups: Groups, *, of: str
-) -> tuple[str, ...]:
-    """The parts that names of parts and groups stand for, each once, in the order of the names.
-
-    Args:
-        names: parts or groups.
-        parts: all part names.
-        groups: members by name; a group within a group is taken apart too.
-        of: what messages call the scheme.
-
-    Raises:
-        LabelNotFoundError: a name is neither; lists what there is.
-    """
-    found: dict[str, None] = {}
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in above:
-            raise LabelNotFoundError(f"{of}: the group {quote(name)} holds itself")
-        if name in groups:
-            for member in groups[name]:
-                visit(member, (*above, name))
-        elif name in parts:
-            found[name] = None
-        else:
-            known = f"its parts are {', '.join(parts)}"
-            known += f"; its groups are {', '.join(groups)}" if groups else ""
-            raise LabelNotFoundError(f"{of} has no part {quote(name)}; {known}")
-
-    for name in names:
-        visit(name, ())
-    return tuple(found)
-
-
-def chosen_color(index: int) -> Color:
-    """The colour of a part that has none: far from those of the places before it.
-
-    The bits of the index are dealt to red, green and blue, the lowest to the highest bit of each.
-    """
-    red = green = blue = 0
-    for bit in range(8):
-        red |= (index >> 3 * bit & 1) << 7 - bit
-        green |= (index >> 3 * bit + 1 & 1) << 7 - bit
-        blue |= (index >> 3 * bit + 2 & 1) << 7 - bit
-    return red, green, blue

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from editvec.registry.addresses import check_name
 from editvec.registry.errors import BundleFormatError, InvalidNameError
 from editvec.registry.json_fields import Fields
-from editvec.registry.labels.scheme import SIDES, Color, LabelScheme, Spelling, Split
+from editvec.registry.labels.label import Color
+from editvec.registry.labels.scheme import SIDES, LabelScheme, Spelling, Split
 
 FIELD = "mask_spellings"
 _MAX_VALUE = 65535

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Engine
 
 from editvec.registry.addresses import check_name, quote
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import LabelNotFoundError, RecordError
-from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.labels.label import expand_parts
 from editvec.registry.library import selects
 from editvec.registry.library.records import class_model, history_row
 from editvec.registry.tables.database import serialise, transaction
-from editvec.registry.tables.models import ClassGroupRow, ClassRow
+from editvec.registry.tables.models import ClassGroupRow
 
 
 class ClassGroups:
@@ -69,24 +69,6 @@ class ClassGroups:
             session.flush()
             session.refresh(row, ["groups"])
             return class_model(row)
-
-
-def groups_of_new(
-    row: ClassRow, brought: Mapping[str, Sequence[str]], former: ClassRow | None
-) -> list[ClassGroupRow]:
-    """The groups of a new version: those that its bundle brings, or else those of the former one.
-
-    Args:
-        row: of the new version.
-        brought: by the bundle.
-        former: the version before; its groups are kept if it has the same parts.
-    """
-    groups = brought
-    if not groups and former is not None:
-        names, former_names = ([label.name for label in one.labels] for one in (row, former))
-        if names == former_names:
-            groups = {group.name: group.members for group in former.groups}
-    return [ClassGroupRow(name=name, members=list(groups[name])) for name in sorted(groups)]
 
 
 def _changed(model: ClassModel, groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

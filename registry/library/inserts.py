@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
@@ -20,8 +20,7 @@ from editvec.registry.entities.vectors import (
 )
 from editvec.registry.errors import CompatibilityError, ConflictError
 from editvec.registry.library import selects
-from editvec.registry.library.checks import checked_number, content_digest_of, one_of, row_mask_text
-from editvec.registry.library.groups import groups_of_new
+from editvec.registry.library.checks import content_digest_of
 from editvec.registry.library.records import (
     class_row,
     editing_vector,
@@ -31,11 +30,20 @@ from editvec.registry.library.records import (
     vector_row,
 )
 from editvec.registry.tables.database import serialise
-from editvec.registry.tables.models import ClassRow, MaskPairRow, SketchRow, TermRow, VectorRow
+from editvec.registry.tables.models import (
+    ClassGroupRow,
+    ClassRow,
+    MaskPairRow,
+    SketchRow,
+    TermRow,
+    VectorRow,
+)
+from editvec.registry.values import checked_number, one_of, row_mask_text
 
 if TYPE_CHECKING:
     from editvec.registry.bundles.manifest import BundleManifest
-    from editvec.registry.library.parcels import CheckedParcel, ParcelDigests
+    from editvec.registry.entities.vectors import ParcelDigests
+    from editvec.registry.library.parcels import CheckedParcel
 
 
 def add_class(session: Session, manifest: BundleManifest, *, by: str) -> ClassRow:
@@ -214,3 +222,21 @@ def current_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return str(os.getuid())
+
+
+def groups_of_new(
+    row: ClassRow, brought: Mapping[str, Sequence[str]], former: ClassRow | None
+) -> list[ClassGroupRow]:
+    """The groups of a new version: those that its bundle brings, or else those of the former one.
+
+    Args:
+        row: of the new version.
+        brought: by the bundle.
+        former: the version before; its groups are kept if it has the same parts.
+    """
+    groups = brought
+    if not groups and former is not None:
+        names, former_names = ([label.name for label in one.labels] for one in (row, former))
+        if names == former_names:
+            groups = {group.name: group.members for group in former.groups}
+    return [ClassGroupRow(name=name, members=list(groups[name])) for name in sorted(groups)]

@@ -17,15 +17,15 @@ from editvec.registry.addresses import parse_new_address
 from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.blobs.store import BlobStore
 from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.entities.vectors import (
-    ClassModel,
     Condition,
     EditingVector,
     Embedding,
     EmbeddingUsage,
     FloatArray,
     NewMaskPair,
-    NewMetric,
     NewTerm,
     NewVector,
     StoredVector,

@@ -16,10 +16,10 @@ from editvec.registry.entities.vectors import Alias, EditingVector, HistoryEntry
 from editvec.registry.errors import AliasNotFoundError, ConflictError, RecordError
 from editvec.registry.library import selects
 from editvec.registry.library.changes import changing, changing_with_blob, without_version
-from editvec.registry.library.checks import refuse_text
 from editvec.registry.library.records import history_entry
 from editvec.registry.tables.database import now, reading
 from editvec.registry.tables.models import AliasRow, TagRow, VectorRow
+from editvec.registry.values import refuse_text
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

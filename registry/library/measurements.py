@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
-from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import RecordError
 from editvec.registry.library.changes import changing
-from editvec.registry.library.checks import checked_number
 from editvec.registry.library.records import mark_latest, metric_row
+from editvec.registry.values import checked_number
 
 
 class VectorMetrics:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from editvec.registry import codec
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import DeltaShape, check_w_rows, shape_in
 from editvec.registry.entities.vectors import (
-    ClassModel,
     FloatArray,
     Kind,
     LatentSpace,
     MaskPair,
     NewVector,
     OriginalFile,
+    ParcelDigests,
     VectorParcel,
 )
 from editvec.registry.errors import RecordError
-from editvec.registry.library.checks import checked_number, one_of, parse_row_mask, row_mask_text
 from editvec.registry.library.records import metric_row, vector_row
 from editvec.registry.masks import png as masks
 from editvec.registry.masks.brushes import check_brush
+from editvec.registry.values import checked_number, one_of, parse_row_mask, row_mask_text
 
 _MAX_FILE_NAME = 255
 _NO_FILE_NAME = ("", ".", "..")
@@ -49,17 +49,6 @@ class CheckedParcel:
         """Rows and columns of the delta."""
         rows, columns = self.delta.shape
         return DeltaShape(rows, columns)
-
-
-class ParcelDigests(NamedTuple):
-    """What became of a parcel's bytes in the blob store."""
-
-    delta: str
-    brush: str | None = None
-    original: str | None = None
-    original_name: str | None = None
-    preview: str | None = None
-    pairs: tuple[MaskPair, ...] = ()
 
 
 def check_parcel(parcel: VectorParcel, model: ClassModel) -> CheckedParcel:

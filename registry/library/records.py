@@ -10,39 +10,27 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from editvec.registry.addresses import MAX_NAME_LENGTH, check_name
+from editvec.registry.entities.classes import BundleFile, ClassModel
+from editvec.registry.entities.metrics import Direction, Metric, NewMetric, newest_of_each
 from editvec.registry.entities.vectors import (
-    BundleFile,
-    ClassModel,
-    Direction,
     EditingVector,
     HistoryEntry,
     Kind,
-    Label,
     LatentSpace,
     MaskPair,
-    Metric,
-    NewMetric,
     NewVector,
     RoiPolicy,
     Term,
     TermRole,
-    newest_of_each,
 )
 from editvec.registry.errors import RecordError
+from editvec.registry.labels.label import Label
 from editvec.registry.library.checks import (
     check_origin,
     check_ranges,
-    checked_json,
-    checked_number,
     checked_roi,
-    checked_text,
     content_digest_of,
     dilation_of,
-    one_of,
-    optional_number,
-    optional_text,
-    parse_row_mask,
-    row_mask_text,
 )
 from editvec.registry.tables.database import now
 from editvec.registry.tables.models import (
@@ -55,11 +43,21 @@ from editvec.registry.tables.models import (
     TagRow,
     VectorRow,
 )
+from editvec.registry.values import (
+    checked_json,
+    checked_number,
+    checked_text,
+    one_of,
+    optional_number,
+    optional_text,
+    parse_row_mask,
+    row_mask_text,
+)
 
 if TYPE_CHECKING:
     from editvec.registry.bundles.manifest import BundleManifest
     from editvec.registry.entities.spaces import DeltaShape
-    from editvec.registry.library.parcels import ParcelDigests
+    from editvec.registry.entities.vectors import ParcelDigests
 
 
 # --- class models ---

@@ -23,7 +23,7 @@ from editvec.registry.errors import (
     LabelNotFoundError,
     VectorNotFoundError,
 )
-from editvec.registry.labels.scheme import expand_parts
+from editvec.registry.labels.label import expand_parts
 from editvec.registry.tables.models import (
     AliasRow,
     ClassGroupRow,

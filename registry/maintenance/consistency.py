@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Integer, Row, Select, case, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from editvec.registry.entities.vectors import ClassModel, Kind, NewVector
-from editvec.registry.library.checks import content_digest_of, parse_row_mask
-from editvec.registry.library.parcels import ParcelDigests
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import Kind, NewVector, ParcelDigests
+from editvec.registry.library.checks import content_digest_of
 from editvec.registry.library.records import class_model
 from editvec.registry.library.similar import SKETCH_BYTES, sketch_key
 from editvec.registry.tables.models import (
@@ -24,6 +24,7 @@ from editvec.registry.tables.models import (
     TermRow,
     VectorRow,
 )
+from editvec.registry.values import parse_row_mask
 
 _ROWS_AT_ONCE = 1000
 

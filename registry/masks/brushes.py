@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from editvec.registry.entities.vectors import ClassModel, NewVector, RoiPolicy
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import NewVector, RoiPolicy
 from editvec.registry.errors import MaskError, RecordError
 from editvec.registry.masks.png import check_size, decode_mask, read_bytes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ from editvec.registry.drawing import (
     png_bytes,
     write_line,
 )
-from editvec.registry.entities.vectors import EditingVector, Label, NewMaskPair
-from editvec.registry.errors import MaskError
+from editvec.registry.entities.vectors import NewMaskPair
+from editvec.registry.labels.label import Label
 from editvec.registry.masks.png import (
     MaskArray,
     check_labels,
@@ -32,9 +32,6 @@ from editvec.registry.masks.png import (
     decode_mask,
     decode_picture,
 )
-
-if TYPE_CHECKING:
-    from editvec.registry.library.library import Library
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -62,33 +59,6 @@ class _Panels(NamedTuple):
     def height(self) -> int:
         """In pixels, with caption and legend."""
         return _CAPTION + SIDE + _GAP + legend_height(self.legend, width=_WIDTH)
-
-
-def picture_of_pairs(library: Library, vector: EditingVector) -> bytes:
-    """Draws what a vector was learned from; a PNG.
-
-    Args:
-        library: where it is.
-        vector: with at least one mask pair.
-
-    Raises:
-        MaskError: it has no mask pair.
-        BlobError: a picture of the pair is missing or was altered.
-    """
-    if not vector.pairs:
-        raise MaskError(f"vector {vector.address} has no mask pair: it is {vector.kind.value}")
-    get = library.blobs.get
-    pairs = [
-        NewMaskPair(
-            image_png=get(pair.image_digest),
-            mask_before_png=get(pair.mask_before_digest),
-            mask_after_png=get(pair.mask_after_digest),
-        )
-        for pair in vector.pairs
-    ]
-    model = library.get_class(f"{vector.class_name}@{vector.class_version}")
-    told = vector.description or str(vector.settings.get("operation", "mask pair"))
-    return draw_mask_pairs(pairs, model.labels, title=vector.address, subtitle=told)
 
 
 def draw_mask_pairs(

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, PngImagePlugin
 
-from editvec.registry.entities.vectors import ClassModel, Label, NewMaskPair
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import Label
 
 MAX_PIXELS = 1 << 26
 INDEX_KEY = "editvec-mask"

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.scheme import Color, LabelScheme, plain_name
+from editvec.registry.labels.label import Color
+from editvec.registry.labels.scheme import LabelScheme, plain_name
 from editvec.registry.masks.forms.documents import parse_json, read_document
 from editvec.registry.masks.forms.drawings import Drawing, draw
 from editvec.registry.masks.forms.pictures import read_colors, read_either, read_index, read_part

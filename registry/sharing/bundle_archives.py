@@ -14,7 +14,7 @@ from editvec.registry.bundles.manifest import (
     lay_out,
     parse_manifest,
 )
-from editvec.registry.entities.vectors import ClassModel
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import BundleFormatError, ExchangeError
 from editvec.registry.files import foreign_errors, new_file, temporary_folder
 from editvec.registry.library.library import Library

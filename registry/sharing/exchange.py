@@ -20,7 +20,6 @@ from editvec.registry.entities.vectors import EditingVector, StoredVector, TermR
 from editvec.registry.errors import CompositionError, ExchangeError
 from editvec.registry.files import write_atomically
 from editvec.registry.json_fields import Fields
-from editvec.registry.library.checks import parse_row_mask, row_mask_text
 from editvec.registry.library.library import Library
 from editvec.registry.sharing.archives import (
     archive_bytes,
@@ -29,6 +28,7 @@ from editvec.registry.sharing.archives import (
     refuse_foreign_archive,
 )
 from editvec.registry.sharing.records import blobs_of, parcel_of, record_of
+from editvec.registry.values import parse_row_mask, row_mask_text
 
 _TOLERANCE = 1e-5
 """Of a composed delta, relative to what its terms contribute: float32, rounded at every level."""

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from editvec.registry import codec
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import shape_in
-from editvec.registry.entities.vectors import ClassModel, FloatArray, LatentSpace
+from editvec.registry.entities.vectors import FloatArray, LatentSpace
 from editvec.registry.errors import CompatibilityError
 
 

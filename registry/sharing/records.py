@@ -7,12 +7,12 @@ from typing import Any
 
 from editvec.registry import codec
 from editvec.registry.addresses import MAX_VERSION, parse_address
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.metrics import Metric
 from editvec.registry.entities.vectors import (
-    ClassModel,
     EditingVector,
     FloatArray,
     LatentSpace,
-    Metric,
     NewMaskPair,
     NewVector,
     OriginalFile,

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from editvec.registry import codec
 from editvec.registry.addresses import parse_class_address
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import rows_between
 from editvec.registry.entities.vectors import (
-    ClassModel,
     Kind,
     LatentSpace,
     NewMaskPair,

@@ -26,7 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from editvec.registry.addresses import MAX_NAME_LENGTH
-from editvec.registry.entities.vectors import Direction, Kind, LatentSpace, RoiPolicy, TermRole
+from editvec.registry.entities.metrics import Direction
+from editvec.registry.entities.vectors import Kind, LatentSpace, RoiPolicy, TermRole
 from editvec.registry.tables.database import Base, UtcDateTime
 
 Digest = String(64)

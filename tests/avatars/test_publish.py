@@ -10,7 +10,8 @@ import pytest
 
 from editvec.avatars.publish import publish
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import ExchangeError
 from editvec.registry.library.library import Library
 from editvec.registry.sharing.archives import read_archive

@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from editvec.batch.training.encoder import EncoderRequest, train_encoder
-from editvec.batch.training.encoder_course import Watcher
+from editvec.batch.training.encoder import train_encoder
+from editvec.batch.training.encoder_request import EncoderRequest, Watcher
 from editvec.engine.training.loop import TrainingProgress
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library

@@ -12,7 +12,7 @@ from editvec.batch.cli.output import JSON, note, open_library
 from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from editvec.registry.entities.vectors import ClassModel
+    from editvec.registry.entities.classes import ClassModel
 
 SCHEME = click.option(
     "--scheme",

@@ -22,7 +22,8 @@ from editvec.batch.cli.train.commands import (
 
 if TYPE_CHECKING:
     from editvec.batch.quality.likeness import Unlike
-    from editvec.batch.training.encoder import EncoderRequest, TrainedEncoder
+    from editvec.batch.training.encoder import TrainedEncoder
+    from editvec.batch.training.encoder_request import EncoderRequest
     from editvec.engine.training.loop import TrainingProgress
 
 _LISTED = 20
@@ -191,7 +192,7 @@ def train_encoder(
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.quality.reconstruction import embedding_table
     from editvec.batch.training.encoder import train_encoder as train
-    from editvec.batch.training.encoder_course import Watcher
+    from editvec.batch.training.encoder_request import Watcher
     from editvec.batch.workbench import default_device
 
     request = _request(**chosen)
@@ -239,7 +240,7 @@ class _Phases(contextlib.ExitStack):
 
 def _request(**chosen: Any) -> EncoderRequest:
     """The request that the options make."""
-    from editvec.batch.training.encoder import EncoderRequest
+    from editvec.batch.training.encoder_request import EncoderRequest
 
     ws_steps = chosen.pop("ws_steps")
     training = {

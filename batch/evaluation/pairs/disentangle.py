@@ -31,7 +31,8 @@ from editvec.batch.evaluation.table import Missing
 from editvec.batch.runs.plan import canonical_json
 from editvec.engine.editor import Editor
 from editvec.registry.composition.pair_metrics import Kept, Together, metrics_of_pair
-from editvec.registry.entities.vectors import EditingVector, NewMetric
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 from editvec.registry.release import engine_version
 

@@ -33,7 +33,8 @@ from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
 from editvec.engine.metrics.edits import image_label_ious
-from editvec.registry.entities.vectors import ClassModel, EditingVector
+from editvec.registry.entities.classes import ClassModel
+from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 
 FloatArray = npt.NDArray[np.float64]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.scheme import Color, LabelScheme
+from editvec.registry.labels.label import Color
+from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.png import INDEX_KEY, INDEX_MODES, MaskArray, open_png, read_bytes
 from editvec.registry.masks.splits import split_parts
 

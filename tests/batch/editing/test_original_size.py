@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from editvec.batch.editing.content_key import content_key
-from editvec.batch.editing.original_size import Change, Pictures
-from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
+from editvec.batch.editing.mini_batches import Change
+from editvec.batch.editing.original_size import Pictures
+from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, PixelBudget
 from editvec.batch.editing.reading import decode
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.boxes import BoxFile, read_boxes
@@ -33,7 +34,7 @@ Make = Callable[..., Path]
 
 
 def photo(path: Path, width: int, height: int) -> None:
-    """A picture with detail at every scale, within the range that leaves room for a change."""
+    """A picture with detail at every scale, within the range that leaves budget for a change."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(width * 1000 + height)
     coarse = Image.fromarray(random.integers(60, 190, (4, 4, 3), dtype=np.uint8))
@@ -325,14 +326,16 @@ def test_shards_hold_pictures_of_several_sizes(library: Library, tmp_path: Path)
 # --- what is held, and what changes meanwhile ---
 
 
-def finisher(library: Library, tmp_path: Path, room: Room | None = None) -> tuple[Pictures, Any]:
+def finisher(
+    library: Library, tmp_path: Path, budget: PixelBudget | None = None
+) -> tuple[Pictures, Any]:
     run = open_run(
         library, request(tmp_path / "in", tmp_path / "out", "smile=1", output_size=ORIGINAL)
     ).run
     [planned] = Runs(library.engine).inputs(run.id, 0, 1)
     one = decode(run.plan, planned, resolution=32, labels=())
     labels = library.get_class("tiny").labels
-    return Pictures(run.plan, labels, resolution=32, room=room or Room()), one
+    return Pictures(run.plan, labels, resolution=32, budget=budget or PixelBudget()), one
 
 
 def test_a_file_that_changed_while_it_was_edited_fails(library: Library, tmp_path: Path) -> None:
@@ -358,7 +361,7 @@ def test_only_as_many_pictures_as_there_is_room_are_held_at_once(
     library: Library, tmp_path: Path
 ) -> None:
     photo(tmp_path / "in" / "a.png", 60, 60)
-    pictures, one = finisher(library, tmp_path, Room(60 * 60 * BYTES_PER_PIXEL * 2))
+    pictures, one = finisher(library, tmp_path, PixelBudget(60 * 60 * BYTES_PER_PIXEL * 2))
     held, most, lock = 0, 0, threading.Lock()
     together = threading.Barrier(2)
 
@@ -368,7 +371,7 @@ def test_only_as_many_pictures_as_there_is_room_are_held_at_once(
             with lock:
                 held += 1
                 most = max(most, held)
-            together.wait(10)  # both that have room are here at the same time
+            together.wait(10)  # both that have budget are here at the same time
             with lock:
                 held -= 1
 

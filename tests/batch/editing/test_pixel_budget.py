@@ -15,7 +15,7 @@ from PIL import Image
 import editvec.batch.chunks.images
 import editvec.batch.editing.reading
 from editvec.batch.editing.original_size import Pictures
-from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, Room
+from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, PixelBudget
 from editvec.batch.editing.reading import decode
 from editvec.batch.recipes.settings import OutputSize
 from editvec.batch.runs.planning import open_run
@@ -60,11 +60,11 @@ def test_only_photographs_that_fit_are_decoded_at_the_same_time(
         return picture
 
     monkeypatch.setattr(editvec.batch.editing.reading, "read_image", read)
-    room = Room(2 * SIDE * SIDE * BYTES_PER_PIXEL)
+    budget = PixelBudget(2 * SIDE * SIDE * BYTES_PER_PIXEL)
     with ThreadPoolExecutor(6) as threads:
         decoded = list(
             threads.map(
-                lambda one: decode(run.plan, one, resolution=32, labels=(), room=room), inputs
+                lambda one: decode(run.plan, one, resolution=32, labels=(), budget=budget), inputs
             )
         )
 
@@ -77,7 +77,9 @@ def test_a_photograph_larger_than_the_room_is_held_alone(
 ) -> None:
     source = noise(tmp_path / "in", 3)
     (source / "1.png").write_bytes(b"no picture")
-    monkeypatch.setattr(editvec.batch.chunks.images, "Room", lambda: Room(SIDE * SIDE))
+    monkeypatch.setattr(
+        editvec.batch.chunks.images, "PixelBudget", lambda: PixelBudget(SIDE * SIDE)
+    )
 
     run = do(
         library,
@@ -112,11 +114,11 @@ def test_threads_take_no_more_memory_than_there_is_room(library: Library, tmp_pa
     run = open_run(library, request(source, tmp_path / "out", "smile=1")).run
     inputs = Runs(library.engine).inputs(run.id, 0, count)
     for_one = width * height * BYTES_PER_PIXEL
-    room = Room(2 * for_one)
+    budget = PixelBudget(2 * for_one)
 
     def read_all() -> None:
         with ThreadPoolExecutor(count) as threads:
-            read = partial(decode, run.plan, resolution=32, labels=(), room=room)
+            read = partial(decode, run.plan, resolution=32, labels=(), budget=budget)
             assert [one.reason for one in threads.map(read, inputs)] == [None] * count
 
     assert grown_mib(read_all) < 3 * for_one / 2**20
@@ -125,12 +127,12 @@ def test_threads_take_no_more_memory_than_there_is_room(library: Library, tmp_pa
 
 
 def test_trouble_with_a_photograph_gives_its_room_back() -> None:
-    room = Room(10 * BYTES_PER_PIXEL)
+    budget = PixelBudget(10 * BYTES_PER_PIXEL)
     for _ in range(3):
-        with pytest.raises(ValueError, match="trouble"), room.hold(10):
+        with pytest.raises(ValueError, match="trouble"), budget.hold(10):
             raise ValueError("trouble")
 
-    with room.hold(10):
+    with budget.hold(10):
         pass
 
 
@@ -156,4 +158,4 @@ def test_fewer_items_wait_to_be_written_where_they_are_larger(
     settings = dataclasses.replace(plan.settings, output_size=size)
     plan = dataclasses.replace(plan, settings=settings)
 
-    assert Pictures(plan, (), resolution=resolution, room=Room()).most_waiting == most
+    assert Pictures(plan, (), resolution=resolution, budget=PixelBudget()).most_waiting == most

@@ -29,7 +29,8 @@ from editvec.batch.evaluation.pairs.settings import (
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.engine.editor import Editor
 from editvec.registry.composition.pair_metrics import measured_together
-from editvec.registry.entities.vectors import EditingVector, NewMetric, NewVector, VectorParcel
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import EditingVector, NewVector, VectorParcel
 from editvec.registry.library.changes import Change
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import encode_brush

@@ -18,7 +18,8 @@ import editvec.cli
 from editvec.registry.cli.completion import FishComplete
 from editvec.registry.cli.suggestions import MAX_SUGGESTIONS, Subject, suggest
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import NewMetric, VectorParcel
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import VectorParcel
 from editvec.registry.library.library import Library
 from tests.support.places import ROOT
 from tests.support.registry_fixtures import new_vector, random_delta, write_small_bundle

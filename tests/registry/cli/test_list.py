@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from editvec.cli import cli
 from editvec.registry.cli.list import TABLE_ROWS
 from editvec.registry.cli.list_text import CSV_COLUMNS
-from editvec.registry.entities.vectors import NewMetric
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.errors import InvalidNameError, MetricNotFoundError, RecordError
 from editvec.registry.library.library import Library
 from editvec.registry.library.records import as_json

@@ -16,7 +16,6 @@ from editvec.registry.entities.vectors import (
     Condition,
     EditingVector,
     Kind,
-    Label,
     LatentSpace,
     NewTerm,
     RoiPolicy,
@@ -31,6 +30,7 @@ from editvec.registry.errors import (
     RecordError,
     RetiredVectorError,
 )
+from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import decode_brush, encode_brush
 from editvec.registry.sharing.exchange import export_library, import_library

@@ -22,7 +22,8 @@ from editvec.registry.composition.pair_metrics import (
 )
 from editvec.registry.composition.report import CompositionReport
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import EditingVector, NewMetric, NewTerm
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import EditingVector, NewTerm
 from editvec.registry.library.library import Library
 from editvec.registry.sharing.exchange import export_library, import_library
 from tests.support.registry_fixtures import new_vector, random_delta

@@ -7,7 +7,8 @@ import pytest
 
 from editvec.registry.errors import LabelNotFoundError, SchemeError
 from editvec.registry.labels.files import parse_scheme, read_scheme
-from editvec.registry.labels.scheme import LabelScheme, Spelling, Split, chosen_color, expand_parts
+from editvec.registry.labels.label import chosen_color, expand_parts
+from editvec.registry.labels.scheme import LabelScheme, Spelling, Split
 
 FULL = """\
 name: faces

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from editvec.registry.entities.vectors import NewMetric
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.errors import (
     ClassNotFoundError,
     InvalidNameError,

@@ -10,14 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editvec.registry.entities.vectors import (
-    Direction,
-    Kind,
-    Label,
-    NewMetric,
-    NewTerm,
-    VectorParcel,
-)
+from editvec.registry.entities.metrics import Direction, NewMetric
+from editvec.registry.entities.vectors import Kind, NewTerm, VectorParcel
 from editvec.registry.errors import (
     BlobError,
     ClassNotFoundError,
@@ -31,6 +25,7 @@ from editvec.registry.errors import (
     RecordError,
     VectorNotFoundError,
 )
+from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import encode_mask
 from tests.support.registry_fixtures import (

@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from editvec.registry.entities.vectors import (
-    EditingVector,
-    HistoryEntry,
-    Metric,
-    NewMetric,
-    NewTerm,
-)
+from editvec.registry.entities.metrics import Metric, NewMetric
+from editvec.registry.entities.vectors import EditingVector, HistoryEntry, NewTerm
 from editvec.registry.errors import (
     AliasNotFoundError,
     BlobError,

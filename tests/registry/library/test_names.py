@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from editvec.registry.addresses import MAX_NAME_LENGTH
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.entities.queries import VectorQuery
-from editvec.registry.entities.vectors import NewMetric, NewTerm
+from editvec.registry.entities.vectors import NewTerm
 from editvec.registry.errors import (
     BundleFormatError,
     ConflictError,

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import event, text
 
 from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.entities.queries import MetricBound, VectorQuery, parse_bound
-from editvec.registry.entities.vectors import NewMetric
 from editvec.registry.errors import (
     ClassNotFoundError,
     InvalidNameError,

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select
 
+from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.entities.queries import VectorQuery, parse_bound
-from editvec.registry.entities.vectors import NewMetric, VectorParcel
+from editvec.registry.entities.vectors import VectorParcel
 from editvec.registry.errors import (
     CompatibilityError,
     DatabaseError,

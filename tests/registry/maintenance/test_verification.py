@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from editvec.registry import codec
 from editvec.registry.blobs.local import LocalBlobStore
-from editvec.registry.entities.vectors import Direction, Embedding, NewMetric, NewTerm
+from editvec.registry.entities.metrics import Direction, NewMetric
+from editvec.registry.entities.vectors import Embedding, NewTerm
 from editvec.registry.errors import BlobError
 from editvec.registry.library.library import Library
 from editvec.registry.library.records import as_json

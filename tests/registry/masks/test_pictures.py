@@ -19,10 +19,12 @@ from editvec.registry.drawing import (
     text_width,
     write_line,
 )
-from editvec.registry.entities.vectors import Label, NewMaskPair
+from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
-from editvec.registry.masks.pictures import SIDE, draw_mask_pairs, outline, picture_of_pairs
+from editvec.registry.library.pictures import picture_of_pairs
+from editvec.registry.masks.pictures import SIDE, draw_mask_pairs, outline
 from editvec.registry.masks.png import decode_picture, encode_mask
 from tests.support.registry_fixtures import RESOLUTION, mask_pair, new_vector, random_delta
 

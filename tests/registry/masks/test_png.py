@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editvec.registry.entities.vectors import Label, NewMaskPair
+from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import (
     check_labels,

@@ -16,14 +16,8 @@ import pytest
 import editvec.cli
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import (
-    Kind,
-    NewMetric,
-    NewTerm,
-    OriginalFile,
-    TermRole,
-    VectorParcel,
-)
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import Kind, NewTerm, OriginalFile, TermRole, VectorParcel
 from editvec.registry.errors import (
     CodecError,
     CompatibilityError,

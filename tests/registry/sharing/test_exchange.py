@@ -12,7 +12,8 @@ import pytest
 
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import NewMetric, NewTerm
+from editvec.registry.entities.metrics import NewMetric
+from editvec.registry.entities.vectors import NewTerm
 from editvec.registry.errors import (
     ClassNotFoundError,
     CodecError,

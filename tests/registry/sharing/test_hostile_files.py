@@ -22,7 +22,7 @@ from PIL import Image
 
 import editvec.cli
 from editvec.registry.codec import MAX_FILE_BYTES, check_delta, load_tensor
-from editvec.registry.entities.vectors import Label, RoiPolicy
+from editvec.registry.entities.vectors import RoiPolicy
 from editvec.registry.errors import (
     CodecError,
     CompatibilityError,
@@ -30,6 +30,7 @@ from editvec.registry.errors import (
     MaskError,
     RecordError,
 )
+from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import encode_brush, read_brush
 from editvec.registry.masks.png import encode_mask, read_mask, read_mask_pair, read_picture
