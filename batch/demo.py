@@ -22,7 +22,7 @@ from editvec.batch.errors import PlanError
 from editvec.batch.execution.local import Progress, run_locally
 from editvec.batch.learning.learn import LearnOutcome, OnProgress, learn_vector
 from editvec.batch.learning.request import LearnRequest
-from editvec.batch.recipes.recipe import EditArgument
+from editvec.batch.recipes.pinning import EditArgument
 from editvec.batch.recipes.settings import Composite, Mode, RunSettings
 from editvec.batch.reports.contact_sheet import Section, draw_contact_sheet
 from editvec.batch.reports.pictures import SampleReader, read_rows, summarise

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from editvec.batch.chunks.images import ChunkProcessor
-from editvec.batch.chunks.library import Work, WorkProcessor
 from editvec.batch.editing.memory import demand_of, images_that_fit
-from editvec.batch.embedding.work import EmbedWork
-from editvec.batch.evaluation.work import EvaluateWork
-from editvec.batch.learning.work import LearnWork
 from editvec.batch.recipes.settings import MINI_BATCH
 from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.planning import EMBED, EVALUATE, LEARN
 from editvec.engine.editor import Editor
 from editvec.registry.library.library import Library
 
-Processor = ChunkProcessor | WorkProcessor
+if TYPE_CHECKING:
+    from editvec.batch.chunks.images import ChunkProcessor
+    from editvec.batch.chunks.library import Work, WorkProcessor
 
+    Processor = ChunkProcessor | WorkProcessor
+
+
+def _learn(library: Library, editor: Editor, run: RunRecord) -> Work:
+    from editvec.batch.learning.work import LearnWork
+
+    return LearnWork(library, editor, run)
+
+
+def _embed(library: Library, editor: Editor, run: RunRecord) -> Work:
+    from editvec.batch.embedding.work import EmbedWork
+
+    return EmbedWork(library, editor, run)
+
+
+def _evaluate(library: Library, editor: Editor, run: RunRecord) -> Work:
+    from editvec.batch.evaluation.work import EvaluateWork
+
+    return EvaluateWork(library, editor, run)
+
+
+# each imports its kind when a run of it comes: a worker that edits folders loads no evaluation
 _WORK: dict[str, Callable[[Library, Editor, RunRecord], Work]] = {
-    "learn": LearnWork,
-    "embed": EmbedWork,
-    "evaluate": EvaluateWork,
+    LEARN: _learn,
+    EMBED: _embed,
+    EVALUATE: _evaluate,
 }
 
 
@@ -58,6 +78,10 @@ def open_processor(
         max_memory=max_memory,
     )
     if work is None:
+        from editvec.batch.chunks.images import ChunkProcessor
+
         return ChunkProcessor(library, editor, run, **options)
+    from editvec.batch.chunks.library import WorkProcessor
+
     resolution = editor.bundle.resolution
     return WorkProcessor(library, run, work, resolution=resolution, **options)

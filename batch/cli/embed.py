@@ -44,7 +44,7 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
     editvec embed photos --embed steps:200 --workers celery
     editvec batch run photos out --embed steps:200 --edit smile=1
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.learning.planning import EmbedRequest, open_embed_run
+    from editvec.batch.embedding.planning import EmbedRequest, open_embed_run
     from editvec.batch.recipes.boxes import read_boxes
     from editvec.batch.recipes.settings import RunSettings
 

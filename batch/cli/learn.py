@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
     from editvec.batch.learning.learn import LearnOutcome
     from editvec.batch.learning.request import LearnRequest, LearnSettings
     from editvec.registry.config import RegistryConfig
+
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -127,13 +125,16 @@ def learn(
     if pair_list is not None and asked:
         raise click.UsageError("--from takes pictures, masks and parts from the list")
 
+    from editvec.registry.config import RegistryConfig
+
     check_execution(options)
     if pair_list is not None or options["workers"] != "local":
         request = None if address is None else _request(address, **options)
         _learn_in_run(ctx, pair_list, request, options | {"device": device, "as_json": as_json})
         return
     request = _request(str(address), **options)
-    outcome = _learn(_config(ctx.obj), request, device=device, picture=options["picture"])
+    config = RegistryConfig.from_environment(ctx.obj["home"])
+    outcome = _learn(config, request, device=device, picture=options["picture"])
     if as_json:
         click.echo(json.dumps(_learned_json(outcome), indent=2))
     else:
@@ -265,75 +266,3 @@ def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
         "device": outcome.device,
         "settings": dict(vector.settings),
     }
-
-
-@click.command()
-@click.argument(
-    "out", default="editvec-demo", type=click.Path(file_okay=False, path_type=Path), metavar="[OUT]"
-)
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]")
-@click.pass_context
-def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
-    """Tell the whole story in OUT, a folder of its own, in a few minutes.
-
-    Installs the shipped class and its vectors, makes a folder of photographs, learns a vector
-    from one edited mask, composes two, and edits the folder. With no --home, the library of the
-    demo is OUT/home.
-    """
-    from editvec.batch.demo import run_demo
-    from editvec.registry.config import RegistryConfig
-
-    home: Path | None = ctx.obj["home"]
-    if home is None:
-        config = RegistryConfig.for_home(out / "home")
-    else:
-        config = RegistryConfig.from_environment(home)
-    outcome = run_demo(
-        config, out, device=device, say=click.echo, on_progress=stage_progress("demo")
-    )
-    command = f"{_program()} --home {shlex.quote(str(home or out / 'home'))}"
-    click.echo("")
-    for line in outcome.closing_lines(command):
-        click.echo(line)
-    if outcome.with_failures:
-        ctx.exit(3)
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def doctor(ctx: click.Context, *, as_json: bool) -> None:
-    """Check the installation and the library, and say what is missing for which feature.
-
-    Changes nothing.
-
-    Exit status 1 if something is broken.
-    """
-    from editvec.batch.doctor import State, examine
-
-    findings = examine(_config(ctx.obj))
-    if as_json:
-        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
-    else:
-        width = max(len(finding.part) for finding in findings)
-        for finding in findings:
-            click.echo(f"{finding.state:8} {finding.part:{width}}  {finding.text}")
-    if any(finding.state is State.PROBLEM for finding in findings):
-        ctx.exit(1)
-
-
-def _program() -> str:
-    """What to type to call this program from here."""
-    called = Path(sys.argv[0])
-    if called.name == "editvec" and shutil.which("editvec") is None:
-        return shlex.quote(str(called))
-    return "editvec"
-
-
-def _config(obj: dict[str, Any]) -> RegistryConfig:
-    from editvec.registry.config import RegistryConfig
-
-    return RegistryConfig.from_environment(obj["home"])
-
-
-COMMANDS = (learn, demo, doctor)

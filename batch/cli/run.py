@@ -215,7 +215,7 @@ def _request(
 ) -> RunRequest:
     from editvec.batch.recipes.boxes import read_boxes
     from editvec.batch.recipes.file import read_recipes
-    from editvec.batch.recipes.recipe import parse_edit
+    from editvec.batch.recipes.pinning import parse_edit
     from editvec.batch.runs.planning import RunRequest
 
     boxes = options.get("boxes")

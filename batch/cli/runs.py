@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -120,3 +121,83 @@ def report(ctx: click.Context, /, *, run_id: str, show: bool, as_json: bool) -> 
         click.echo(files.report)
     if show:
         click.launch(files.report.as_uri())
+
+
+@click.command(name="list")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@JSON
+@click.pass_context
+def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
+    """List the latest runs."""
+    from editvec.batch.naming import display_path
+    from editvec.batch.runs.store import Runs
+    from editvec.registry.text_tables import format_table
+
+    _, library = open_library(ctx)
+    with library:
+        runs = Runs(library.engine)
+        found = [(record, runs.counts(record.id)) for record in runs.latest(limit=limit)]
+    if as_json:
+        click.echo(json.dumps([run_json(*entry) for entry in found], indent=2))
+        return
+    rows = [
+        (
+            record.id[:8],
+            f"{record.created_at:%Y-%m-%d %H:%M}",
+            record.kind,
+            record.state,
+            f"{counts.finished}/{counts.total}",
+            display_path(os.fsencode(record.plan.output_folder)),
+        )
+        for record, counts in found
+    ]
+    if rows:
+        names = ["run", "planned (UTC)", "kind", "state", "items", "output folder"]
+        click.echo(format_table(names, rows))
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.pass_context
+def cancel(ctx: click.Context, /, *, run_id: str) -> None:
+    """Stop a run: no further image is begun, by nobody."""
+    from editvec.batch.reports.completion import complete
+    from editvec.batch.runs.leases import Leases
+    from editvec.batch.runs.store import Runs
+
+    _, library = open_library(ctx)
+    with library:
+        runs = Runs(library.engine)
+        record = runs.get(run_id)
+        if not runs.request_cancel(record.id):
+            click.echo(f"run {record.id[:8]} is over already: {record.state}")
+            return
+        Leases(library.engine).reap(record.id)
+        state = runs.final_state(record.id)
+        if state is None:
+            click.echo(f"run {record.id[:8]} stops after the images that are in work")
+        else:
+            click.echo(summary(complete(library, record, state), runs.counts(record.id)))
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@JSON
+@click.pass_context
+def audit(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
+    """Compare a run's records with its files; exit status 1 if they differ."""
+    from editvec.batch.reports.audit import audit as compare
+    from editvec.batch.runs.store import Runs
+
+    _, library = open_library(ctx)
+    with library:
+        record = Runs(library.engine).get(run_id)
+        found = compare(library, record)
+    if as_json:
+        click.echo(json.dumps({"items": found.items, "problems": found.problems}, indent=2))
+    else:
+        for problem in found.problems:
+            click.echo(problem)
+        click.echo(f"{found.items} items, {len(found.problems)} problems")
+    if found.problems:
+        ctx.exit(1)

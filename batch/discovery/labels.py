@@ -27,7 +27,7 @@ from editvec.batch.editing.memory import images_at_a_time
 from editvec.batch.errors import PlanError, SettingsError
 from editvec.batch.naming import display_path
 from editvec.batch.recipes.settings import Embedding
-from editvec.batch.runs.plan import scan_folder
+from editvec.batch.runs.inputs import scan_folder
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import fit_pixels, read_image, to_images

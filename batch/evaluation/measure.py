@@ -27,7 +27,7 @@ from editvec.batch.evaluation.probes import ProbeBatch, Probes
 from editvec.batch.evaluation.sets import SetNetworks
 from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
 from editvec.batch.evaluation.targets import Attribute, attribute_of, mask_target_of
-from editvec.batch.recipes.recipe import EditArgument, expand, pin_vector
+from editvec.batch.recipes.pinning import EditArgument, expand, pin_vector
 from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editor import Editor

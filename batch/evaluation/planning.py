@@ -8,10 +8,16 @@ from pathlib import Path
 
 from editvec.batch.errors import PlanError
 from editvec.batch.evaluation.settings import EvaluateSettings
-from editvec.batch.learning.planning import EVALUATE, plan_of_work, target_of_work
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.plan import PlannedInput, build_request, canonical_json
-from editvec.batch.runs.planning import OpenedRun, create_run, known_run
+from editvec.batch.runs.planning import (
+    EVALUATE,
+    OpenedRun,
+    create_run,
+    known_run,
+    plan_of_work,
+    target_of_work,
+)
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.spaces import APPLICABLE_SPACES
 from editvec.registry.entities.vectors import EditingVector

@@ -23,7 +23,8 @@ from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.targets import MaskTarget
 from editvec.batch.quality.likeness import LEAST_EXPLAINED
 from editvec.batch.recipes.settings import Mode
-from editvec.batch.runs.plan import PlannedInput, RunPlan, sampled_inputs, scan_folder
+from editvec.batch.runs.inputs import sampled_inputs, scan_folder
+from editvec.batch.runs.plan import PlannedInput, RunPlan
 from editvec.engine.editor import Editor
 from editvec.engine.metrics.edits import psnr
 from editvec.registry.entities.classes import ClassModel

@@ -14,7 +14,7 @@ from torch import Tensor
 from editvec.batch.editing.memory import images_at_a_time
 from editvec.batch.evaluation.intervals import Interval, half_samples
 from editvec.batch.evaluation.settings import EvaluateSettings
-from editvec.batch.runs.plan import scan_folder
+from editvec.batch.runs.inputs import scan_folder
 from editvec.engine.editor import Editor
 from editvec.engine.errors import WeightsUnavailableError
 from editvec.engine.images.images import fit_pixels, read_image, to_images

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MAX_STEPS, Embedding, Mode
-from editvec.batch.runs.plan import scan_folder
+from editvec.batch.runs.inputs import scan_folder
 from editvec.registry.masks.operation_text import parse_edits
 
 SAMPLES = 64

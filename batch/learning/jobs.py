@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.learning.request import LearnRequest, LearnSettings
-from editvec.batch.runs.plan import IMAGE_SUFFIXES
+from editvec.batch.runs.inputs import IMAGE_SUFFIXES
 from editvec.registry.addresses import check_name, parse_new_address
 from editvec.registry.errors import InvalidNameError
 

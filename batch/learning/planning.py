@@ -6,53 +6,32 @@ home folder that is named after what is asked for, so that the same command find
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.learning.jobs import Jobs
 from editvec.batch.learning.request import LearnRequest
-from editvec.batch.recipes.boxes import BoxFile
-from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.plan import (
     PlannedInput,
-    RunPlan,
     build_request,
-    canonical_json,
-    resolve_folders,
 )
-from editvec.batch.runs.planning import OpenedRun, changes_since, create_run, find_inputs, known_run
+from editvec.batch.runs.planning import (
+    LEARN,
+    OpenedRun,
+    create_run,
+    digest_of_values,
+    known_run,
+    plan_of_work,
+    target_of_work,
+)
 from editvec.registry.addresses import parse_new_address
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.library.library import Library
 from editvec.registry.masks.operation_text import pasted_files
-
-LEARN, EMBED, EVALUATE = "learn", "embed", "evaluate"
-RUNS_FOLDER = "runs"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedRequest:
-    """What is to be embedded.
-
-    Attributes:
-        class_name: ``avatars`` or ``avatars@2``; None means the only class of the library.
-        input_folder: its images.
-        settings: embedding, space and fit: what a later run is told too.
-        boxes: objects to embed in their pictures; None means whole pictures.
-        output_folder: for what is said about the run; None means one in the home folder.
-    """
-
-    class_name: str | None
-    input_folder: Path
-    settings: RunSettings
-    boxes: BoxFile | None = None
-    output_folder: Path | None = None
 
 
 def open_learn_run(
@@ -83,7 +62,7 @@ def open_learn_run(
         embed=_longest(jobs.requests),
         optimize_steps=max(one.settings.num_learning_steps for one in jobs.requests),
     )
-    digest = _digest([one.job for one in inputs], map(_marks_of, jobs.requests))
+    digest = digest_of_values([one.job for one in inputs], map(_marks_of, jobs.requests))
     asked = build_request(class_name, [], jobs.folder, settings) | {"jobs": digest}
     target = target_of_work(library, LEARN, [model.address, asked], output_folder)
     known = known_run(library, target, asked)
@@ -91,70 +70,6 @@ def open_learn_run(
         return OpenedRun(known, False, jobs.notes)
     plan = plan_of_work(LEARN, model, jobs.folder, target, asked, settings)
     return OpenedRun(create_run(library, plan, inputs), True, jobs.notes)
-
-
-def open_embed_run(library: Library, request: EmbedRequest) -> OpenedRun:
-    """Plans a run that embeds a folder, or finds the one that the same command began.
-
-    Raises:
-        SettingsError: the encoder alone, of which nothing is kept.
-        PlanError, RegistryError: the run cannot be planned.
-        RunConflictError: the output folder belongs to a run with other parameters.
-    """
-    settings = request.settings
-    if not settings.embedding.num_steps:
-        raise SettingsError(
-            "embed: the encoder alone is faster than any look-up, so nothing of it is kept; "
-            "expected steps:N or target:DB"
-        )
-    model = library.get_class(request.class_name)
-    if request.boxes is not None:
-        settings = replace(settings, boxes=request.boxes.digest)
-    source, _ = resolve_folders(request.input_folder, request.output_folder or _home(library))
-    assert source is not None
-    inputs, notes = find_inputs(source, settings, request.boxes)
-    asked = build_request(request.class_name, [], source, settings)
-    found = ((one.source, one.size, one.mtime_ns) for one in inputs)
-    named_after = [model.address, asked, _digest(found)]
-    target = target_of_work(library, EMBED, named_after, request.output_folder)
-    known = known_run(library, target, asked)
-    if known is not None:
-        return OpenedRun(known, False, changes_since(known))
-    plan = plan_of_work(EMBED, model, source, target, asked, settings)
-    return OpenedRun(create_run(library, plan, inputs), True, notes)
-
-
-def plan_of_work(
-    kind: str,
-    model: ClassModel,
-    source: Path | None,
-    target: Path,
-    asked: dict[str, Any],
-    settings: RunSettings,
-) -> RunPlan:
-    """The plan of a run that writes no images."""
-    return RunPlan(
-        kind=kind,
-        class_address=model.address,
-        generator_digest=model.generator_digest,
-        bundle_digest=model.bundle_digest,
-        input_folder=source,
-        output_folder=target,
-        request=asked,
-        recipes=(Recipe(name=kind, edits=()),),
-        settings=settings,
-    )
-
-
-def _home(library: Library) -> Path:
-    return Path(os.path.realpath(library.config.home / RUNS_FOLDER))
-
-
-def target_of_work(library: Library, kind: str, named_after: object, given: Path | None) -> Path:
-    """The output folder: the given one, or one in the home folder that is named after the work."""
-    if given is not None:
-        return resolve_folders(None, given)[1]
-    return _home(library) / f"{kind}-{_digest([named_after])[:16]}"
 
 
 # --- jobs ---
@@ -207,12 +122,3 @@ def _longest(requests: Sequence[LearnRequest]) -> str:
     """The embedding that takes the most steps."""
     settings = (one.settings for one in requests)
     return max(settings, key=lambda one: one.embed_settings.num_steps).embed
-
-
-def _digest(*parts: Iterable[object]) -> str:
-    """Digest of many values, one at a time."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for value in part:
-            digest.update(canonical_json(value) + b"\n")
-    return digest.hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor
 from editvec.batch.errors import SettingsError
 from editvec.batch.naming import display_path
 from editvec.batch.previews.sheet import Cell, ProbeRow, draw_preview
-from editvec.batch.runs.plan import scan_folder
+from editvec.batch.runs.inputs import scan_folder
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
 from editvec.engine.images.compositing import composite

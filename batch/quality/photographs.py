@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from editvec.batch.errors import PlanError
 from editvec.batch.naming import display_path
-from editvec.batch.runs.plan import PlannedInput, scan_folder
+from editvec.batch.runs.inputs import scan_folder
+from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.errors import ImageError
 from editvec.engine.images.images import Fit, fit_pixels, read_image
 from editvec.whole_files import write_whole

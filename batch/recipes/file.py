@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.recipe import EditArgument
+from editvec.batch.recipes.pinning import EditArgument
 from editvec.batch.recipes.scales import parse_asked_scales
 from editvec.batch.recipes.settings import MAX_STEPS, Mode
 from editvec.registry.yaml_reading import NodeReader

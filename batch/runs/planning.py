@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from editvec.batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
-from editvec.batch.naming import output_names
-from editvec.batch.recipes.boxes import BoxFile, box_path
+from editvec.batch.recipes.boxes import BoxFile
 from editvec.batch.recipes.file import RecipeArgument
-from editvec.batch.recipes.recipe import (
-    MAX_RECIPES,
-    OPTIMIZE_RECIPE,
-    SOURCE_RECIPE,
-    EditArgument,
-    Recipe,
-    expand,
-    pin_vector,
-)
+from editvec.batch.recipes.pinning import MAX_RECIPES, EditArgument, expand, pin_vector
+from editvec.batch.recipes.recipe import OPTIMIZE_RECIPE, SOURCE_RECIPE, Recipe
 from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.inputs import count_images, find_inputs
 from editvec.batch.runs.plan import (
     PlannedInput,
     RunPlan,
     build_request,
-    count_images,
+    canonical_json,
     require_same_request,
     resolve_folders,
-    sampled_inputs,
-    scan_folder,
 )
 from editvec.batch.runs.requirements import fitting_settings, networks_of, require_networks
 from editvec.batch.runs.store import Runs
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
+
+LEARN, EMBED, EVALUATE = "learn", "embed", "evaluate"
+"""Kinds of runs that write no images: they add to the library."""
+
+RUNS_FOLDER = "runs"
+"""Where what is said about such a run lies in the home folder, unless a folder is named."""
 
 # What a finished run leaves in its folder: without a run that we know, it is somebody else's.
 _OUTPUTS = ("images", "masks", "shards", "metadata.jsonl", "run.json", ".editvec")
@@ -266,58 +265,6 @@ def _run_in(library: Library, target: Path) -> RunRecord | None:
     return None
 
 
-def find_inputs(
-    source: Path | None, settings: RunSettings, boxes: BoxFile | None
-) -> tuple[list[PlannedInput], list[str]]:
-    """The inputs of a run, and notes on what is left out.
-
-    Raises:
-        PlanError: there is none.
-    """
-    if source is None:
-        return sampled_inputs(settings.count, settings.seed), []
-    scan = scan_folder(source)
-    notes = [f"cannot list {folder}: what is in it is left out" for folder in scan.unreadable]
-    if scan.other_files:
-        notes.append(f"{scan.other_files} files that are no images are left out")
-    if boxes is None:
-        return scan.inputs, notes
-    inputs, about_boxes = _boxed(scan.inputs, boxes)
-    return inputs, notes + about_boxes
-
-
-def _boxed(scanned: Sequence[PlannedInput], boxes: BoxFile) -> tuple[list[PlannedInput], list[str]]:
-    """An input for every box of every picture, with notes on what is left out.
-
-    Raises:
-        PlanError: no box belongs to a picture.
-    """
-    found = [
-        (one, box)
-        for one in scanned
-        for box in enumerate(boxes.boxes.get(one.relative_path, ()), 1)
-    ]
-    if not found:
-        raise PlanError(
-            f"boxes: none of the {len(boxes.boxes)} pictures that they name is among the "
-            f"{len(scanned)} in the input folder; expected paths under it"
-        )
-    names = output_names([box_path(one.relative_path, number) for one, (number, _) in found])
-    inputs = [
-        dataclasses.replace(one, position=position, output_name=name, box=box)
-        for position, (name, (one, (_, box))) in enumerate(zip(names, found, strict=True))
-    ]
-    pictures = len({one.relative_path for one, _ in found})
-    notes = []
-    if bare := len(scanned) - pictures:
-        notes.append(f"{bare} images without a box are left out")
-    if missing := len(boxes.boxes) - pictures:
-        notes.append(f"boxes of {missing} pictures that are not in the input folder are left out")
-    if boxes.crowds:
-        notes.append(f"{boxes.crowds} boxes of crowds are left out")
-    return inputs, notes
-
-
 def changes_since(run: RunRecord) -> list[str]:
     """Notes about a folder that is not what it was when the run was planned."""
     if run.plan.input_folder is None or not run.is_finished or run.plan.settings.boxes:
@@ -326,3 +273,46 @@ def changes_since(run: RunRecord) -> list[str]:
     if count == run.input_count:
         return []
     return [f"the input folder held {run.input_count} images when the run was planned, now {count}"]
+
+
+def plan_of_work(
+    kind: str,
+    model: ClassModel,
+    source: Path | None,
+    target: Path,
+    asked: dict[str, Any],
+    settings: RunSettings,
+) -> RunPlan:
+    """The plan of a run that writes no images."""
+    return RunPlan(
+        kind=kind,
+        class_address=model.address,
+        generator_digest=model.generator_digest,
+        bundle_digest=model.bundle_digest,
+        input_folder=source,
+        output_folder=target,
+        request=asked,
+        recipes=(Recipe(name=kind, edits=()),),
+        settings=settings,
+    )
+
+
+def runs_folder(library: Library) -> Path:
+    """The folder in the home folder that holds those of runs that write no images."""
+    return Path(os.path.realpath(library.config.home / RUNS_FOLDER))
+
+
+def target_of_work(library: Library, kind: str, named_after: object, given: Path | None) -> Path:
+    """The output folder: the given one, or one in the home folder that is named after the work."""
+    if given is not None:
+        return resolve_folders(None, given)[1]
+    return runs_folder(library) / f"{kind}-{digest_of_values([named_after])[:16]}"
+
+
+def digest_of_values(*parts: Iterable[object]) -> str:
+    """Digest of many values, one at a time."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for value in part:
+            digest.update(canonical_json(value) + b"\n")
+    return digest.hexdigest()

@@ -199,7 +199,7 @@ def _run(library: Any, photos: Path, out: Path) -> dict[str, float]:
 
     from editvec.batch.chunks.images import ChunkProcessor
     from editvec.batch.execution.local import run_locally
-    from editvec.batch.recipes.recipe import parse_edit
+    from editvec.batch.recipes.pinning import parse_edit
     from editvec.batch.recipes.settings import RunSettings
     from editvec.batch.runs.planning import RunRequest, open_run
     from editvec.registry.tables.models import EmbeddingRow

@@ -26,7 +26,7 @@ from editvec.avatars import default, starter
 from editvec.avatars.drawing import parameters
 from editvec.avatars.drawing.render import render
 from editvec.batch.execution.local import run_locally
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import MINI_BATCH, RunSettings
 from editvec.batch.runs.models import Chunk, Run
 from editvec.batch.runs.planning import RunRequest, open_run

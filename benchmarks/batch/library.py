@@ -18,7 +18,7 @@ from sqlalchemy import insert, update
 from editvec.avatars import default
 from editvec.avatars.drawing import parameters
 from editvec.avatars.drawing.render import render
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.models import Chunk, RunInput, RunItem

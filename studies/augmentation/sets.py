@@ -20,7 +20,7 @@ from editvec.avatars.building.dataset import as_images
 from editvec.avatars.drawing import attributes, parameters
 from editvec.avatars.drawing.render import render
 from editvec.batch.execution.local import run_locally
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.planning import RunRequest, open_run
 from editvec.engine.networks.classifier import AttributeClassifier

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from editvec.batch.execution.local import run_locally
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import RunRequest, open_run

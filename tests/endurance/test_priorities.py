@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 from editvec.batch.execution.remote import leave_to_workers
 from editvec.batch.recipes.settings import Priority, broker_url
 from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.inputs import sampled_inputs
 from editvec.batch.runs.leases import Leases
 from editvec.batch.runs.models import Chunk
-from editvec.batch.runs.plan import sampled_inputs
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
 from editvec.batch.workers.app import create_app, queue_name, send, waiting_messages

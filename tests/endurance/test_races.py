@@ -14,10 +14,10 @@ from editvec.batch.chunks.images import ChunkProcessor
 from editvec.batch.errors import LeaseLostError
 from editvec.batch.execution.local import run_locally
 from editvec.batch.reports.audit import audit
+from editvec.batch.runs.inputs import sampled_inputs
 from editvec.batch.runs.leases import Leases
 from editvec.batch.runs.models import Chunk
 from editvec.batch.runs.owner import Owner
-from editvec.batch.runs.plan import sampled_inputs
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
 from editvec.engine.editor import Editor

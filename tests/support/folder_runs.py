@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from editvec.batch.execution.local import run_locally
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.planning import RunRequest, open_run

@@ -27,7 +27,7 @@ from editvec.batch.evaluation.pairs.settings import PairSettings, PinnedPart
 from editvec.batch.evaluation.probes import ProbeBatch, Probes
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.targets import Attribute, MaskTarget, attribute_of, mask_target_of
-from editvec.batch.recipes.recipe import EditArgument, PinnedArgument, expand, pin_vector
+from editvec.batch.recipes.pinning import EditArgument, PinnedArgument, expand, pin_vector
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editor import Editor

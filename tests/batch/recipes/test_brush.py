@@ -12,7 +12,8 @@ import torch
 
 from editvec.batch.errors import RecipeError
 from editvec.batch.previews.preview import Probes, preview_vector
-from editvec.batch.recipes.recipe import Recipe, expand, parse_edit, pin_vector
+from editvec.batch.recipes.pinning import expand, parse_edit, pin_vector
+from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.recipes.settings import Mode
 from editvec.batch.runs.planning import open_run
 from editvec.batch.workbench import Workbench

@@ -11,7 +11,8 @@ import pytest
 
 from editvec.batch.editing.deltas import load_deltas
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.recipe import Edit, Recipe, parse_edit, pin_vector
+from editvec.batch.recipes.pinning import parse_edit, pin_vector
+from editvec.batch.recipes.recipe import Edit, Recipe
 from editvec.batch.recipes.settings import Composite
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import open_run

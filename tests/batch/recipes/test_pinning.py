@@ -8,7 +8,8 @@ import pytest
 
 from editvec.batch.errors import RecipeError
 from editvec.batch.execution.local import run_locally
-from editvec.batch.recipes.recipe import PinnedVector, parse_edit, pin_vector
+from editvec.batch.recipes.pinning import parse_edit, pin_vector
+from editvec.batch.recipes.recipe import PinnedVector
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.planning import RunRequest, open_run
 from editvec.registry.entities.vectors import NewVector

@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.recipe import (
-    MAX_NAME_LENGTH,
-    Edit,
-    PinnedArgument,
-    PinnedVector,
-    Recipe,
-    expand,
-    parse_edit,
-    recipe_name,
-)
+from editvec.batch.recipes.pinning import PinnedArgument, expand, parse_edit, recipe_name
+from editvec.batch.recipes.recipe import MAX_NAME_LENGTH, Edit, PinnedVector, Recipe
 from editvec.batch.recipes.scales import Choice
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.plan import RunPlan, build_request

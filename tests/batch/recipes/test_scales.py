@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe, parse_edit, recipe_name
+from editvec.batch.recipes.pinning import parse_edit, recipe_name
+from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe
 from editvec.batch.recipes.scales import Choice, Share, Uniform, UsableRange, draw
 
 HALF = Choice((1.0, 0.0), (0.5, 0.5))

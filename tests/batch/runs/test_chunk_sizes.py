@@ -14,10 +14,10 @@ from editvec.batch.errors import BatchError, LeaseLostError
 from editvec.batch.recipes.settings import Output
 from editvec.batch.reports.audit import audit
 from editvec.batch.reports.completion import complete
+from editvec.batch.runs.inputs import sampled_inputs
 from editvec.batch.runs.leases import Lease, Leases
 from editvec.batch.runs.models import Chunk
 from editvec.batch.runs.owner import Owner
-from editvec.batch.runs.plan import sampled_inputs
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
 from editvec.engine.editor import Editor

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from editvec.batch.embedding.planning import EmbedRequest, open_embed_run
 from editvec.batch.execution.local import run_locally
 from editvec.batch.kinds import open_processor
-from editvec.batch.learning.planning import EmbedRequest, open_embed_run
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.entities import RunRecord

@@ -4,16 +4,10 @@ from pathlib import Path
 import pytest
 
 from editvec.batch.errors import PlanError, RunConflictError
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
-from editvec.batch.runs.plan import (
-    build_request,
-    cut_chunks,
-    require_same_request,
-    resolve_folders,
-    sampled_inputs,
-    scan_folder,
-)
+from editvec.batch.runs.inputs import sampled_inputs, scan_folder
+from editvec.batch.runs.plan import build_request, cut_chunks, require_same_request, resolve_folders
 
 
 def touch(folder: Path, *names: str) -> None:

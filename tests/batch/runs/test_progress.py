@@ -12,10 +12,11 @@ from sqlalchemy import Engine, select, update
 from editvec.batch.recipes.recipe import SOURCE_RECIPE, Recipe
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.inputs import count_images, sampled_inputs
 from editvec.batch.runs.leases import ItemResult, Leases
 from editvec.batch.runs.models import Chunk, RunItem
 from editvec.batch.runs.owner import Owner
-from editvec.batch.runs.plan import RunPlan, build_request, count_images, sampled_inputs
+from editvec.batch.runs.plan import RunPlan, build_request
 from editvec.batch.runs.progress import MAX_REASONS, OTHER_REASONS, run_status
 from editvec.batch.runs.store import Runs
 from editvec.registry.tables.database import now, reading, transaction

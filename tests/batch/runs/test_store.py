@@ -14,9 +14,10 @@ from editvec.batch.errors import LeaseLostError, RunConflictError, RunNotFoundEr
 from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.inputs import sampled_inputs
 from editvec.batch.runs.leases import ItemResult, Lease, Leases
 from editvec.batch.runs.owner import Owner
-from editvec.batch.runs.plan import RunPlan, build_request, sampled_inputs
+from editvec.batch.runs.plan import RunPlan, build_request
 from editvec.batch.runs.retry import retry
 from editvec.batch.runs.store import Runs
 from editvec.registry.tables.database import now

@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 
 from editvec.batch.chunks.images import ChunkProcessor
 from editvec.batch.errors import BrokerError
-from editvec.batch.recipes.recipe import parse_edit
+from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.leases import ItemResult, Lease, Leases
