@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from editvec.avatars.default import BUNDLE_FOLDER, is_shipped
+from editvec.batch.classes.shipped import trunk_folder
 from editvec.batch.classes.storing import Rectangle, scheme_rectangle, scheme_values, store_networks
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
@@ -121,14 +121,15 @@ def read_import(source: str, request: ImportRequest) -> ReadyBundle:
 
 
 def shipped_perceptual() -> dict[str, NetworkState]:
-    """The shipped class's small trunk, which lends its perceptual distance to a class without one.
+    """The small trunk of a shipped class, which lends its perceptual distance to one without.
 
     Embedding and learning need such a distance, and checkpoints bring none. Its values keep their
-    name, `perceptual/avatars`.
+    name, such as `perceptual/avatars`.
     """
-    if not is_shipped():
+    folder = trunk_folder()
+    if folder is None:
         return {}
-    _, networks = read_networks(BUNDLE_FOLDER)
+    _, networks = read_networks(folder)
     return {"perceptual": networks["perceptual"]}
 
 

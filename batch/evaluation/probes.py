@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editvec.avatars import judging
-from editvec.avatars.default import CLASS_NAME
+from editvec.batch.classes.shipped import ExactEdits, judge_of
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
 from editvec.batch.editing.mini_batches import Latents, Prepared
 from editvec.batch.editing.reading import Decoded, decode
@@ -105,7 +104,7 @@ class Probes:
         self._maker = maker
         self._target = target
         self._at_a_time = at_a_time
-        self._exact: judging.ExactEdits | None = None
+        self._exact: ExactEdits | None = None
         if settings.probe is not None:
             self._inputs = scan_folder(settings.probe).inputs
         elif settings.renders:
@@ -195,15 +194,14 @@ def _with_masks(plan: RunPlan, settings: EvaluateSettings) -> RunPlan:
     return replace(plan, settings=reading)
 
 
-def _renders(
-    vector: EditingVector, settings: EvaluateSettings, resolution: int
-) -> judging.ExactEdits:
-    if vector.class_name != CLASS_NAME or not judging.can_render(vector.name):
+def _renders(vector: EditingVector, settings: EvaluateSettings, resolution: int) -> ExactEdits:
+    judge = judge_of(vector.class_name)
+    if judge is None or not judge.can_render(vector.name):
         raise SettingsError(
-            f"renders: the renderer draws avatars and knows the edits of its starter library; "
-            f"{vector.address} is none of them"
+            f"renders: nobody has exact masks of {vector.address}: the renderer draws avatars, and "
+            "knows what the vectors of their starter library are for"
         )
-    return judging.exact_edits(
+    return judge.exact_edits(
         vector.name, settings.renders, seed=settings.seed, resolution=resolution
     )
 

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editvec.avatars import judging
-from editvec.avatars.default import CLASS_NAME
+from editvec.batch.classes.shipped import judge_of
 from editvec.batch.errors import SettingsError
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.engine.editor import Editor
@@ -93,8 +92,9 @@ def attribute_of(
     asked = settings.attribute
     if asked is None and editor.classifier is not None:
         asked = _found_for(vector, editor.classifier.names)
-    if asked is None and vector.class_name == CLASS_NAME:
-        asked = judging.expected_attribute(vector.name)
+    judge = judge_of(vector.class_name)
+    if asked is None and judge is not None:
+        asked = judge.expected_attribute(vector.name)
     if editor.classifier is None:
         if settings.attribute:
             raise SettingsError(f"attribute: class {vector.class_name} has no classifier")
@@ -128,7 +128,8 @@ def mask_target_of(
         operation = str(vector.settings.get("operation") or "")
     if not operation:
         more = ""
-        if vector.class_name == CLASS_NAME and judging.can_render(vector.name):
+        judge = judge_of(vector.class_name)
+        if judge is not None and judge.can_render(vector.name):
             more = "; or --renders N, which the renderer has exact masks of"
         return (
             "nobody said what the mask of another image should become: --operation "

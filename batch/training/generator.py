@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from editvec.batch.classes.importing import PLACEHOLDER
+from editvec.batch.classes.shipped import trunk_folder
 from editvec.batch.classes.storing import store_class, training_folder
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.photographs import Photographs, load_photographs
@@ -209,11 +210,8 @@ def feature_network(library: Library, name: str, *, device: str) -> FeatureNetwo
     """The network of this name; see `GeneratorRequest.features`."""
     if name == "inception":
         return inception_features(device=device)
-    if name == "trunk":
-        from editvec.avatars.default import BUNDLE_FOLDER
-
-        bundle = BUNDLE_FOLDER
-    else:
+    bundle = trunk_folder() if name == "trunk" else None
+    if bundle is None:
         bundle = library.materialise_bundle(library.get_class(name))
     perceptual = load_bundle(bundle, device=device).perceptual
     if perceptual is None:
