@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,11 @@ from editvec.batch.learning.learn import LearnOutcome, OnProgress, learn_vector
 from editvec.batch.learning.request import LearnRequest
 from editvec.batch.recipes.pinning import EditArgument
 from editvec.batch.recipes.settings import Composite, Mode, RunSettings
-from editvec.batch.reports.contact_sheet import Section, draw_contact_sheet
-from editvec.batch.reports.pictures import SampleReader, read_rows, summarise
+from editvec.batch.reports.contact_sheet import MAX_SAMPLES, Section, draw_contact_sheet
+from editvec.batch.reports.pictures import SampleReader
+from editvec.batch.reports.tally import RunTally
 from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.manifests import METADATA
 from editvec.batch.workbench import Workbench
 from editvec.registry.config import RegistryConfig
@@ -270,7 +273,7 @@ def _edit(bench: Workbench, out: Path, name: str, on_progress: OnProgress | None
                 on_progress(f"edit {name}", progress.finished, progress.total)
 
         run = run_locally(bench.library, run, device=bench.device, on_progress=show)
-    images = sum(1 for _ in read_rows(out / name / METADATA))
+    images = Runs(bench.library.engine).counts(run.id).done
     return _Made(images, run.state != "completed")
 
 
@@ -280,8 +283,13 @@ def _draw_sheet(out: Path) -> None:
     for name in RUNS:
         folder = out / name
         reader = SampleReader(folder, inputs_root=out / _PHOTOS, side=128)
-        recipes = summarise(read_rows(folder / METADATA), samples_per_recipe=12)
-        sections += [Section(recipe, [*map(reader.read, recipe.rows)]) for recipe in recipes]
+        tally = RunTally(samples_per_recipe=MAX_SAMPLES)
+        with (folder / METADATA).open(encoding="utf-8") as rows:
+            tally.add_all(map(json.loads, rows))
+        for recipe in tally.recipes.values():
+            shown = sorted(recipe.spread.rows(), key=lambda row: str(row["source"]))
+            samples = [reader.read(row) for row in shown]
+            sections.append(Section(recipe.name, recipe.terms, recipe.count, samples))
     subtitle = f"{PHOTO_COUNT} photographs  ·  every vector learned from one mask pair"
     stream = io.BytesIO()
     draw_contact_sheet("editvec demo", subtitle, sections).save(stream, "PNG", optimize=True)

@@ -202,8 +202,8 @@ def results_json(library: Library, record: RunRecord) -> dict[str, Any]:
     """The vectors and the failures, for `--json`."""
     if record.kind not in _SHOWN:
         return {}
-    from editvec.batch.reports.library_report import failure_row, result_row
     from editvec.batch.runs.store import Runs
+    from editvec.batch.sinks.manifests import failure_row, result_row
 
     runs = Runs(library.engine)
     return {

@@ -37,26 +37,24 @@ class EmbeddingCache:
         self.is_used = plan.kind in ("batch", "embed") and wanted.num_steps > 0
         settings = [str(wanted), wanted.space.value, engine_version()]
         self.settings_key = _digest([*settings, networks])
-        # what the first release cached belongs to its whole bundle, see the upgrade of the tables
-        folded = _digest(settings) + plan.bundle_digest
-        self._first_key = hashlib.sha256(folded.encode()).hexdigest()
 
     def find(self, inputs: Sequence[Decoded]) -> dict[int, Embedding]:
         """The known embeddings of inputs, by their positions in the run."""
         if not self.is_used:
             return {}
         digests = {one.input.position: pixel_digest(one) for one in inputs}
-        found = self._held(digests.values(), self.settings_key)
-        found |= self._held(digests.values() - found.keys(), self._first_key)
+        found = self._held(digests.values())
         return {position: found[d] for position, d in digests.items() if d in found}
 
     def key_of(self, image_digest: str) -> str:
         """The content key of one embedding: digest of all that decides it."""
         return _digest([image_digest, self._generator_digest, self.settings_key])
 
-    def _held(self, digests: Collection[str], settings_key: str) -> dict[str, Embedding]:
+    def _held(self, digests: Collection[str]) -> dict[str, Embedding]:
         return self._library.get_embeddings(
-            list(digests), generator_digest=self._generator_digest, settings_key=settings_key
+            list(digests),
+            generator_digest=self._generator_digest,
+            settings_key=self.settings_key,
         )
 
     def store(

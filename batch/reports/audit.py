@@ -9,11 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 from editvec.batch.errors import DiskFullError
-from editvec.batch.reports.library_report import RESULTS
 from editvec.batch.runs.entities import ItemRow, RunRecord
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.ledger import IMAGES, Audit, Entry, Ledger
-from editvec.batch.sinks.manifests import METADATA
+from editvec.batch.sinks.manifests import METADATA, RESULTS
 from editvec.batch.sinks.opening import open_sink
 from editvec.batch.sinks.sink import Sink
 from editvec.registry.entities.vectors import EditingVector
@@ -36,14 +35,9 @@ def audit(library: Library, run: RunRecord) -> Audit:
         DiskFullError: the folder for temporary files cannot take the names.
     """
     if not run.writes_images:
-        # it knows reports, and so torch, which an audit of images does not need
-
         return audit_work(library, run)
     runs = Runs(library.engine)
-    counts = runs.counts(run.id)
-    found = Audit(items=counts.finished)
-    if run.is_finished and counts.finished != counts.total:
-        found.problems.append(f"{counts.finished} items are decided, planned were {counts.total}")
+    found = _counted(runs, run)
     sink = open_sink(run, (), writer_name="audit")
     with Ledger() as ledger:
         ledger.add(_recorded(runs, run, sink))
@@ -86,6 +80,15 @@ def _listed(path: Path) -> Iterator[Entry]:
             yield Entry(path.name, row["file_name"], row["content_key"])
 
 
+def _counted(runs: Runs, run: RunRecord) -> Audit:
+    """An audit that knows of counts only."""
+    counts = runs.counts(run.id)
+    found = Audit(items=counts.finished)
+    if run.is_finished and counts.finished != counts.total:
+        found.problems.append(f"{counts.finished} items are decided, planned were {counts.total}")
+    return found
+
+
 # --- runs that make no images: what SQL says beside what the library holds ---
 
 _RECORDED = "results in SQL"
@@ -99,10 +102,7 @@ def audit_work(library: Library, run: RunRecord) -> Audit:
         DiskFullError: the folder for temporary files cannot take the names.
     """
     runs = Runs(library.engine)
-    counts = runs.counts(run.id)
-    found = Audit(items=counts.finished)
-    if run.is_finished and counts.finished != counts.total:
-        found.problems.append(f"{counts.finished} items are decided, planned were {counts.total}")
+    found = _counted(runs, run)
     done = runs.items(run.id, states=["done"])
     if run.kind in ("learn", "evaluate"):
         found.add("not in the library", _vectors(library, done))

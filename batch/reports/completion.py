@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from editvec.batch.errors import RunNotFoundError
 from editvec.batch.reports.library_report import write_work, write_work_report
@@ -18,6 +19,7 @@ from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.files import raise_if_full
 from editvec.batch.sinks.manifests import run_summary
 from editvec.batch.sinks.opening import open_sink
+from editvec.batch.sinks.sink import Sink
 from editvec.registry.library.library import Library
 from editvec.registry.tables.database import now
 
@@ -51,19 +53,10 @@ def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
         return runs.close(run.id, state)
     sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
     sink.write_manifests(runs, summary)
-    folder = run.plan.output_folder
-    rows = ReportRows(runs, run, sink)
     try:
-        write_report(
-            folder,
-            summary | {"request": run.plan.request},
-            rows,
-            inputs_root=run.plan.input_folder or folder,
-            complete=rows.complete,
-            workers=rows.workers(),
-        )
+        _write_report(runs, run, sink, summary)
     except OSError as exc:
-        raise_if_full(exc, folder / "report.html")
+        raise_if_full(exc, run.plan.output_folder / "report.html")
         raise
     sink.clean()
     return runs.close(run.id, state)
@@ -101,15 +94,23 @@ def report_run(library: Library, run: RunRecord) -> ReportFiles:
     model = library.get_class(run.plan.class_address)
     at = run.finished_at or now()
     summary = run_summary(run, model, runs.counts(run.id), state=run.state, finished_at=at)
-    summary["request"] = run.plan.request
     if run.reason:
         summary["reason"] = run.reason
     if not run.writes_images:
-        return write_work_report(runs, run, summary)
-    rows = ReportRows(runs, run, open_sink(run, model.labels, writer_name=uuid.uuid4().hex))
+        return write_work_report(runs, run, summary | {"request": run.plan.request})
+    sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
+    return _write_report(runs, run, sink, summary)
+
+
+def _write_report(
+    runs: Runs, run: RunRecord, sink: Sink, summary: Mapping[str, Any]
+) -> ReportFiles:
+    """Contact sheet and page of a run that makes images."""
+    folder = run.plan.output_folder
+    rows = ReportRows(runs, run, sink)
     return write_report(
         folder,
-        summary,
+        {**summary, "request": run.plan.request},
         rows,
         inputs_root=run.plan.input_folder or folder,
         complete=rows.complete,

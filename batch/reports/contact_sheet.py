@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from editvec.batch.reports.pictures import RecipeSummary, Sample, Term, by_interest, metric_label
+from editvec.batch.reports.pictures import Sample, Term
 from editvec.registry.drawing import ACCENT, LINE, MISSING, MUTED, PAPER, paste_panel, write_line
 
 SIDE = 128
@@ -22,9 +22,18 @@ _CAPTION = 22
 
 
 class Section(NamedTuple):
-    """A recipe and the images of it that the sheet shows."""
+    """A recipe and the images of it that the sheet shows.
 
-    recipe: RecipeSummary
+    Attributes:
+        name: of the recipe.
+        terms: its vectors and scales.
+        images: how many it made.
+        samples: some of them.
+    """
+
+    name: str
+    terms: Sequence[Term]
+    images: int
     samples: Sequence[Sample]
 
 
@@ -68,11 +77,11 @@ def draw_contact_sheet(title: str, subtitle: str, sections: Sequence[Section]) -
     return sheet
 
 
-def describe_recipe(recipe: RecipeSummary) -> str:
-    """The recipe's vectors and scales in words, or its name where it has none."""
-    if not recipe.terms:
-        return recipe.name or "no edit"
-    return " + ".join(f"{_short(term.address)} × {scale_text(term)}" for term in recipe.terms)
+def describe_terms(name: str, terms: Sequence[Term]) -> str:
+    """A recipe's vectors and scales in words, or its name where it has none."""
+    if not terms:
+        return name or "no edit"
+    return " + ".join(f"{_short(term.address)} × {scale_text(term)}" for term in terms)
 
 
 def scale_text(term: Term) -> str:
@@ -101,9 +110,13 @@ def _draw_section(
     pen.line([(_MARGIN, top - 4), (right, top - 4)], fill=LINE, width=1)
     pen.rectangle([_MARGIN, top + 10, _MARGIN + 4, top + 28], fill=ACCENT)
     write_line(
-        pen, (_MARGIN + 14, top + 7), describe_recipe(section.recipe), size=19, width=right - 330
+        pen,
+        (_MARGIN + 14, top + 7),
+        describe_terms(section.name, section.terms),
+        size=19,
+        width=right - 330,
     )
-    count = section.recipe.count
+    count = section.images
     note = f"{count:,} image{'' if count == 1 else 's'}   before · after · mask"
     write_line(pen, (right, top + 12), note, size=14, fill=MUTED, anchor="ra")
     for number, sample in enumerate(section.samples[:MAX_SAMPLES]):
@@ -130,6 +143,15 @@ def _draw_triple(
 
 def _caption(sample: Sample) -> str:
     file_name = sample.source.replace("\\", "/").rpartition("/")[2]
-    names = by_interest(sample.metrics)[:2]
-    metrics = [f"{metric_label(name)} {number_text(sample.metrics[name])}" for name in names]
+    names = sorted(sample.metrics, key=_interest)[:2]
+    metrics = [f"{_in_words(name)} {number_text(sample.metrics[name])}" for name in names]
     return "   ".join([file_name, *metrics])
+
+
+def _interest(name: str) -> tuple[bool, bool]:
+    """Sorts metrics: ratios first and counts of steps last, otherwise in their order."""
+    return name.endswith("num_steps"), "perceptual" in name
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ").replace(".", " ")

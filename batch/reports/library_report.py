@@ -17,9 +17,8 @@ from editvec.batch.runs.entities import ItemRow, RunRecord
 from editvec.batch.runs.progress import run_status
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.files import FileWriter
-from editvec.batch.sinks.manifests import FAILED, RUN_FILE, lines
+from editvec.batch.sinks.manifests import FAILED, RESULTS, RUN_FILE, failure_row, lines, result_row
 
-RESULTS = "results.jsonl"
 REPORT = "report.html"
 _MOST_ROWS = 500
 _MOST_METRICS = 5
@@ -62,27 +61,6 @@ def write_work_report(runs: Runs, run: RunRecord, summary: Mapping[str, Any]) ->
 
 def _writer(run: RunRecord) -> FileWriter:
     return FileWriter(run.work_folder / "tmp", prefix=uuid.uuid4().hex)
-
-
-def result_row(item: ItemRow) -> dict[str, Any]:
-    """One line of results.jsonl."""
-    return {
-        "name": item.input.output_name,
-        "source": item.input.source,
-        **(item.result or {}),
-        "metrics": item.metrics,
-        "content_key": item.content_key,
-    }
-
-
-def failure_row(item: ItemRow) -> dict[str, Any]:
-    """One line of failed.jsonl."""
-    return {
-        "name": item.input.output_name,
-        "source": item.input.source,
-        "state": item.state,
-        "reason": item.reason,
-    }
 
 
 def _results(runs: Runs, run: RunRecord) -> Iterator[dict[str, Any]]:

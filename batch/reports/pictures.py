@@ -1,18 +1,13 @@
-"""What a report shows of a run: per recipe a count, its metrics and a few of its images."""
+"""The pictures of a report: images of rows, what they were before, their masks and changes."""
 
 from __future__ import annotations
 
-import heapq
 import io
-import json
 import math
 import os
 import re
-from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +26,6 @@ from editvec.engine.images.views import see
 
 Row = Mapping[str, Any]
 
-# Above this many images in all, a recipe shows fewer; above MAX_RECIPES, later recipes show none.
-MAX_SAMPLES = 288
-MAX_RECIPES = 72
-MIN_SAMPLES_PER_RECIPE = 4
-
 # what is compared, and kept of an input that several recipes share
 _MOST_PIXELS_A_SIDE = 512
 _KEPT_INPUTS = 32
@@ -53,39 +43,6 @@ class Term(NamedTuple):
 
     address: str
     scale: float | str
-
-
-@dataclass
-class RecipeSummary:
-    """The images that one recipe made.
-
-    Attributes:
-        name: The recipe's folder name under `images`.
-        terms: Its vectors and scales.
-        count: Number of images.
-        metrics: Every finite value of every metric, by the metric's name.
-        rows: Rows of the images to show, in the order of their sources.
-    """
-
-    name: str
-    terms: list[Term]
-    count: int = 0
-    metrics: dict[str, array[float]] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
-
-    def medians(self) -> dict[str, float]:
-        """The median of each metric."""
-        return {name: float(np.median(values)) for name, values in self.metrics.items()}
-
-
-def metric_label(name: str) -> str:
-    """A metric's name in words."""
-    return name.replace("_", " ").replace(".", " ")
-
-
-def by_interest(names: Iterable[str]) -> list[str]:
-    """Names of metrics, ratios first and counts of steps last, otherwise in their order."""
-    return sorted(names, key=lambda name: (name.endswith("num_steps"), "perceptual" in name))
 
 
 class Changed(NamedTuple):
@@ -110,44 +67,6 @@ class Sample(NamedTuple):
     mask: Image.Image | None
     changed: Changed | None = None
     terms: Sequence[Term] = ()
-
-
-def summarise(rows: Iterable[Row], *, samples_per_recipe: int = 24) -> list[RecipeSummary]:
-    """Count the rows of a manifest and choose which images to show.
-
-    The choice depends on the sources' names alone: every recipe shows the same sources, and so does
-    a repeated report.
-
-    Args:
-        rows: Rows of `metadata.jsonl`, read once.
-        samples_per_recipe: At most so many images are shown of a recipe.
-
-    Returns:
-        One summary per recipe, in the order of their first rows.
-    """
-    summaries: dict[str, RecipeSummary] = {}
-    # per recipe a heap of its lowest ranks, the highest at the top; `number` decides between equals
-    heaps: dict[str, list[tuple[int, int, Row]]] = {}
-    for number, row in enumerate(rows):
-        name = str(row.get("recipe", ""))
-        if name not in summaries:
-            summaries[name] = RecipeSummary(name, terms_of(row))
-            heaps[name] = []
-        _count(summaries[name], row)
-        entry = (-_rank(row), -number, row)
-        if len(heaps[name]) < samples_per_recipe:
-            heapq.heappush(heaps[name], entry)
-        elif entry[:2] > heaps[name][0][:2]:
-            heapq.heapreplace(heaps[name], entry)
-
-    shown = min(samples_per_recipe, max(MIN_SAMPLES_PER_RECIPE, MAX_SAMPLES // max(1, len(heaps))))
-    for position, (name, heap) in enumerate(heaps.items()):
-        if position < MAX_RECIPES:
-            best = sorted(heap, key=lambda entry: entry[:2], reverse=True)[:shown]
-            summaries[name].rows = sorted(
-                (row for _, _, row in best), key=lambda row: str(row.get("source"))
-            )
-    return list(summaries.values())
 
 
 def terms_of(row: Row) -> list[Term]:
@@ -177,18 +96,6 @@ def numbers(values: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield from numbers(value, f"{prefix}{key}.")
         elif _is_number(value) and math.isfinite(value):
             yield f"{prefix}{key}", float(value)
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file of JSON lines, one after the other; none if the file is missing."""
-    try:
-        file = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)
 
 
 class SampleReader:
@@ -409,15 +316,3 @@ def _exists(path: Path) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _count(summary: RecipeSummary, row: Row) -> None:
-    summary.count += 1
-    for name, value in numbers(row.get("metrics")):
-        summary.metrics.setdefault(name, array("d")).append(value)
-
-
-def _rank(row: Row) -> int:
-    """A number that depends on the source alone, evenly spread."""
-    name = str(row.get("source") or row.get("file_name"))
-    return int.from_bytes(sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")

@@ -13,7 +13,6 @@ from editvec.batch.recipes.scales import scale_from_json
 from editvec.batch.reports.contact_sheet import Section, draw_contact_sheet
 from editvec.batch.reports.page import Page, Shown, VectorFact, render_page
 from editvec.batch.reports.pictures import (
-    RecipeSummary,
     Row,
     Sample,
     SampleReader,
@@ -187,14 +186,16 @@ def _sections(tally: RunTally, shown: Mapping[str, Shown]) -> list[Section]:
     """What the contact sheet shows."""
     sections = [
         Section(
-            RecipeSummary(recipe.name, recipe.terms, recipe.count),
+            recipe.name,
+            recipe.terms,
+            recipe.count,
             shown[recipe.name].spread if recipe.name in shown else [],
         )
         for recipe in tally.recipes.values()
         if recipe.count
     ]
     # unedited samples are the "before" of every other recipe
-    edited = [section for section in sections if section.recipe.name != SOURCE_RECIPE]
+    edited = [section for section in sections if section.name != SOURCE_RECIPE]
     return edited or sections
 
 

@@ -8,9 +8,13 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from editvec.batch.errors import DiskFullError
 from editvec.batch.runs.entities import ItemRow
@@ -19,8 +23,8 @@ from editvec.batch.sinks import manifests
 from editvec.batch.sinks.files import raise_if_full
 from editvec.batch.sinks.imagefolder import ImageFolderSink
 from editvec.batch.sinks.ledger import Audit, Entry, Ledger
-from editvec.batch.sinks.rle import parts_of
 from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.run_lengths import encode_coco
 from editvec.registry.masks.png import read_mask
 
 _LOG = logging.getLogger(__name__)
@@ -188,3 +192,63 @@ def _read(path: Path, section: str) -> Iterator[Record]:
                 is_inside = starts[line]
             elif is_inside and line.startswith("{"):
                 yield json.loads(line.rstrip(",\n"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pixels of one label in a mask.
+
+    Attributes:
+        label: its index.
+        height: of the mask in pixels.
+        width: of the mask in pixels.
+        counts: int64, lengths of runs in column-major order: outside, inside, outside...
+    """
+
+    label: int
+    height: int
+    width: int
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def area(self) -> int:
+        """Pixels inside."""
+        return int(self.counts[1::2].sum())
+
+    @property
+    def bounding_box(self) -> tuple[int, int, int, int]:
+        """Left, top, width, height, in pixels."""
+        ends = np.cumsum(self.counts)
+        first, last = ends[:-1:2], ends[1::2] - 1
+        left, right = int(first[0] // self.height), int(last[-1] // self.height)
+        if (first // self.height != last // self.height).any():
+            # a run that goes on in the next column touches the bottom and the top
+            top, bottom = 0, self.height - 1
+        else:
+            top, bottom = int((first % self.height).min()), int((last % self.height).max())
+        return left, top, right - left + 1, bottom - top + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """What COCO calls a segmentation."""
+        return {"size": [self.height, self.width], "counts": encode_coco(self.counts)}
+
+
+def parts_of(mask: npt.NDArray[np.integer[Any]]) -> Iterator[Part]:
+    """Every label of a mask that has pixels, in the order of their indices.
+
+    Args:
+        mask: label indices, [H, W], not empty.
+    """
+    height, width = mask.shape
+    flat = mask.ravel(order="F")
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    ends = np.append(starts[1:], flat.size)
+    labels = flat[starts]
+    for label in np.unique(labels):
+        # runs of one label never touch, so their edges alternate between outside and inside
+        chosen = labels == label
+        edges = np.stack([starts[chosen], ends[chosen]], axis=1).ravel()
+        if edges[-1] < flat.size:
+            edges = np.append(edges, flat.size)
+        counts = np.diff(edges, prepend=0).astype(np.int64)
+        yield Part(label=int(label), height=height, width=width, counts=counts)

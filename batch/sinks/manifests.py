@@ -18,6 +18,7 @@ from editvec.registry.entities.classes import ClassModel
 METADATA = "metadata.jsonl"
 REJECTED = "rejected.jsonl"
 FAILED = "failed.jsonl"
+RESULTS = "results.jsonl"
 RUN_FILE = "run.json"
 
 
@@ -160,3 +161,24 @@ def lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 def _text(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def result_row(item: ItemRow) -> dict[str, Any]:
+    """One line of results.jsonl."""
+    return {
+        "name": item.input.output_name,
+        "source": item.input.source,
+        **(item.result or {}),
+        "metrics": item.metrics,
+        "content_key": item.content_key,
+    }
+
+
+def failure_row(item: ItemRow) -> dict[str, Any]:
+    """One line of failed.jsonl."""
+    return {
+        "name": item.input.output_name,
+        "source": item.input.source,
+        "state": item.state,
+        "reason": item.reason,
+    }

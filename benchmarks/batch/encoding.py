@@ -15,9 +15,10 @@ import numpy.typing as npt
 from editvec.avatars.drawing.parameters import sample
 from editvec.avatars.drawing.render import LABELS, render
 from editvec.batch.recipes.settings import ImageFormat
+from editvec.batch.sinks.coco import parts_of
 from editvec.batch.sinks.encoding import encode_image
-from editvec.batch.sinks.rle import parts_of
 from editvec.registry.labels.label import Label
+from editvec.registry.masks.forms.run_lengths import encode_coco
 from editvec.registry.masks.png import encode_mask
 
 FORMATS = ("png", "jpeg:95", "jpeg:85", "webp:90", "webp:lossless")
@@ -52,7 +53,9 @@ def command(sides: tuple[int, ...], count: int) -> None:
         _tell(side, "mask (png)", _milliseconds(started, count), size // count)
         started, size = time.process_time(), 0
         for number in range(count):
-            size += sum(len(part.compressed) for part in parts_of(drawn.mask[number % PICTURES]))
+            size += sum(
+                len(encode_coco(part.counts)) for part in parts_of(drawn.mask[number % PICTURES])
+            )
         _tell(side, "mask (rle)", _milliseconds(started, count), size // count)
 
 

@@ -207,16 +207,6 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 # Read
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read bundle.json and verify every file and the generator digest.
-
-    Raises:
-        BundleError: Anything is missing, altered or of an unknown format.
-    """
-    bundle, _ = _read_verified(folder)
-    return bundle
-
-
 def read_networks(folder: Path) -> tuple[Bundle, dict[str, NetworkState]]:
     """Read a bundle with the weights of its networks as `write_bundle` takes them.
 

@@ -3,31 +3,7 @@
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
-
-
-def jensen_shannon(member_logits: Tensor) -> Tensor:
-    """Disagreement of the members: H(mean of softmax) - mean of H(softmax).
-
-    Args:
-        member_logits: [E, N, K, H, W].
-
-    Returns:
-        [N, H, W] in nats, from 0 (all members agree) to the logarithm of min(E, K).
-
-    Raises:
-        ShapeError: The tensor does not have five dimensions.
-
-    Example:
-        >>> agreeing = torch.randn(1, 2, 5, 4, 4).expand(3, -1, -1, -1, -1)
-        >>> float(jensen_shannon(agreeing).max()) < 1e-5
-        True
-    """
-    if member_logits.ndim != 5:
-        raise ShapeError(
-            f"member_logits: expected [E, N, K, H, W], got {list(member_logits.shape)}"
-        )
-    return divergence(entropy_sums(member_logits), len(member_logits))
+from editvec.engine.errors import SettingsError
 
 
 def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:

@@ -32,8 +32,10 @@ class WeightedDelta:
     row_mask: tuple[bool, ...] | None = None
 
 
-def weighted_sum(terms: Sequence[WeightedDelta]) -> FloatArray:
-    """Sum of scale * mask * delta, float32 [num_ws, w_dim]; zeros of it are never negative.
+def exact_sum(terms: Sequence[WeightedDelta]) -> Float64Array:
+    """The sum before it is rounded to float32: `math.fsum` is exact in any order, and rounds once.
+
+    Zeros of it are never negative. `to_float32` makes a delta of it.
 
     Raises:
         CompositionError: no term, different shapes, or a scale that is not finite or too large.
@@ -41,17 +43,8 @@ def weighted_sum(terms: Sequence[WeightedDelta]) -> FloatArray:
     Example:
         >>> import numpy as np
         >>> one = np.ones((2, 3), np.float32)
-        >>> weighted_sum([WeightedDelta(one, 0.5), WeightedDelta(one, -0.5)]).any()
+        >>> exact_sum([WeightedDelta(one, 0.5), WeightedDelta(one, -0.5)]).any()
         np.False_
-    """
-    return to_float32(exact_sum(terms))
-
-
-def exact_sum(terms: Sequence[WeightedDelta]) -> Float64Array:
-    """The sum before it is rounded to float32: `math.fsum` is exact in any order, and rounds once.
-
-    Raises:
-        CompositionError: as `weighted_sum` does.
     """
     if not terms:
         raise CompositionError("composition: expected one term at least")

@@ -23,7 +23,6 @@ from editvec.registry.entities.vectors import (
     Condition,
     EditingVector,
     Embedding,
-    EmbeddingUsage,
     FloatArray,
     NewMaskPair,
     NewTerm,
@@ -436,9 +435,3 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         from editvec.registry.library import embeddings
 
         embeddings.write_embeddings(self.engine, self.blobs, batch)
-
-    def embedding_usage(self) -> EmbeddingUsage:
-        """How many embeddings are cached, and the bytes of their ws; `gc` evicts the oldest."""
-        from editvec.registry.library import embeddings
-
-        return embeddings.usage(self.engine)

@@ -1,4 +1,4 @@
-"""Run-length codes of masks: those of COCO, CVAT and Label Studio, decoded."""
+"""Run-length codes of masks: COCO's both ways, those of CVAT and Label Studio decoded."""
 
 from __future__ import annotations
 
@@ -35,6 +35,29 @@ def decode_coco(counts: str | Sequence[Any], height: int, width: int, *, of: str
     """
     lengths = _coco_lengths(counts, of=of) if isinstance(counts, str) else _lengths(counts, of=of)
     return _from_lengths(lengths, height * width, of=of).reshape((height, width), order="F")
+
+
+def encode_coco(counts: npt.NDArray[np.int64]) -> str:
+    """COCO's text of the lengths of runs: column by column, outside, inside, outside...
+
+    From the fourth on, a length is written as its difference to the one before the last. Each
+    number becomes groups of five bits, the lowest first, with a sixth that says whether more
+    follow; the highest bit of the last group is the sign. 48 is added to make characters.
+    """
+    more, sign = 1 << _COCO_BITS, 1 << (_COCO_BITS - 1)
+    rest = counts.copy()
+    rest[3:] -= counts[1:-2]
+    columns, used = [], []
+    is_open = np.ones(len(rest), dtype=bool)
+    while is_open.any():
+        group = rest & (more - 1)
+        rest = rest >> _COCO_BITS
+        is_last = np.where(group & sign, rest == -1, rest == 0)
+        columns.append(np.where(is_last, group, group | more) + _COCO_FIRST)
+        used.append(is_open)
+        is_open = is_open & ~is_last
+    characters = np.stack(columns, axis=1).astype(np.uint8)[np.stack(used, axis=1)]
+    return str(characters.tobytes(), "ascii")
 
 
 def decode_cvat(text: str, height: int, width: int, *, of: str) -> BoolArray:

@@ -15,7 +15,7 @@ from editvec.engine.bundle.bundle import (
     NetworkState,
     generator_digest,
     load_bundle,
-    read_bundle,
+    read_networks,
     write_bundle,
 )
 from editvec.engine.bundle.description import Label, canonical_json
@@ -105,7 +105,7 @@ def test_networks_on_a_cpu_make_the_same_of_maps_in_their_faster_layout(small: P
 
 
 def test_the_description_says_what_the_class_is(small: Path) -> None:
-    bundle = read_bundle(small)
+    bundle = read_networks(small)[0]
     values = json.loads((small / "bundle.json").read_text())
 
     assert (bundle.class_name, bundle.resolution, bundle.num_ws, bundle.w_dim) == ("tiny", 16, 6, 8)
@@ -143,7 +143,7 @@ def test_the_generator_digest_depends_on_names_shapes_and_values_only(small: Pat
     state = safetensors.torch.load_file(small / "generator.safetensors")
     digest = generator_digest(state)
 
-    assert digest == read_bundle(small).generator_digest
+    assert digest == read_networks(small)[0].generator_digest
     assert digest == generator_digest(dict(reversed(state.items())))
     name = "mapping.w_avg"
     assert digest != generator_digest({**state, name: state[name] + 1e-6})
@@ -190,9 +190,9 @@ def test_every_altered_byte_is_found(copy: Path) -> None:
             altered[position] ^= 0x01
             path.write_bytes(altered)
             with pytest.raises(BundleError):
-                read_bundle(copy)
+                read_networks(copy)
         path.write_bytes(content)
-    read_bundle(copy)
+    read_networks(copy)
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "generator.safetensors", "identity.safetensors"])
@@ -201,10 +201,10 @@ def test_missing_and_truncated_files_are_found(copy: Path, name: str) -> None:
 
     (copy / name).write_bytes(content[:-7])
     with pytest.raises(BundleError):
-        read_bundle(copy)
+        read_networks(copy)
     (copy / name).unlink()
     with pytest.raises(BundleError, match=name.replace(".", r"\.")):
-        read_bundle(copy)
+        read_networks(copy)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_inconsistent_descriptions_are_refused(copy: Path, change: Any, message:
     _change(copy, change)
 
     with pytest.raises(BundleError, match=message) as caught:
-        read_bundle(copy)
+        read_networks(copy)
     assert "\n" not in str(caught.value)
 
 
@@ -262,7 +262,7 @@ def test_descriptions_that_are_no_json_object_are_refused(copy: Path, text: str)
     (copy / "bundle.json").write_text(text)
 
     with pytest.raises(BundleError):
-        read_bundle(copy)
+        read_networks(copy)
 
 
 def test_pickles_are_never_read(copy: Path) -> None:
@@ -271,7 +271,7 @@ def test_pickles_are_never_read(copy: Path) -> None:
     _listed(copy, "encoder.safetensors", path.read_bytes())
 
     with pytest.raises(BundleError, match="safetensors"):
-        read_bundle(copy)
+        read_networks(copy)
 
 
 def test_missing_and_unknown_weights_are_listed(copy: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_folder_with_other_files_is_never_touched(tmp_path: Path, copy: Path) 
     with pytest.raises(BundleError, match="is a file"):
         _write(tmp_path / "mine" / "thesis.txt")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    read_bundle(copy)
+    read_networks(copy)
 
 
 def test_a_bundle_is_replaced_only_when_asked(copy: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_bundle_is_replaced_only_when_asked(copy: Path) -> None:
 
     _write(copy, replace=True)
 
-    assert read_bundle(copy).class_name == "thing"
+    assert read_networks(copy)[0].class_name == "thing"
     assert sorted(path.name for path in copy.iterdir()) == ["bundle.json", "generator.safetensors"]
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 

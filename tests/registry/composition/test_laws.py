@@ -1,6 +1,6 @@
 """The laws of composition, of arrays and of a library (failure 35: compositions wrong or lossy)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as hnp
 
 from editvec.registry.codec import decode_latent, encode_latent
 from editvec.registry.composition.compose import recompute
-from editvec.registry.composition.sums import WeightedDelta, weighted_sum
+from editvec.registry.composition.sums import WeightedDelta, exact_sum, to_float32
 from editvec.registry.config import RegistryConfig
-from editvec.registry.entities.vectors import Condition, NewTerm, TermRole
+from editvec.registry.entities.vectors import Condition, FloatArray, NewTerm, TermRole
 from editvec.registry.errors import CompatibilityError, CompositionError
 from editvec.registry.library.library import Library
 from tests.support.registry_fixtures import (
@@ -24,6 +24,11 @@ from tests.support.registry_fixtures import (
     random_delta,
     write_small_bundle,
 )
+
+
+def _sum(terms: Sequence[WeightedDelta]) -> FloatArray:
+    return to_float32(exact_sum(terms))
+
 
 SHAPE = (4, 3)
 deltas = hnp.arrays(np.float32, SHAPE, elements=st.floats(-100, 100, width=32))
@@ -39,7 +44,7 @@ summands = st.builds(WeightedDelta, deltas, scales, row_masks)
 def test_one_times_a_delta_is_the_delta(delta: np.ndarray) -> None:
     delta = delta + np.float32(0)  # as the library stores it: no zero is negative
 
-    assert weighted_sum([WeightedDelta(delta, 1.0)]).tobytes() == delta.tobytes()
+    assert _sum([WeightedDelta(delta, 1.0)]).tobytes() == delta.tobytes()
 
 
 @given(deltas, scales, row_masks)
@@ -48,7 +53,7 @@ def test_a_delta_and_its_negation_cancel_exactly(
 ) -> None:
     both = [WeightedDelta(delta, scale, rows), WeightedDelta(delta, -scale, rows)]
 
-    assert weighted_sum(both).tobytes() == bytes(delta.nbytes)
+    assert _sum(both).tobytes() == bytes(delta.nbytes)
 
 
 @given(st.lists(summands, min_size=1, max_size=6), st.randoms(use_true_random=False))
@@ -56,14 +61,14 @@ def test_order_of_summands_does_not_matter(some: list[WeightedDelta], random: Ra
     shuffled = list(some)
     random.shuffle(shuffled)
 
-    assert weighted_sum(shuffled).tobytes() == weighted_sum(some).tobytes()
+    assert _sum(shuffled).tobytes() == _sum(some).tobytes()
 
 
 @given(deltas, deltas, scales, scales)
 def test_scale_distributes(one: np.ndarray, other: np.ndarray, a: float, b: float) -> None:
-    over_vectors = weighted_sum([WeightedDelta(one, a), WeightedDelta(other, a)])
+    over_vectors = _sum([WeightedDelta(one, a), WeightedDelta(other, a)])
     summed = one.astype(np.float64) + other
-    over_scales = weighted_sum([WeightedDelta(one, a), WeightedDelta(one, b)])
+    over_scales = _sum([WeightedDelta(one, a), WeightedDelta(one, b)])
 
     np.testing.assert_allclose(over_vectors, a * summed, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(over_scales, (a + b) * one.astype(np.float64), rtol=1e-6, atol=1e-9)
@@ -71,7 +76,7 @@ def test_scale_distributes(one: np.ndarray, other: np.ndarray, a: float, b: floa
 
 @given(st.lists(summands, min_size=1, max_size=4))
 def test_sum_survives_encoding_and_decoding(some: list[WeightedDelta]) -> None:
-    total = weighted_sum(some)
+    total = _sum(some)
 
     assert decode_latent(encode_latent(total)).tobytes() == total.tobytes()
 
@@ -83,7 +88,7 @@ def test_sum_equals_the_naive_one(some: list[WeightedDelta]) -> None:
         rows = np.ones(SHAPE[0]) if term.row_mask is None else np.array(term.row_mask, float)
         expected += term.scale * rows[:, None] * term.delta
 
-    np.testing.assert_allclose(weighted_sum(some), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(_sum(some), expected, rtol=1e-5, atol=1e-5)
 
 
 # --- of a library ---

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from editvec.registry.blobs.opening import put_all
 from editvec.registry.entities.vectors import Embedding, EmbeddingUsage
 from editvec.registry.errors import RecordError
+from editvec.registry.library.embeddings import usage
 from editvec.registry.library.library import Library
 from editvec.registry.library.records import as_json
 from editvec.registry.maintenance.garbage import gc
@@ -234,7 +235,7 @@ def test_adding_while_gc_runs_loses_nothing(library: Library) -> None:
 def test_oldest_packs_go_until_the_rest_is_within_the_limit(library: Library) -> None:
     for seeds in ((1, 2), (3, 4, 5), (6,)):
         library.put_embeddings(_embeddings(*seeds))
-    assert library.embedding_usage() == EmbeddingUsage(6, 6 * _ROW_BYTES)
+    assert usage(library.engine) == EmbeddingUsage(6, 6 * _ROW_BYTES)
 
     report = gc(library, embeddings_limit=4 * _ROW_BYTES)
 
@@ -243,7 +244,7 @@ def test_oldest_packs_go_until_the_rest_is_within_the_limit(library: Library) ->
     report = gc(library, embeddings_limit=4 * _ROW_BYTES - 1)
     assert report.evicted == EmbeddingUsage(3, 3 * _ROW_BYTES)
     assert _held(library, 1, 2, 3, 4, 5, 6) == [6]
-    assert library.embedding_usage() == EmbeddingUsage(1, _ROW_BYTES)
+    assert usage(library.engine) == EmbeddingUsage(1, _ROW_BYTES)
 
 
 def test_blobs_of_evicted_packs_go_after_the_grace_time(library: Library) -> None:
@@ -255,7 +256,7 @@ def test_blobs_of_evicted_packs_go_after_the_grace_time(library: Library) -> Non
     report = gc(library, grace=_ZERO)
 
     assert len(report.blobs) == 1
-    assert library.embedding_usage() == EmbeddingUsage(0, 0)
+    assert usage(library.engine) == EmbeddingUsage(0, 0)
 
 
 def test_embedding_that_was_embedded_again_is_young(library: Library) -> None:

@@ -17,6 +17,7 @@ from editvec.registry.blobs.local import LocalBlobStore
 from editvec.registry.entities.metrics import Direction, NewMetric
 from editvec.registry.entities.vectors import Embedding, NewTerm
 from editvec.registry.errors import BlobError
+from editvec.registry.library.embeddings import usage
 from editvec.registry.library.library import Library
 from editvec.registry.library.records import as_json
 from editvec.registry.library.references import storing
@@ -341,7 +342,7 @@ def test_embedding_that_is_evicted_while_its_blob_is_looked_for_is_no_fault(
 
     assert verify(filled, on_progress=add_embedding).is_clean
     assert store.library is None
-    assert filled.embedding_usage().count == 0
+    assert usage(filled.engine).count == 0
 
 
 class ChangingStore(LocalBlobStore):

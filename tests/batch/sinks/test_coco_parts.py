@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from editvec.batch.sinks.rle import parts_of
+from editvec.batch.sinks.coco import parts_of
 
 # of pycocotools itself, with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
