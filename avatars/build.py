@@ -35,7 +35,7 @@ from editvec.avatars.building.networks import (
 )
 from editvec.avatars.drawing.render import LABEL_COLORS, LABELS
 from editvec.engine.bundle.bundle import NetworkState, write_bundle
-from editvec.engine.bundle.description import Label
+from editvec.engine.bundle.description import BundleLabel
 from editvec.engine.editing.losses import Networks
 from editvec.engine.networks.perceptual import build_perceptual
 
@@ -84,7 +84,7 @@ def build(work: Path, folder: Path, *, device: str) -> None:
         description="Cartoon faces with exact part masks; the class that editvec comes with.",
         license="Apache-2.0",
         labels=[
-            Label(index, name, (red, green, blue))
+            BundleLabel(index, name, (red, green, blue))
             for index, (name, (red, green, blue)) in enumerate(
                 zip(LABELS, LABEL_COLORS.tolist(), strict=True)
             )

@@ -26,7 +26,7 @@ _STARTERS = {starter.name: starter for starter in (*STARTERS, SURPRISE)}
 _FIRST_SEED = 960_000  # renders that neither the networks nor the check have seen
 
 
-class ExactEdits(NamedTuple):
+class RenderedEdits(NamedTuple):
     """Pictures, and the exact masks of the same faces with an attribute changed.
 
     Attributes:
@@ -48,7 +48,7 @@ def can_render(name: str) -> bool:
     return name in _STARTERS
 
 
-def exact_edits(name: str, count: int, *, seed: int, resolution: int) -> ExactEdits:
+def exact_edits(name: str, count: int, *, seed: int, resolution: int) -> RenderedEdits:
     """Render faces that the edit changes, and the masks that it is meant to give them.
 
     Args:
@@ -71,7 +71,7 @@ def exact_edits(name: str, count: int, *, seed: int, resolution: int) -> ExactEd
         drawn += 1
     before = np.concatenate(found)[:count]
     after = parameters.with_values(before, **starter.after)
-    return ExactEdits(render(before, resolution).pixels, render(after, resolution).mask)
+    return RenderedEdits(render(before, resolution).pixels, render(after, resolution).mask)
 
 
 def _changes(params: parameters.FloatArray, starter: Starter) -> npt.NDArray[np.bool_]:

@@ -47,7 +47,7 @@ _PLAIN: Mapping[str, float] = {
 """A calm face, on which every edit of the library is visible."""
 
 
-class MaskPair(NamedTuple):
+class StarterPair(NamedTuple):
     """A picture and its part mask before and after an edit.
 
     Attributes:
@@ -91,7 +91,7 @@ class Starter:
         normals = np.random.default_rng(self.seed).standard_normal((1, len(PARAMETERS)))
         return with_values(from_normal(_SPREAD * normals), **{**_PLAIN, **self.before})
 
-    def mask_pair(self, resolution: int = RESOLUTION) -> MaskPair:
+    def mask_pair(self, resolution: int = RESOLUTION) -> StarterPair:
         """Render the picture, its mask and the edited mask.
 
         Args:
@@ -99,7 +99,7 @@ class Starter:
         """
         before = self.parameters()
         drawn = render(np.concatenate([before, with_values(before, **self.after)]), resolution)
-        return MaskPair(drawn.pixels[0], drawn.mask[0], drawn.mask[1])
+        return StarterPair(drawn.pixels[0], drawn.mask[0], drawn.mask[1])
 
 
 STARTERS: tuple[Starter, ...] = (

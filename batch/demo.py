@@ -21,7 +21,7 @@ from editvec.avatars.drawing.render import render
 from editvec.avatars.starter import RESOLUTION, SURPRISE, write_pair
 from editvec.batch.errors import PlanError
 from editvec.batch.execution.local import Progress, run_locally
-from editvec.batch.learning.learn import LearnOutcome, OnProgress, learn_vector
+from editvec.batch.learning.learn import LearnedVector, OnProgress, learn_vector
 from editvec.batch.learning.request import LearnRequest
 from editvec.batch.recipes.pinning import EditArgument
 from editvec.batch.recipes.settings import Composite, Mode, RunSettings
@@ -227,12 +227,12 @@ def _learn(bench: Workbench, folder: Path, on_progress: OnProgress | None) -> st
     return _learned_text(outcome)
 
 
-def _learned_text(outcome: LearnOutcome) -> str:
+def _learned_text(outcome: LearnedVector) -> str:
     before, after = (
-        outcome.metrics[name].value for name in ("success_iou_unedited", "success_iou")
+        outcome.learned.metrics[name].value for name in ("success_iou_unedited", "success_iou")
     )
     return (
-        f"{outcome.vector.address}: {outcome.num_steps} steps, IoU in the ROI "
+        f"{outcome.vector.address}: {outcome.learned.num_steps} steps, IoU in the ROI "
         f"{before:.2f} -> {after:.2f}"
     )
 

@@ -117,7 +117,9 @@ def segment_gather_cuda(
 ) -> Tensor:
     """`segment_gather` as one CUDA kernel; `load_extension()` must have succeeded."""
     _check_operands(maps, pixels, layers, size=size, addend=addend)
-    settings = _Settings(_pack(layers), layers, layers.weight2.shape[2], len(layers.weight3), size)
+    settings = _GatherSettings(
+        _pack(layers), layers, layers.weight2.shape[2], len(layers.weight3), size
+    )
     rows = [_aligned(tensor.permute(0, 2, 3, 1)) for tensor in maps]
     if addend is not None:
         addend = _aligned(addend)
@@ -175,7 +177,7 @@ def _aligned(tensor: Tensor) -> Tensor:
     return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
 
 
-class _Settings(NamedTuple):
+class _GatherSettings(NamedTuple):
     """What the operation takes besides what it derives."""
 
     packed: PackedLayers
@@ -189,7 +191,9 @@ class _SegmentGather(torch.autograd.Function):
     """The kernel with its derivative; maps are [N, h_i, w_i, E*H1] here."""
 
     @staticmethod
-    def forward(pixels: Tensor, settings: _Settings, addend: Tensor | None, *rows: Tensor) -> Any:
+    def forward(
+        pixels: Tensor, settings: _GatherSettings, addend: Tensor | None, *rows: Tensor
+    ) -> Any:
         packed = settings.packed
         return torch.ops.editvec.segment_gather(
             list(rows), pixels, addend, *packed[:4], settings.hidden1, settings.num_labels,
@@ -213,7 +217,7 @@ class _SegmentGather(torch.autograd.Function):
 def _derive(
     grad: Tensor,
     pixels: Tensor,
-    settings: _Settings,
+    settings: _GatherSettings,
     addend: Tensor | None,
     rows: list[Tensor],
     needed: Sequence[bool],
@@ -232,7 +236,7 @@ def _derive(
 def _derive_again(
     grad: Tensor,
     pixels: Tensor,
-    settings: _Settings,
+    settings: _GatherSettings,
     addend: Tensor | None,
     rows: list[Tensor],
     needed: Sequence[bool],

@@ -104,7 +104,7 @@ def upfirdn2d_cuda(
     return y
 
 
-class _Settings(NamedTuple):
+class _FilterSettings(NamedTuple):
     """What the operator takes after its tensor."""
 
     taps: tuple[float, ...]
@@ -120,7 +120,7 @@ class _Upfirdn2d(torch.autograd.Function):
     """The kernel; its derivative is the same operation with the factors exchanged."""
 
     @staticmethod
-    def forward(x: Tensor, settings: _Settings) -> Any:
+    def forward(x: Tensor, settings: _FilterSettings) -> Any:
         x = x.contiguous(memory_format=dense_format(x))
         return torch.ops.editvec.upfirdn2d(x, *settings)
 
@@ -134,13 +134,13 @@ class _Upfirdn2d(torch.autograd.Function):
         return _Upfirdn2d.apply(grads[0], derivative_settings(ctx.settings, *ctx.size)), None
 
 
-def derivative_settings(settings: _Settings, height: int, width: int) -> _Settings:
+def derivative_settings(settings: _FilterSettings, height: int, width: int) -> _FilterSettings:
     """The settings that map the gradient of the result to that of an input of a size.
 
     Input i reaches output o through tap i * up + pad - o * down; read from the other side, that is
     tap T - 1 - (i * up + pad - o * down) of the flipped filter.
     """
-    return _Settings(
+    return _FilterSettings(
         taps=settings.taps[::-1],
         up=settings.down,
         down=settings.up,
@@ -151,7 +151,7 @@ def derivative_settings(settings: _Settings, height: int, width: int) -> _Settin
     )
 
 
-def _stretch(x: Tensor, settings: _Settings, padding: tuple[int, int]) -> Tensor:
+def _stretch(x: Tensor, settings: _FilterSettings, padding: tuple[int, int]) -> Tensor:
     """Stretch and filter, without the zeros: a transposed convolution with the flipped filter."""
     channels, up, num_taps = x.shape[1], settings.up, len(settings.taps)
     cut = num_taps - 1 - padding[0]
@@ -187,7 +187,7 @@ def _check_operands(
     down: int,
     padding: tuple[int, int],
     gain: float,
-) -> _Settings:
+) -> _FilterSettings:
     if not x.is_floating_point() or x.ndim != 4:
         raise OperandError(
             f"x must be a floating-point tensor [N, C, H, W], got {x.dtype} {list(x.shape)}"
@@ -206,4 +206,4 @@ def _check_operands(
             f"x must be large enough for {len(taps)} taps, got {list(x.shape)} with padding "
             f"{tuple(padding)} and up {up}"
         )
-    return _Settings(tuple(taps), up, down, padding[0], height, width, float(gain))
+    return _FilterSettings(tuple(taps), up, down, padding[0], height, width, float(gain))

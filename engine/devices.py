@@ -2,7 +2,7 @@
 
 import torch
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 
 
 def require_device(device: torch.device | str) -> None:
@@ -18,4 +18,4 @@ def require_device(device: torch.device | str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as exc:
         reason = str(exc).partition("\n")[0]
-        raise SettingsError(f"device: cannot use {str(device)!r}: {reason}") from exc
+        raise EngineSettingsError(f"device: cannot use {str(device)!r}: {reason}") from exc

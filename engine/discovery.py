@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import MissingPackageError, SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, MissingPackageError, ShapeError
 from editvec.engine.networks.generator import Synthesis
 from editvec.engine.networks.layers import SynthesisLayer, ToRGB
 from editvec.engine.shapes import block_resolutions, check_finite
@@ -122,7 +122,7 @@ def svm_boundary(positive: Tensor, negative: Tensor) -> Boundary:
     points = torch.cat([first, second])
     center, size = points.mean(dim=0), points.var(dim=0, correction=0).mean().sqrt()
     if not size > 0:
-        raise SettingsError("labelled latents: expected different ones, got copies of one")
+        raise EngineSettingsError("labelled latents: expected different ones, got copies of one")
     labels = torch.cat([torch.ones(len(first)), torch.zeros(len(second))])
     weights, bias = _fit_svm((points - center) / size, labels)
     length = weights.norm()
@@ -162,7 +162,7 @@ def conditioned(normal: Tensor, others: Sequence[Tensor], *, of: str = "normal")
         left = left - span.T @ (span @ left)  # again, for what rounding left
     kept = float(left.norm() / start.norm())
     if not kept >= LEAST_KEPT:  # nor is it a number, of a normal that is none
-        raise SettingsError(
+        raise EngineSettingsError(
             f"conditional: {kept:.0%} of {of} is left without the others, at least "
             f"{LEAST_KEPT:.0%} is needed; they say nearly the same"
         )
@@ -191,7 +191,7 @@ def _fit_svm(points: Tensor, labels: Tensor) -> tuple[Tensor, float]:
         try:
             machine.fit(points.numpy(), labels.numpy())
         except ConvergenceWarning as exc:
-            raise SettingsError(f"labelled latents: no boundary was found: {exc}") from exc
+            raise EngineSettingsError(f"labelled latents: no boundary was found: {exc}") from exc
     return torch.from_numpy(machine.coef_[0].copy()).double(), float(machine.intercept_[0])
 
 
@@ -216,7 +216,7 @@ def modulation_weights(synthesis: Synthesis, rows: Sequence[int]) -> Tensor:
     outside = [row for row in rows if not 0 <= row < num_ws]
     if outside or not rows:
         got = ", ".join(map(str, outside)) or "none"
-        raise SettingsError(f"rows: expected rows from 0 to {num_ws - 1}, got {got}")
+        raise EngineSettingsError(f"rows: expected rows from 0 to {num_ws - 1}, got {got}")
     layers: list[SynthesisLayer | ToRGB] = []
     for size in block_resolutions(synthesis.config.resolution):
         block = getattr(synthesis, f"b{size}")
@@ -267,7 +267,7 @@ def unit(vector: Tensor, *, name: str) -> Tensor:
     vector = vector.double().cpu()
     length = float(vector.norm())
     if not length > 0:
-        raise SettingsError(f"{name}: expected a difference, got none")
+        raise EngineSettingsError(f"{name}: expected a difference, got none")
     return vector / length
 
 

@@ -19,7 +19,7 @@ from editvec.engine.editing.descent import OnStep
 from editvec.engine.editing.editing import EditResult, EditSettings
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editing.losses import Networks
-from editvec.engine.errors import CompatibilityError, SettingsError
+from editvec.engine.errors import EngineCompatibilityError, EngineSettingsError
 from editvec.engine.images.roi import default_dilation, roi_from_masks
 from editvec.engine.networks.encoder import Encoder
 from editvec.engine.networks.generator import Generator, cut_for_synthesis
@@ -136,7 +136,7 @@ class Editor:
             CompatibilityError: `generator_digest` is not the bundle's.
         """
         if generator_digest != self.bundle.generator_digest:
-            raise CompatibilityError(
+            raise EngineCompatibilityError(
                 f"generator_digest: expected {self.bundle.generator_digest[:12]} of class "
                 f"{self.bundle.class_name}, got {generator_digest[:12]}"
             )
@@ -159,7 +159,7 @@ class Editor:
             first: Index of the first sample.
         """
         if count < 1 or seed < 0 or first < 0:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"count, seed, first: expected >= 1, >= 0, >= 0, got {count}, {seed}, {first}"
             )
         rows = [
@@ -324,7 +324,7 @@ class Editor:
     def _segmentation(self) -> SegmentationBranch:
         if self.segmentation is None:
             name = self.bundle.class_name
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"class {name} has no segmentation branch; `editvec train segmentation --class "
                 f"{name} PAIRS` makes one"
             )

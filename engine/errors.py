@@ -27,7 +27,7 @@ class ShapeError(EngineError, ValueError):
     """A tensor has the wrong shape, dtype or range."""
 
 
-class SettingsError(EngineError, ValueError):
+class EngineSettingsError(EngineError, ValueError):
     """A setting is outside its range."""
 
 
@@ -39,7 +39,7 @@ class ImageError(EngineError, ValueError):
     """An image file cannot be read or cannot be used."""
 
 
-class MaskError(EngineError, ValueError):
+class EngineMaskError(EngineError, ValueError):
     """A mask does not fit its image or its label scheme."""
 
 
@@ -47,7 +47,7 @@ class WeightsUnavailableError(EngineError, FileNotFoundError):
     """Published weights are neither in the cache nor given as a file."""
 
 
-class CompatibilityError(EngineError, ValueError):
+class EngineCompatibilityError(EngineError, ValueError):
     """A delta belongs to another generator or another latent space."""
 
 

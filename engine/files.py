@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
-from editvec.engine.errors import CompatibilityError, SettingsError
+from editvec.engine.errors import EngineCompatibilityError, EngineSettingsError
 from editvec.engine.images.images import (
     fit_pixels,
     read_image,
@@ -43,21 +43,23 @@ def read_delta(path: Path, *, num_ws: int, w_dim: int) -> Tensor:
         NonFiniteError: It holds NaN or infinity.
     """
     if path.stat().st_size > MAX_DELTA_BYTES:
-        raise CompatibilityError(f"{path.name}: too large for a delta")
+        raise EngineCompatibilityError(f"{path.name}: too large for a delta")
     try:
         if path.suffix == ".npy":
             delta = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
         else:
             tensors = list(safetensors.torch.load_file(path).values())
             if len(tensors) != 1:
-                raise CompatibilityError(f"{path.name}: expected one tensor, got {len(tensors)}")
+                raise EngineCompatibilityError(
+                    f"{path.name}: expected one tensor, got {len(tensors)}"
+                )
             delta = tensors[0].float()
     except (ValueError, EOFError, TypeError, safetensors.SafetensorError) as exc:
-        if isinstance(exc, CompatibilityError):
+        if isinstance(exc, EngineCompatibilityError):
             raise
-        raise CompatibilityError(f"{path.name}: expected safetensors or .npy: {exc}") from exc
+        raise EngineCompatibilityError(f"{path.name}: expected safetensors or .npy: {exc}") from exc
     if tuple(delta.shape) not in {(num_ws, w_dim), (1, num_ws, w_dim)}:
-        raise CompatibilityError(
+        raise EngineCompatibilityError(
             f"{path.name}: expected a delta [{num_ws}, {w_dim}], got {list(delta.shape)}"
         )
     check_finite(delta, name=path.name)
@@ -130,7 +132,7 @@ def edit_file(
         SettingsError: Source and target are the same file.
     """
     if target.exists() and target.samefile(source):
-        raise SettingsError(f"target: expected another file than the source, got {target}")
+        raise EngineSettingsError(f"target: expected another file than the source, got {target}")
     pixels = fit_pixels(read_image(source), editor.bundle.resolution)
     embedded = editor.embed(to_images([pixels]).to(editor.device), settings)
     scales = torch.tensor([scale], device=editor.device)

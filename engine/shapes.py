@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
 
 MIN_RESOLUTION = 16
 MAX_RESOLUTION = 1024
@@ -20,7 +20,7 @@ def check_resolution(resolution: int) -> int:
     """
     power_of_two = resolution > 0 and resolution & (resolution - 1) == 0
     if not power_of_two or not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise SettingsError(
+        raise EngineSettingsError(
             f"resolution: expected a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}, "
             f"got {resolution}"
         )

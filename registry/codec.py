@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 
 from editvec.registry.entities.vectors import FloatArray
 from editvec.registry.errors import CodecError
+from editvec.registry.json_fields import unique_keys
 
 MAX_FILE_BYTES = 64 << 20
 MAX_HEADER_BYTES = 1 << 20
@@ -197,19 +198,12 @@ def _safetensors_header(data: bytes, *, of: str) -> dict[str, Any]:
     if length > min(MAX_HEADER_BYTES, len(data) - 8):
         raise CodecError(f"{of}: the safetensors header announces {length} bytes, too many")
     try:
-        header = json.loads(data[8 : 8 + length], object_pairs_hook=_refuse_duplicates)
+        header = json.loads(data[8 : 8 + length], object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as exc:
         raise CodecError(f"{of}: broken safetensors header ({_brief(exc)})") from exc
     if not isinstance(header, dict):
         raise CodecError(f"{of}: broken safetensors header (not an object)")
     return header
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("duplicate keys")
-    return values
 
 
 def finite_float32(array: npt.NDArray[Any], *, of: str) -> FloatArray:

@@ -121,5 +121,5 @@ class BlobError(RegistryError, OSError):
     """Bytes that cannot be stored, found or trusted."""
 
 
-class DiskFullError(BlobError):
+class LibraryDiskFullError(BlobError):
     """No space is left for bytes or rows."""

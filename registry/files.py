@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from editvec import whole_files
-from editvec.registry.errors import BlobError, DiskFullError
+from editvec.registry.errors import BlobError, LibraryDiskFullError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -80,5 +80,5 @@ def foreign_errors(subject: str) -> Iterator[None]:
         raise BlobError(f"{subject}: not found") from exc
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"{subject}: no space left on the disk") from exc
+            raise LibraryDiskFullError(f"{subject}: no space left on the disk") from exc
         raise BlobError(f"{subject}: {exc.strerror or exc}") from exc

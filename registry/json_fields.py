@@ -15,6 +15,19 @@ from editvec.registry.files import is_digest
 _Member = TypeVar("_Member", bound=StrEnum)
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ, for `json.loads(..., object_pairs_hook=unique_keys)`.
+
+    JSON leaves it open which of two equal keys counts, so that two readers may read two things.
+
+    Raises:
+        ValueError: a key is there twice.
+    """
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("duplicate keys")
+    return dict(pairs)
+
+
 class Fields:
     """The fields of one JSON object.
 

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +135,18 @@ def test_only_migrations_create_tables(path: Path) -> None:
 def test_tests_folder_holds_no_package() -> None:
     # with one, pytest would call a test file by another name, and two of one name would be one
     assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_one_name_stands_for_one_class() -> None:
+    # who reads `Label` in a traceback or a type shall not have to ask which one
+    places = defaultdict(list)
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(_name(path))
+
+    shared = {name: found for name, found in places.items() if len(found) > 1}
+    assert shared == {}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=_name)

@@ -20,7 +20,7 @@ from typing import Self
 
 from editvec.batch.chunks.heartbeat import Heartbeat
 from editvec.batch.chunks.isolation import isolated
-from editvec.batch.chunks.processor import Collected, give_back
+from editvec.batch.chunks.processor import Collected, give_back, require_generator
 from editvec.batch.editing.content_key import content_key
 from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
@@ -89,11 +89,7 @@ class ChunkProcessor:
         Raises:
             WorkerError: the loaded class is not the run's, or cannot make masks.
         """
-        if editor.bundle.generator_digest != run.plan.generator_digest:
-            raise WorkerError(
-                f"class: run {run.id[:8]} needs {run.plan.class_address} "
-                f"({run.plan.generator_digest[:12]}), loaded is another generator"
-            )
+        require_generator(editor, run)
         if editor.segmentation is None and (needing := what_needs_masks(run.plan)):
             raise WorkerError(
                 f"class: {run.plan.class_address} has no segmentation branch, which {needing} needs"

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 
 from editvec.batch.errors import DeviceLostError
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -68,7 +68,7 @@ def needing_device() -> Iterator[None]:
     """
     try:
         yield
-    except SettingsError as exc:
+    except EngineSettingsError as exc:
         if str(exc).startswith("device: "):
             raise DeviceLostError(_first_line(exc)) from exc
         raise

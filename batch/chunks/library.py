@@ -134,7 +134,7 @@ class WorkProcessor:
             DeviceLostError: the process must end; the lease was given back.
         """
         # what an item names is on the disk before the item is made
-        chunk = _Chunk(self, lease, Collected(lambda: None))
+        chunk = _LibraryChunk(self, lease, Collected(lambda: None))
         try:
             with Heartbeat(
                 self.leases,
@@ -148,7 +148,7 @@ class WorkProcessor:
             return chunk.lease
         except LeaseLostError:
             raise
-        except editvec.registry.errors.DiskFullError as exc:
+        except editvec.registry.errors.LibraryDiskFullError as exc:
             full = DiskFullError(f"library: {exc}")
             self._give_back(chunk, full)
             raise full from exc
@@ -156,12 +156,12 @@ class WorkProcessor:
             self._give_back(chunk, exc)
             raise
 
-    def _give_back(self, chunk: _Chunk, error: BaseException) -> None:
+    def _give_back(self, chunk: _LibraryChunk, error: BaseException) -> None:
         """Ends the lease in order; see `give_back`."""
         give_back(self.leases, self.runs, chunk.lease, error, take_items=chunk.collected.take)
 
 
-class _Chunk:
+class _LibraryChunk:
     """One chunk in work."""
 
     def __init__(self, processor: WorkProcessor, lease: Lease, collected: Collected) -> None:

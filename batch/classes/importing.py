@@ -15,7 +15,7 @@ from editvec.batch.classes.shipped import trunk_folder
 from editvec.batch.classes.storing import Rectangle, scheme_rectangle, scheme_values, store_networks
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
-from editvec.engine.bundle.description import CLASS_NAME, Label
+from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
 from editvec.engine.foreign.checkpoint import read_generator
 from editvec.engine.foreign.members import member_files, read_members
 from editvec.registry.bundles.manifest import BUNDLE_FILE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from editvec.registry.labels.scheme import LabelScheme
     from editvec.registry.library.library import Library
 
-PLACEHOLDER = Label(0, "background", (0, 0, 0))
+PLACEHOLDER = BundleLabel(0, "background", (0, 0, 0))
 """The only label of a class whose scheme nobody has said yet."""
 
 

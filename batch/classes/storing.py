@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
-from editvec.engine.bundle.description import CLASS_NAME, Label
+from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
 from editvec.registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def store_class(
     class_name: str,
     description: str,
     license_name: str,
-    labels: tuple[Label, ...],
+    labels: tuple[BundleLabel, ...],
     networks: Mapping[str, NetworkState],
     built: Mapping[str, object],
     groups: Mapping[str, tuple[str, ...]] | None = None,
@@ -170,7 +170,9 @@ Rectangle = tuple[int, int, int, int]
 def scheme_values(scheme: LabelScheme) -> dict[str, Any]:
     """Labels, groups, and how mask files spell them, as arguments of `write_bundle`."""
     return {
-        "labels": tuple(Label(label.index, label.name, label.color) for label in scheme.labels),
+        "labels": tuple(
+            BundleLabel(label.index, label.name, label.color) for label in scheme.labels
+        ),
         "groups": scheme.all_groups,
         "mask_spellings": spellings_to_json(scheme),
     }

@@ -14,7 +14,7 @@ from editvec.batch.cli.output import JSON, open_library, stage_progress, tell_op
 from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
-    from editvec.batch.learning.learn import LearnOutcome
+    from editvec.batch.learning.learn import LearnedVector
     from editvec.batch.learning.request import LearnRequest, LearnSettings
     from editvec.registry.config import RegistryConfig
 
@@ -198,7 +198,7 @@ def _settings(**options: Any) -> LearnSettings:
 
 def _learn(
     config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: Path | None
-) -> LearnOutcome:
+) -> LearnedVector:
     """Learn one vector here and now, and draw what it was learned from."""
     from editvec.batch.learning.learn import learn_vector
     from editvec.batch.workbench import Workbench
@@ -218,13 +218,14 @@ def _learn(
     return outcome
 
 
-def _learned_text(outcome: LearnOutcome) -> str:
+def _learned_text(outcome: LearnedVector) -> str:
     """A short table of what was learned and measured."""
-    value = {name: metric.value for name, metric in outcome.metrics.items()}
+    learned = outcome.learned
+    value = {name: metric.value for name, metric in learned.metrics.items()}
 
     def error(what: str) -> str:
         """PSNR and, where there is a network for it, the perceptual distance by its name."""
-        perceptual = outcome.metrics.get(f"{what}_perceptual")
+        perceptual = learned.metrics.get(f"{what}_perceptual")
         distance = f", {perceptual.backbone} {perceptual.value:.3g}" if perceptual else ""
         return f"{value[f'{what}_psnr']:.1f} dB{distance}"
 
@@ -234,15 +235,15 @@ def _learned_text(outcome: LearnOutcome) -> str:
         "success": f"IoU {edited:.3f} in the ROI, {unedited:.3f} before the edit",
         "leakage": f"{error('leakage')}, outside the ROI against the reconstruction",
         "reconstruction": f"{error('reconstruction')}, of the picture",
-        "learned": f"{outcome.num_steps} steps in {outcome.seconds:.1f} s on {outcome.device}, "
-        f"embedded in {outcome.embed_seconds:.1f} s, n=1",
+        "learned": f"{learned.num_steps} steps in {learned.seconds:.1f} s on {learned.device}, "
+        f"embedded in {learned.embed_seconds:.1f} s, n=1",
     }
     lines = [f"  {name:15} {text}" for name, text in rows.items()]
     return "\n".join([outcome.vector.address, *lines])
 
 
-def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
-    vector = outcome.vector
+def _learned_json(outcome: LearnedVector) -> dict[str, Any]:
+    vector, learned = outcome
     return {
         "address": vector.address,
         "class": vector.class_name,
@@ -258,11 +259,11 @@ def _learned_json(outcome: LearnOutcome) -> dict[str, Any]:
                 "backbone": metric.backbone,
                 "sample_count": metric.sample_count,
             }
-            for name, metric in outcome.metrics.items()
+            for name, metric in learned.metrics.items()
         },
-        "num_steps": outcome.num_steps,
-        "seconds": round(outcome.seconds, 3),
-        "embed_seconds": round(outcome.embed_seconds, 3),
-        "device": outcome.device,
+        "num_steps": learned.num_steps,
+        "seconds": round(learned.seconds, 3),
+        "embed_seconds": round(learned.embed_seconds, 3),
+        "device": learned.device,
         "settings": dict(vector.settings),
     }

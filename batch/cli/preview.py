@@ -56,7 +56,7 @@ def preview(
     Each row is a probe image, each column a scale. Below each picture are its part mask and what
     the generator changed.
     """
-    from editvec.batch.previews.preview import Probes, preview_vector
+    from editvec.batch.previews.preview import PreviewProbes, preview_vector
     from editvec.batch.recipes.scales import parse_scales
     from editvec.batch.workbench import Workbench
     from editvec.registry.config import RegistryConfig
@@ -64,7 +64,7 @@ def preview(
     from editvec.whole_files import digest_of
 
     wanted = parse_scales(scales)
-    probes = Probes(count=samples, seed=seed, folder=images)
+    probes = PreviewProbes(count=samples, seed=seed, folder=images)
     with Workbench.open(RegistryConfig.from_environment(obj["home"]), device=device) as bench:
         vector = bench.library.get_vector(address, class_name=class_name)
         editor = bench.editor_of(vector)

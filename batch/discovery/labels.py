@@ -26,7 +26,7 @@ from torch import Tensor
 from editvec.batch.editing.memory import images_at_a_time
 from editvec.batch.errors import PlanError, SettingsError
 from editvec.batch.naming import display_path
-from editvec.batch.recipes.settings import Embedding
+from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.batch.runs.inputs import scan_folder
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
@@ -164,28 +164,28 @@ def read_population(
         name: torch.tensor([entry.labels.get(name, math.nan) for entry in entries])
         for name in names
     }
-    used = [e.where.number + 1 for e in entries if isinstance(e.where, _Sample)]
+    used = [e.where.number + 1 for e in entries if isinstance(e.where, _LabelledSample)]
     return Population(
         torch.stack(latents), scores, path.name, digest, 0, seed, max(used, default=0), False
     )
 
 
-class _Sample(NamedTuple):
+class _LabelledSample(NamedTuple):
     """A sample by its seed and number."""
 
     seed: int
     number: int
 
 
-class _Entry(NamedTuple):
+class _LabelEntry(NamedTuple):
     """One labelled picture: a file or a sample."""
 
-    where: Path | _Sample
+    where: Path | _LabelledSample
     labels: dict[str, float]
 
 
-def _read_folder(path: Path, attribute: str) -> tuple[list[_Entry], str]:
-    entries: list[_Entry] = []
+def _read_folder(path: Path, attribute: str) -> tuple[list[_LabelEntry], str]:
+    entries: list[_LabelEntry] = []
     digest = hashlib.sha256()
     for name, label in ((WITH, 1.0), (WITHOUT, -1.0)):
         folder = path / name
@@ -197,11 +197,11 @@ def _read_folder(path: Path, attribute: str) -> tuple[list[_Entry], str]:
         for one in scan_folder(folder).inputs:
             file = folder / os.fsdecode(one.relative_path)
             digest.update(name.encode() + one.relative_path + file.read_bytes())
-            entries.append(_Entry(file, {attribute: label}))
+            entries.append(_LabelEntry(file, {attribute: label}))
     return entries, digest.hexdigest()
 
 
-def _read_csv(path: Path, seed: int) -> tuple[list[_Entry], str]:
+def _read_csv(path: Path, seed: int) -> tuple[list[_LabelEntry], str]:
     of = f"labels {display_path(bytes(path))}"
     try:
         data = path.read_bytes()
@@ -221,8 +221,8 @@ def _read_csv(path: Path, seed: int) -> tuple[list[_Entry], str]:
             f"{of}: expected the columns {_SAMPLE} or {_FILE} and one for each attribute, got "
             f"{', '.join(header)}"
         )
-    entries: list[_Entry] = []
-    first: dict[Path | _Sample, str] = {}
+    entries: list[_LabelEntry] = []
+    first: dict[Path | _LabelledSample, str] = {}
     for at, cells in lines[1:]:
         if len(cells) != len(header):
             raise PlanError(f"{at}: expected {len(header)} columns, got {len(cells)}")
@@ -248,7 +248,7 @@ def _lines(text: str, of: str) -> Iterator[tuple[str, list[str]]]:
         raise PlanError(f"{of}: line {reader.line_num}: {exc}") from exc
 
 
-def _entry(cells: dict[str, str], key: str, folder: Path, seed: int, at: str) -> _Entry:
+def _entry(cells: dict[str, str], key: str, folder: Path, seed: int, at: str) -> _LabelEntry:
     given = cells.pop(key)
     labels = {}
     for name, word in cells.items():
@@ -260,18 +260,18 @@ def _entry(cells: dict[str, str], key: str, folder: Path, seed: int, at: str) ->
             raise PlanError(f"{at}: {_FILE}: expected a picture, got nothing")
         if not (folder / given).is_file():
             raise PlanError(f"{at}: {_FILE}: expected a picture below the file, got {given!r}")
-        return _Entry(folder / given, labels)
+        return _LabelEntry(folder / given, labels)
     match = _SAMPLE_NAME.fullmatch(given)
     if match is None:
         raise PlanError(f"{at}: {_SAMPLE}: expected a number such as 12, got {given!r}")
-    return _Entry(_Sample(int(match["seed"] or seed), int(match["index"])), labels)
+    return _LabelEntry(_LabelledSample(int(match["seed"] or seed), int(match["index"])), labels)
 
 
 def _embed(
     editor: Editor, pictures: Sequence[Path], embed: str, on_progress: OnProgress | None
 ) -> list[Tensor]:
     """ws [num_ws, w_dim] of every picture, of its middle square."""
-    wanted = Embedding.parse(embed)
+    wanted = EmbeddingMethod.parse(embed)
     settings = EmbedSettings(num_steps=wanted.num_steps, target=wanted.target_psnr)
     found: list[Tensor] = []
     demand = Demand.EMBEDDING if settings.num_steps else Demand.SYNTHESIS

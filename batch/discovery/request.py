@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.recipes.settings import Embedding
+from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.registry.addresses import check_name
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.spaces import rows_between
@@ -112,7 +112,7 @@ class DiscoverRequest:
         share = self.confident
         if share is not None and not (math.isfinite(share) and 0 < share <= 1):
             raise SettingsError(f"confident: expected above 0, up to 1, got {share}")
-        Embedding.parse(self.embed)
+        EmbeddingMethod.parse(self.embed)
         self._check_method(method)
 
     def _check_method(self, method: Method) -> None:

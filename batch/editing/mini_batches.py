@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-class Change(NamedTuple):
+class PictureChange(NamedTuple):
     """What an edit adds at the generator's resolution.
 
     Attributes:
@@ -128,4 +128,4 @@ class Variant(NamedTuple):
     pixels: npt.NDArray[np.uint8]
     masks: npt.NDArray[np.integer[Any]] | None
     metrics: list[dict[str, Any]]
-    changes: list[Change] | None = None
+    changes: list[PictureChange] | None = None

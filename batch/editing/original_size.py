@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from editvec.batch.editing.mini_batches import Change, Variant
+from editvec.batch.editing.mini_batches import PictureChange, Variant
 from editvec.batch.editing.pixel_budget import PixelBudget
 from editvec.batch.editing.reading import Decoded, read_picture, read_wanted_mask
 from editvec.batch.errors import PlanError
@@ -30,7 +30,9 @@ Mask = npt.NDArray[np.integer[Any]]
 Picture = AbstractContextManager[tuple[Pixels, Mask | None]]
 
 
-def changes_of(before: Tensor, edited: Tensor, roi: Tensor, *, is_gradient: bool) -> list[Change]:
+def changes_of(
+    before: Tensor, edited: Tensor, roi: Tensor, *, is_gradient: bool
+) -> list[PictureChange]:
     """The change of every image of a mini-batch.
 
     Args:
@@ -43,7 +45,7 @@ def changes_of(before: Tensor, edited: Tensor, roi: Tensor, *, is_gradient: bool
         edited = gradient_blend(before, edited.nan_to_num(), roi)
     added = (edited.clamp(-1, 1) - before).float().nan_to_num().cpu().numpy()
     regions = roi[:, 0].cpu().numpy()
-    return [Change(*one) for one in zip(added, regions, strict=True)]
+    return [PictureChange(*one) for one in zip(added, regions, strict=True)]
 
 
 def source_size(plan: RunPlan, one: Decoded) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Pictures:
 
     @contextmanager
     def _finished(
-        self, one: Decoded, change: Change | None, labels: Mask
+        self, one: Decoded, change: PictureChange | None, labels: Mask
     ) -> Iterator[tuple[Pixels, Mask]]:
         """The picture with the change, and its mask, both of its own size.
 

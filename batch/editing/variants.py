@@ -37,7 +37,7 @@ _BLENDS: dict[Composite, CompositeMode] = {
 }
 
 
-class _Target(NamedTuple):
+class _Touchable(NamedTuple):
     """What a recipe may touch: parts, and painted pixels, bool [H, W]."""
 
     roi_labels: Sequence[str]
@@ -219,7 +219,7 @@ class VariantMaker:
         return edited, metrics
 
     def _synthesize(
-        self, prepared: Prepared, edited_ws: Tensor, recipe: Recipe, target: _Target
+        self, prepared: Prepared, edited_ws: Tensor, recipe: Recipe, target: _Touchable
     ) -> Edited:
         """The pictures of edited latents, with their masks, ROI and measures."""
         settings = self.plan.settings
@@ -254,7 +254,7 @@ class VariantMaker:
         prepared: Prepared,
         edited_ws: Tensor,
         recipe: Recipe,
-        target: _Target,
+        target: _Touchable,
         edited: Edited,
         metrics: Sequence[dict[str, Any]],
     ) -> Edited:
@@ -270,7 +270,7 @@ class VariantMaker:
             metrics[place]["refined_steps"] = self.plan.refine_steps_of(recipe)
         return self._synthesize(prepared, ws, recipe, target)
 
-    def _refined(self, ws: Tensor, edited_ws: Tensor, recipe: Recipe, target: _Target) -> Tensor:
+    def _refined(self, ws: Tensor, edited_ws: Tensor, recipe: Recipe, target: _Touchable) -> Tensor:
         settings = EditSettings.for_mode(
             "refine", num_steps=self.plan.refine_steps_of(recipe), dilation=recipe.dilation
         )
@@ -278,12 +278,12 @@ class VariantMaker:
             ws, edited_ws, roi_labels=target.roi_labels, brush=target.brush, settings=settings
         )
 
-    def _target(self, recipe: Recipe) -> _Target:
+    def _target(self, recipe: Recipe) -> _Touchable:
         """What a recipe may touch: what its vectors say, unless the run says it."""
         if self.plan.settings.roi:
-            return _Target(self.plan.settings.roi, None)
+            return _Touchable(self.plan.settings.roi, None)
         brushes = [self._brushes[digest] for digest in recipe.brush_digests]
-        return _Target(recipe.roi_labels, torch.stack(brushes).any(dim=0) if brushes else None)
+        return _Touchable(recipe.roi_labels, torch.stack(brushes).any(dim=0) if brushes else None)
 
     def _scales(self, prepared: Prepared, recipe_position: int) -> Tensor:
         """How far each input goes along each vector of a recipe, [N, edits]."""
@@ -293,7 +293,7 @@ class VariantMaker:
         ]
         return torch.tensor(scales, device=prepared.ws.device)
 
-    def _edited_ws(self, prepared: Prepared, recipe_position: int, target: _Target) -> Tensor:
+    def _edited_ws(self, prepared: Prepared, recipe_position: int, target: _Touchable) -> Tensor:
         """The latents after a recipe's edits, in the run's mode."""
         settings, recipe = self.plan.settings, self.plan.recipes[recipe_position]
         ws = prepared.ws

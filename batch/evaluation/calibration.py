@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from editvec.batch.editing.measuring import perceptual_value
 from editvec.batch.evaluation.intervals import Interval, bootstrap
-from editvec.batch.evaluation.measure import Measured, Row
+from editvec.batch.evaluation.measure import MeasuredEdits, Row
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.table import Measure
-from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.evaluation.targets import WantedAttribute
 from editvec.registry.entities.metrics import Direction
 
 
@@ -73,7 +73,7 @@ class Calibration:
 
 
 def calibrate(
-    measured: Measured, settings: EvaluateSettings, *, default_scale: float
+    measured: MeasuredEdits, settings: EvaluateSettings, *, default_scale: float
 ) -> Calibration:
     """The curves of a sweep, and the usable range around the default scale.
 
@@ -117,13 +117,13 @@ def _is_far_off(row: Row, limit: float | None) -> bool:
     return limit is not None and distance is not None and distance > limit
 
 
-def _success_of(measured: Measured, sweep: Sequence[Sequence[Row]]) -> tuple[str | None, str]:
+def _success_of(measured: MeasuredEdits, sweep: Sequence[Sequence[Row]]) -> tuple[str | None, str]:
     """Which entry of the rows is success, and what it is called.
 
     The logit of an attribute, not its sign: a share of images stands still long before the edit
     does.
     """
-    if isinstance(measured.attribute, Attribute):
+    if isinstance(measured.attribute, WantedAttribute):
         return "attribute", f"logit of {measured.attribute}"
     if any(row.get("success_iou") is not None for rows in sweep for row in rows):
         return "success_iou", f"IoU with {measured.target}"

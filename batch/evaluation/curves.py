@@ -21,7 +21,7 @@ class Place(NamedTuple):
     interval: Interval | None = None
 
 
-class _Frame(NamedTuple):
+class _Axes(NamedTuple):
     """What the drawing shows: scales from left to right, values from below."""
 
     left: float
@@ -73,7 +73,7 @@ def curve(
     )
 
 
-def _frame(places: Sequence[Place], bound: float | None) -> _Frame:
+def _frame(places: Sequence[Place], bound: float | None) -> _Axes:
     values = [one.value for one in places]
     for one in places:
         values += [end for end in one.interval or () if math.isfinite(end)]
@@ -83,10 +83,10 @@ def _frame(places: Sequence[Place], bound: float | None) -> _Frame:
     margin = 0.04 * (high - low) or 0.5
     # what cannot be below 0 has no axis that says so
     floor = 0.0 if low >= 0 else -math.inf
-    return _Frame(places[0].scale, places[-1].scale, max(low - margin, floor), high + margin)
+    return _Axes(places[0].scale, places[-1].scale, max(low - margin, floor), high + margin)
 
 
-def _shade(frame: _Frame, usable: tuple[float, float] | None) -> str:
+def _shade(frame: _Axes, usable: tuple[float, float] | None) -> str:
     if usable is None:
         return ""
     left, right = (frame.x(end) for end in usable)
@@ -96,7 +96,7 @@ def _shade(frame: _Frame, usable: tuple[float, float] | None) -> str:
     )
 
 
-def _band(frame: _Frame, places: Sequence[Place]) -> str:
+def _band(frame: _Axes, places: Sequence[Place]) -> str:
     known = [(one.scale, one.interval) for one in places if one.interval is not None]
     if len(known) < 2:
         return ""
@@ -106,7 +106,7 @@ def _band(frame: _Frame, places: Sequence[Place]) -> str:
     return f'<polygon points="{points}" style="fill:var(--fill);opacity:.3"/>'
 
 
-def _line(frame: _Frame, places: Sequence[Place]) -> str:
+def _line(frame: _Axes, places: Sequence[Place]) -> str:
     points = " ".join(frame.point(one.scale, one.value) for one in places)
     return (
         f'<polyline points="{points}" style="fill:none;stroke:var(--accent);stroke-width:2;'
@@ -114,7 +114,7 @@ def _line(frame: _Frame, places: Sequence[Place]) -> str:
     )
 
 
-def _bound(frame: _Frame, bound: float | None) -> str:
+def _bound(frame: _Axes, bound: float | None) -> str:
     if bound is None:
         return ""
     y = f"{frame.y(bound):.1f}"

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from editvec.batch.evaluation.calibration import Calibration, calibrate
-from editvec.batch.evaluation.measure import Measured, OnProgress, measure
+from editvec.batch.evaluation.measure import MeasuredEdits, OnProgress, measure
 from editvec.batch.evaluation.probes import unlike_text
 from editvec.batch.evaluation.sets import SetNetworks
 from editvec.batch.evaluation.settings import EvaluateSettings
@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
 
     vector: EditingVector
     settings: EvaluateSettings
-    measured: Measured
+    measured: MeasuredEdits
     table: Table
     calibration: Calibration | None = None
 

@@ -26,7 +26,7 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.evaluation.probes import ProbeBatch, Probes
 from editvec.batch.evaluation.sets import SetNetworks
 from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
-from editvec.batch.evaluation.targets import Attribute, attribute_of, mask_target_of
+from editvec.batch.evaluation.targets import WantedAttribute, attribute_of, mask_target_of
 from editvec.batch.recipes.pinning import EditArgument, expand, pin_vector
 from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.batch.runs.plan import RunPlan
@@ -45,7 +45,7 @@ _NO_BOUND = 1e9
 _TIMED_BATCHES = {Mode.VECTOR: 2, Mode.REFINE: 1, Mode.OPTIMIZE: 1}  # timed ones are made twice
 
 
-class Pictures(NamedTuple):
+class ScalePictures(NamedTuple):
     """What one item looks like, each uint8.
 
     Attributes:
@@ -76,14 +76,14 @@ class ModeResult:
 
     mode: AskedMode
     rows: list[Row] = field(default_factory=list)
-    pictures: list[Pictures] = field(default_factory=list)
+    pictures: list[ScalePictures] = field(default_factory=list)
     features: dict[str, list[Tensor]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     timed: int = 0
 
 
 @dataclass(kw_only=True)
-class Measured:
+class MeasuredEdits:
     """Everything that was measured, image by image.
 
     Attributes:
@@ -106,7 +106,7 @@ class Measured:
     modes: list[ModeResult]
     unedited: dict[str, list[Tensor]]
     sweep: list[list[Row]]
-    attribute: Attribute | str
+    attribute: WantedAttribute | str
     target: str | None
     no_target: str
     skipped: dict[str, str]
@@ -123,7 +123,7 @@ def measure(
     *,
     sets: SetNetworks | None = None,
     on_progress: OnProgress | None = None,
-) -> Measured:
+) -> MeasuredEdits:
     """Measures a vector.
 
     Args:
@@ -237,10 +237,10 @@ class _Job:
             load_brushes(self.library, plan),
         )
 
-    def measure(self, on_progress: OnProgress) -> Measured:
+    def measure(self, on_progress: OnProgress) -> MeasuredEdits:
         """Goes through the images once."""
         modes = [ModeResult(mode=one) for one in self.settings.asked_modes]
-        found = Measured(
+        found = MeasuredEdits(
             names=[],
             scale=self.scale,
             modes=modes,
@@ -272,7 +272,7 @@ class _Job:
             return f"the masks of {self.settings.masks.name}"
         return None if self.target is None else f"operation {self.target.text}"
 
-    def _measure_batch(self, batch: ProbeBatch, found: Measured) -> None:
+    def _measure_batch(self, batch: ProbeBatch, found: MeasuredEdits) -> None:
         prepared = batch.prepared
         found.names += batch.names
         before = self._before(prepared)
@@ -301,7 +301,7 @@ class _Job:
         """What is measured of the images before the edit."""
         assert prepared.before is not None
         rows: list[Row] = [{} for _ in prepared.positions]
-        if isinstance(self.attribute, Attribute):
+        if isinstance(self.attribute, WantedAttribute):
             _put(rows, "attribute", self._logits(prepared.before, self.attribute))
         if self.editor.segmentation is not None:
             made = self.editor.synthesize_with_mask(prepared.ws, with_uncertainty=True)
@@ -331,7 +331,7 @@ class _Job:
                 self.editor.identity(images), self.editor.identity(prepared.before)
             )
             _put(rows, "identity_similarity", [number(one) for one in same.tolist()])
-        if isinstance(self.attribute, Attribute):
+        if isinstance(self.attribute, WantedAttribute):
             _put(rows, "attribute", self._logits(images, self.attribute))
         wanted, mask_before = prepared.wanted_masks, prepared.mask_before
         if edited.success is not None and wanted is not None and edited.roi is not None:
@@ -342,7 +342,7 @@ class _Job:
                 if has_target:
                     row["success_iou_unedited"] = value
 
-    def _logits(self, images: Tensor, attribute: Attribute) -> list[float]:
+    def _logits(self, images: Tensor, attribute: WantedAttribute) -> list[float]:
         """How sure the classifier is of what is wanted; beyond 0 it sees it."""
         assert self.editor.classifier is not None
         logits = self.editor.classifier(images)[:, attribute.column] * attribute.sign
@@ -354,7 +354,7 @@ def _put(rows: Sequence[Row], name: str, values: Sequence[float | None]) -> None
         row[name] = value
 
 
-def _pictures(prepared: Prepared, edited: Edited) -> list[Pictures]:
+def _pictures(prepared: Prepared, edited: Edited) -> list[ScalePictures]:
     assert prepared.before is not None
     before, after = to_pixels(prepared.before), to_pixels(edited.images.nan_to_num().clamp(-1, 1))
 
@@ -362,4 +362,4 @@ def _pictures(prepared: Prepared, edited: Edited) -> list[Pictures]:
         return [None] * len(before) if tensor is None else list(tensor.cpu().numpy())
 
     rows = zip(before, after, masks(prepared.mask_before), masks(edited.masks), strict=True)
-    return [Pictures(*row) for row in rows]
+    return [ScalePictures(*row) for row in rows]

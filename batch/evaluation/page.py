@@ -14,9 +14,9 @@ from editvec.batch.editing.measuring import perceptual_value
 from editvec.batch.evaluation.calibration import Calibration, CurvePoint
 from editvec.batch.evaluation.curves import Place, curve
 from editvec.batch.evaluation.evaluate import Evaluation
-from editvec.batch.evaluation.measure import Measured, ModeResult, Pictures, Row
+from editvec.batch.evaluation.measure import MeasuredEdits, ModeResult, Row, ScalePictures
 from editvec.batch.evaluation.table import Measure
-from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.evaluation.targets import WantedAttribute
 from editvec.batch.reports.contact_sheet import number_text
 from editvec.batch.reports.html import (
     card,
@@ -27,14 +27,14 @@ from editvec.batch.reports.html import (
     table,
     text,
 )
-from editvec.engine.bundle.description import Label
+from editvec.engine.bundle.description import BundleLabel
 
 SHOWN = 6
 _TILES = 6
 _LARGEST_SIDE = 256
 
 
-def page_of(found: Evaluation, labels: Sequence[Label]) -> str:
+def page_of(found: Evaluation, labels: Sequence[BundleLabel]) -> str:
     """A page that refers to nothing outside it.
 
     Args:
@@ -177,7 +177,7 @@ def _range_text(calibration: Calibration) -> str:
 # --- images ---
 
 
-def _ends(mode: ModeResult, measured: Measured) -> tuple[list[int], list[int]]:
+def _ends(mode: ModeResult, measured: MeasuredEdits) -> tuple[list[int], list[int]]:
     """The places of the best images and of the worst, each best or worst first."""
     ranked = sorted(
         (-score, place)
@@ -189,9 +189,9 @@ def _ends(mode: ModeResult, measured: Measured) -> tuple[list[int], list[int]]:
     return places[: min(SHOWN, len(places) - len(worst))], worst
 
 
-def _score(row: Row, measured: Measured) -> float | None:
+def _score(row: Row, measured: MeasuredEdits) -> float | None:
     """Success where it has a target, else how little leaks; higher is better."""
-    if isinstance(measured.attribute, Attribute):
+    if isinstance(measured.attribute, WantedAttribute):
         return float(row["attribute"]) if row["attribute_unedited"] <= 0 else None
     if row.get("success_iou") is not None:
         return float(row["success_iou"])
@@ -200,7 +200,7 @@ def _score(row: Row, measured: Measured) -> float | None:
 
 
 def _grid(
-    mode: ModeResult, measured: Measured, places: Sequence[int], labels: Sequence[Label]
+    mode: ModeResult, measured: MeasuredEdits, places: Sequence[int], labels: Sequence[BundleLabel]
 ) -> str:
     figures = [
         _figure(measured.names[place], mode.rows[place], mode.pictures[place], labels)
@@ -212,7 +212,7 @@ def _grid(
     return f'{legend}<div class="grid">{"".join(figures)}</div>'
 
 
-def _figure(name: str, row: Row, pictures: Pictures, labels: Sequence[Label]) -> str:
+def _figure(name: str, row: Row, pictures: ScalePictures, labels: Sequence[BundleLabel]) -> str:
     images = [
         photograph(_small(pictures.before), "before", f"{name} before"),
         photograph(_small(pictures.after), "after", f"{name} after"),
@@ -239,7 +239,9 @@ def _small(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     return picture
 
 
-def _mask(mask: npt.NDArray[np.integer[Any]] | None, labels: Sequence[Label]) -> Image.Image | None:
+def _mask(
+    mask: npt.NDArray[np.integer[Any]] | None, labels: Sequence[BundleLabel]
+) -> Image.Image | None:
     if mask is None:
         return None
     colours = np.zeros((max(label.index for label in labels) + 1, 3), np.uint8)

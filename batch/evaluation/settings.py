@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.recipes.settings import MAX_STEPS, Embedding, Mode
+from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod, Mode
 from editvec.batch.runs.inputs import scan_folder
 from editvec.registry.masks.operation_text import parse_edits
 
@@ -128,7 +128,7 @@ class EvaluateSettings:
                 raise SettingsError(f"{name}: expected a number of 0 or more, got {value}")
         if self.operation:
             parse_edits(self.operation)
-        _ = Embedding.parse(self.embed)
+        _ = EmbeddingMethod.parse(self.embed)
 
     @property
     def asked_modes(self) -> list[AskedMode]:

@@ -17,10 +17,10 @@ from editvec.batch.evaluation.intervals import (
     statistic_of,
     wilson,
 )
-from editvec.batch.evaluation.measure import Measured, ModeResult, Row
+from editvec.batch.evaluation.measure import MeasuredEdits, ModeResult, Row
 from editvec.batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
 from editvec.batch.evaluation.settings import EvaluateSettings
-from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.evaluation.targets import WantedAttribute
 from editvec.registry.entities.metrics import Direction, NewMetric
 
 
@@ -92,7 +92,7 @@ class Table:
             self.missing.append(Missing(name, reason))
 
 
-def tabulate(measured: Measured, settings: EvaluateSettings) -> Table:
+def tabulate(measured: MeasuredEdits, settings: EvaluateSettings) -> Table:
     """The measures of every mode, and what is missing of them.
 
     Args:
@@ -122,10 +122,10 @@ def tabulate(measured: Measured, settings: EvaluateSettings) -> Table:
 
 
 def _add_success(
-    table: Table, mode: ModeResult, measured: Measured, settings: EvaluateSettings
+    table: Table, mode: ModeResult, measured: MeasuredEdits, settings: EvaluateSettings
 ) -> None:
     suffix = mode.mode.suffix
-    if isinstance(measured.attribute, Attribute):
+    if isinstance(measured.attribute, WantedAttribute):
         # who had it before is no success of the edit
         lacking = [row for row in mode.rows if row["attribute_unedited"] <= 0]
         values = [float(row["attribute"] > 0) for row in lacking]
@@ -249,7 +249,7 @@ _MEANS: tuple[tuple[str, Direction, str, str | None, str, str], ...] = (
 
 
 def _add_means(
-    table: Table, mode: ModeResult, measured: Measured, settings: EvaluateSettings
+    table: Table, mode: ModeResult, measured: MeasuredEdits, settings: EvaluateSettings
 ) -> None:
     for name, direction, unit, backbone, against, reason in _MEANS:
         if name.endswith("_unedited") and mode is not measured.modes[0]:
@@ -268,7 +268,7 @@ def _add_means(
 
 
 def _add_sets(
-    table: Table, mode: ModeResult, measured: Measured, settings: EvaluateSettings
+    table: Table, mode: ModeResult, measured: MeasuredEdits, settings: EvaluateSettings
 ) -> None:
     for network, reason in measured.sets.missing.items():
         table.lack("fid, kid" if network == INCEPTION else network, reason)

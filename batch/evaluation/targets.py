@@ -31,7 +31,7 @@ from editvec.registry.masks.png import check_labels, read_mask
 _NOT = "not "
 
 
-class Attribute(NamedTuple):
+class WantedAttribute(NamedTuple):
     """What the classifier shall see after the edit.
 
     Attributes:
@@ -83,7 +83,7 @@ class MaskTarget(NamedTuple):
 
 def attribute_of(
     editor: Editor, vector: EditingVector, settings: EvaluateSettings
-) -> Attribute | str:
+) -> WantedAttribute | str:
     """The attribute that an edit is judged by, or why there is none.
 
     Raises:
@@ -108,7 +108,7 @@ def attribute_of(
     name = asked.removeprefix(_NOT).strip()
     if name not in names:
         raise SettingsError(f"attribute: expected one of {', '.join(names)}, got {name!r}")
-    return Attribute(name, names.index(name), -1 if asked.startswith(_NOT) else 1)
+    return WantedAttribute(name, names.index(name), -1 if asked.startswith(_NOT) else 1)
 
 
 def _found_for(vector: EditingVector, known: Sequence[str]) -> str | None:

@@ -50,26 +50,6 @@ _PROBE = "the mask pair that it was learned from"
 _MAX_PSNR = 200.0
 
 
-class LearnOutcome(NamedTuple):
-    """A learned vector and what was measured of it.
-
-    Attributes:
-        vector: As stored.
-        metrics: Its metrics by name.
-        num_steps: Steps of learning.
-        seconds: Time that learning took, embedding apart.
-        embed_seconds: Time that embedding took.
-        device: Where.
-    """
-
-    vector: EditingVector
-    metrics: dict[str, NewMetric]
-    num_steps: int
-    seconds: float
-    embed_seconds: float
-    device: str
-
-
 class Learned(NamedTuple):
     """A learned vector that is not stored yet.
 
@@ -80,6 +60,7 @@ class Learned(NamedTuple):
         num_steps: Steps of learning.
         seconds: Time that learning took, embedding apart.
         embed_seconds: Time that embedding took.
+        device: Where.
     """
 
     parcel: VectorParcel
@@ -88,6 +69,14 @@ class Learned(NamedTuple):
     num_steps: int
     seconds: float
     embed_seconds: float
+    device: str
+
+
+class LearnedVector(NamedTuple):
+    """A vector as it is stored, and how it was learned."""
+
+    vector: EditingVector
+    learned: Learned
 
 
 def learn_vector(
@@ -96,7 +85,7 @@ def learn_vector(
     request: LearnRequest,
     *,
     on_progress: OnProgress | None = None,
-) -> LearnOutcome:
+) -> LearnedVector:
     """Embed the picture, learn the edit, measure it, and store all of it in one transaction.
 
     Args:
@@ -117,14 +106,7 @@ def learn_vector(
     require_segmentation(library, model)
     learned = learn(editor, model, request, on_progress=on_progress)
     stored = library.add_vectors([learned.parcel], reason=learned.reason)[0]
-    return LearnOutcome(
-        vector=stored.vector,
-        metrics=learned.metrics,
-        num_steps=learned.num_steps,
-        seconds=learned.seconds,
-        embed_seconds=learned.embed_seconds,
-        device=str(editor.device),
-    )
+    return LearnedVector(stored.vector, learned)
 
 
 def learn(
@@ -211,6 +193,7 @@ def learn(
         num_steps=learned.num_steps,
         seconds=learned.seconds,
         embed_seconds=embed_seconds,
+        device=str(editor.device),
     )
 
 

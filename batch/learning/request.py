@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.recipes.settings import MAX_STEPS, Embedding
+from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod
 from editvec.engine.editing.editing import EditSettings
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.registry.masks.operation_text import parse_edits, place_pasted_files
@@ -61,7 +61,7 @@ class LearnSettings:
     @property
     def embed_settings(self) -> EmbedSettings:
         """What the engine is told about embedding."""
-        embedding = Embedding.parse(self.embed)
+        embedding = EmbeddingMethod.parse(self.embed)
         return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
 
 

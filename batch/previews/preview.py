@@ -34,7 +34,7 @@ MAX_PROBES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probes:
+class PreviewProbes:
     """The images that a preview edits.
 
     Attributes:
@@ -59,7 +59,7 @@ def preview_vector(
     editor: Editor,
     vector: EditingVector,
     *,
-    probes: Probes | None = None,
+    probes: PreviewProbes | None = None,
     scales: Sequence[float] = SCALES,
 ) -> bytes:
     """Draw what a vector does, as a run with its default settings would do it.
@@ -88,7 +88,7 @@ def preview_vector(
     if not 1 <= len(scales) <= MAX_SCALES:
         raise SettingsError(f"scales: expected 1 to {MAX_SCALES}, got {len(scales)}")
     editor.check_generator(vector.generator_digest)
-    probes = probes or Probes()
+    probes = probes or PreviewProbes()
     model = library.get_class_of_generator(
         vector.class_name, vector.generator_digest, bundle_digest=editor.bundle.bundle_digest
     )
@@ -172,7 +172,7 @@ def _brush(
     return torch.as_tensor(painted, device=editor.device)
 
 
-def _probes(editor: Editor, probes: Probes) -> Iterator[_Probe]:
+def _probes(editor: Editor, probes: PreviewProbes) -> Iterator[_Probe]:
     """The probe images, one after the other, with their latents."""
     if probes.folder is None:
         for number in range(probes.count):
@@ -187,7 +187,7 @@ def _probes(editor: Editor, probes: Probes) -> Iterator[_Probe]:
         yield _Probe(display_path(found.relative_path), images, ws)
 
 
-def _caption(probes: Probes, count: int) -> str:
+def _caption(probes: PreviewProbes, count: int) -> str:
     several = "" if count == 1 else "s"
     if probes.folder is None:
         return f"{count} sample{several}, seed {probes.seed}"

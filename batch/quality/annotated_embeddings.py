@@ -14,7 +14,7 @@ from torch import Tensor
 from editvec.batch.editing.embeddings import networks_digest
 from editvec.batch.quality.pairs import Pairs
 from editvec.batch.quality.reconstruction import Errors
-from editvec.batch.recipes.settings import Embedding
+from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editing.losses import PRESETS, LossWeights
 from editvec.engine.editor import Editor
@@ -28,7 +28,7 @@ _PIXELS_AT_A_TIME = 1 << 18
 _MOST_AT_A_TIME = 16
 
 
-class Embedded(NamedTuple):
+class MeasuredLatents(NamedTuple):
     """Latents of images, and how well they reconstruct them.
 
     Attributes:
@@ -52,11 +52,11 @@ class Embedded(NamedTuple):
 def embed_pairs(
     editor: Editor,
     pairs: Pairs,
-    wanted: Embedding,
+    wanted: EmbeddingMethod,
     folder: Path,
     *,
     on_embed: Callable[[int, int], None] | None = None,
-) -> Embedded:
+) -> MeasuredLatents:
     """Embed the images that an earlier call has not embedded.
 
     Args:
@@ -93,7 +93,7 @@ def embed_pairs(
 
 
 def _embed(
-    editor: Editor, pairs: Pairs, rows: list[int], wanted: Embedding
+    editor: Editor, pairs: Pairs, rows: list[int], wanted: EmbeddingMethod
 ) -> Mapping[str, Tensor]:
     """By the digest of each image: its ws, flat, then PSNR and perceptual distance."""
     images = to_images(list(pairs.pixels[rows])).to(editor.device)
@@ -111,11 +111,11 @@ def _embed(
     return {pairs.digests[row]: one.cpu().clone() for row, one in zip(rows, flat, strict=True)}
 
 
-def _collected(editor: Editor, pairs: Pairs, known: Mapping[str, Tensor]) -> Embedded:
+def _collected(editor: Editor, pairs: Pairs, known: Mapping[str, Tensor]) -> MeasuredLatents:
     flat = torch.stack([known[digest] for digest in pairs.digests])
     ws = flat[:, :-2].view(len(flat), editor.bundle.num_ws, editor.bundle.w_dim)
     has_distance = editor.perceptual is not None
-    return Embedded(
+    return MeasuredLatents(
         ws,
         flat[:, -2].double().numpy(),
         flat[:, -1].double().numpy() if has_distance else None,

@@ -29,7 +29,7 @@ COLUMNS = 8  # pictures in a row
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredClass:
     """One class version.
 
     Attributes:
@@ -85,7 +85,7 @@ def compare_models(
     *,
     device: str,
     picture: Path | None = None,
-) -> list[Measured]:
+) -> list[MeasuredClass]:
     """Measure class versions on the same images, by the same perceptual network.
 
     Args:
@@ -118,7 +118,7 @@ def compare_models(
             pairs, iou = _found_parts(library, editor, model, comparison)
             drawn.append(to_pixels(editor.synthesize(after.ws[:COLUMNS])))
             rows.append(
-                Measured(
+                MeasuredClass(
                     address=model.address,
                     images=len(images),
                     psnr=None if at_once is None else float(at_once.psnr.mean()),
@@ -145,7 +145,7 @@ def draw_samples(editor: Editor, path: Path, *, count: int, seed: int, psi: floa
     write_png(path, grid_of(np.concatenate(made), columns=max(1, round(count**0.5))))
 
 
-def to_json(rows: Sequence[Measured]) -> list[dict[str, Any]]:
+def to_json(rows: Sequence[MeasuredClass]) -> list[dict[str, Any]]:
     """For `--json`."""
     return [vars(row) for row in rows]
 

@@ -44,7 +44,7 @@ class Errors(NamedTuple):
         return found
 
 
-class Embedded(NamedTuple):
+class WayToEmbed(NamedTuple):
     """One way to embed, measured; a row of a table.
 
     Attributes:
@@ -101,7 +101,7 @@ def batches_of(pixels: Pixels, device: torch.device | str) -> Iterator[Tensor]:
 
 def compare_embeddings(
     networks: Networks, images: Tensor, *, w_avg: Tensor, num_steps: int
-) -> list[Embedded]:
+) -> list[WayToEmbed]:
     """Embed the same images by the encoder, with inversion after it, and by inversion alone.
 
     Args:
@@ -132,7 +132,7 @@ def compare_embeddings(
         seconds = (time.monotonic() - started) / len(images)
         distances = [one.perceptual for one in found if one.perceptual is not None]
         rows.append(
-            Embedded(
+            WayToEmbed(
                 way,
                 float(torch.cat([one.psnr for one in found]).mean()),
                 float(torch.cat(distances).mean()) if distances else None,
@@ -142,7 +142,7 @@ def compare_embeddings(
     return rows
 
 
-def embedding_table(rows: Sequence[Embedded], perceptual_name: str) -> str:
+def embedding_table(rows: Sequence[WayToEmbed], perceptual_name: str) -> str:
     """The ways to embed, one in a row."""
     from editvec.registry.text_tables import format_table
 

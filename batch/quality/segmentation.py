@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from editvec.batch.classes.storing import Rectangle
-from editvec.batch.quality.annotated_embeddings import Embedded
+from editvec.batch.quality.annotated_embeddings import MeasuredLatents
 from editvec.batch.quality.pairs import Pairs
 from editvec.engine.metrics.edits import label_table, mean_iou
 from editvec.engine.segmentation.uncertainty import image_uncertainty
@@ -87,7 +87,7 @@ def judge(
     parts: Sequence[str],
     trainee: SegmentationTrainee,
     *,
-    embedded: Embedded,
+    embedded: MeasuredLatents,
     rows: Sequence[int],
     rectangle: Rectangle,
 ) -> SegmentationQuality:
@@ -152,5 +152,5 @@ def judge(
     )
 
 
-def _distance(embedded: Embedded, row: int) -> float | None:
+def _distance(embedded: MeasuredLatents, row: int) -> float | None:
     return None if embedded.perceptual is None else float(embedded.perceptual[row])

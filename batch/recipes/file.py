@@ -82,10 +82,10 @@ def read_recipes(path: Path) -> list[RecipeArgument]:
         raise RecipeError(f"recipes {path}: not YAML ({' '.join(str(exc).split())})") from exc
     if root is None:
         raise RecipeError(f"recipes {path}: the file is empty")
-    return _Reader(path).recipes(root)
+    return _RecipeReader(path).recipes(root)
 
 
-class _Reader(NodeReader):
+class _RecipeReader(NodeReader):
     """Turns nodes into recipes; every refusal names file and line."""
 
     def __init__(self, path: Path) -> None:

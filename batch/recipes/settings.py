@@ -80,7 +80,7 @@ class Output(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding:
+class EmbeddingMethod:
     """How an image becomes latents.
 
     Attributes:
@@ -218,9 +218,9 @@ class RunSettings:
             raise SettingsError("refine auto: expected mode vector and a bound, --max-leakage")
 
     @property
-    def embedding(self) -> Embedding:
+    def embedding(self) -> EmbeddingMethod:
         """The parsed embedding."""
-        return Embedding.parse(self.embed, self.space)
+        return EmbeddingMethod.parse(self.embed, self.space)
 
     @property
     def parsed_format(self) -> ImageFormat:

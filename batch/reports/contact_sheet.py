@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from editvec.batch.reports.pictures import Sample, Term
+from editvec.batch.reports.pictures import Sample, ShownTerm
 from editvec.registry.drawing import ACCENT, LINE, MISSING, MUTED, PAPER, paste_panel, write_line
 
 SIDE = 128
@@ -32,7 +32,7 @@ class Section(NamedTuple):
     """
 
     name: str
-    terms: Sequence[Term]
+    terms: Sequence[ShownTerm]
     images: int
     samples: Sequence[Sample]
 
@@ -77,14 +77,14 @@ def draw_contact_sheet(title: str, subtitle: str, sections: Sequence[Section]) -
     return sheet
 
 
-def describe_terms(name: str, terms: Sequence[Term]) -> str:
+def describe_terms(name: str, terms: Sequence[ShownTerm]) -> str:
     """A recipe's vectors and scales in words, or its name where it has none."""
     if not terms:
         return name or "no edit"
     return " + ".join(f"{_short(term.address)} × {scale_text(term)}" for term in terms)
 
 
-def scale_text(term: Term) -> str:
+def scale_text(term: ShownTerm) -> str:
     """The scale with a real minus sign, or what it is drawn from."""
     text = term.scale if isinstance(term.scale, str) else f"{term.scale:g}"
     return text.replace("-", "−")

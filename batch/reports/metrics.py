@@ -19,7 +19,7 @@ _GATES = (
 _JUDGED = ("perceptual", "lpips")
 
 
-class Metric(NamedTuple):
+class ReportMetric(NamedTuple):
     """A metric in words.
 
     Attributes:
@@ -35,16 +35,16 @@ class Metric(NamedTuple):
     is_of_input: bool
 
 
-def metric_of(name: str) -> Metric:
+def metric_of(name: str) -> ReportMetric:
     """What a metric is called on the page."""
     group, _, inner = name.partition(".")
     is_of_input = group == "reconstruction"
     if name == "uncertainty":
-        return Metric("Label uncertainty in nats", "uncertainty", "less is better", False)
+        return ReportMetric("Label uncertainty in nats", "uncertainty", "less is better", False)
     if name == "success_iou":
-        return Metric("Success: IoU with the wanted mask", "success", "more is better", False)
+        return ReportMetric("Success: IoU with the wanted mask", "success", "more is better", False)
     if name == "refined_steps":
-        return Metric("Steps of refinement", "refined steps", "", False)
+        return ReportMetric("Steps of refinement", "refined steps", "", False)
     short = f"{group} {inner}".replace("_", " ").replace(".", " ").strip()
     title = short
     if inner == "psnr":
@@ -56,7 +56,7 @@ def metric_of(name: str) -> Metric:
         hint = "more is better"
     elif inner.startswith(_JUDGED):
         hint = "less is better"
-    return Metric(title[:1].upper() + title[1:], short, hint, is_of_input)
+    return ReportMetric(title[:1].upper() + title[1:], short, hint, is_of_input)
 
 
 def bound_of(name: str, settings: Mapping[str, Any]) -> Bound | None:

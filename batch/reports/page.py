@@ -21,7 +21,7 @@ from editvec.batch.reports.html import (
     text,
 )
 from editvec.batch.reports.metrics import in_order, metric_of
-from editvec.batch.reports.pictures import Sample, Term
+from editvec.batch.reports.pictures import Sample, ShownTerm
 from editvec.batch.reports.sections import Reason, attributes, leftovers, measures, record, workers
 from editvec.batch.reports.tally import RecipeTally, RunTally
 
@@ -264,7 +264,7 @@ def _recipe(
     return card(f"recipe-{number}", title, body, note=note)
 
 
-def _linked(term: Term, vectors: Mapping[str, int]) -> str:
+def _linked(term: ShownTerm, vectors: Mapping[str, int]) -> str:
     """A vector and its scale; the vector leads to what is known of it."""
     address = text(term.address)
     if term.address in vectors:
@@ -311,12 +311,12 @@ def _figure(sample: Sample, *, with_scales: bool) -> str:
     )
 
 
-def _name(term: Term) -> str:
+def _name(term: ShownTerm) -> str:
     """The vector without its class and version."""
     return term.address.rpartition("/")[2].partition("@")[0]
 
 
-def _short_scale(term: Term) -> str:
+def _short_scale(term: ShownTerm) -> str:
     if isinstance(term.scale, str):
         return term.scale
     return number_text(term.scale).replace("-", "−")

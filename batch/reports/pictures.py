@@ -38,7 +38,7 @@ Pixels = npt.NDArray[np.uint8]
 _ESCAPED_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
-class Term(NamedTuple):
+class ShownTerm(NamedTuple):
     """A vector of a recipe and how far along it the images went: a number, or what is drawn."""
 
     address: str
@@ -66,13 +66,13 @@ class Sample(NamedTuple):
     after: Image.Image | None
     mask: Image.Image | None
     changed: Changed | None = None
-    terms: Sequence[Term] = ()
+    terms: Sequence[ShownTerm] = ()
 
 
-def terms_of(row: Row) -> list[Term]:
+def terms_of(row: Row) -> list[ShownTerm]:
     """The vectors of a row, with their scales."""
     return [
-        Term(term_address(vector), float(vector.get("scale", 1.0)))
+        ShownTerm(term_address(vector), float(vector.get("scale", 1.0)))
         for vector in row.get("vectors") or []
         if isinstance(vector, Mapping)
     ]

@@ -16,7 +16,7 @@ from editvec.batch.reports.pictures import (
     Row,
     Sample,
     SampleReader,
-    Term,
+    ShownTerm,
     term_address,
 )
 from editvec.batch.reports.sections import MAX_REASONS, Reason
@@ -79,7 +79,7 @@ def write_report(
     tally = RunTally(samples_per_recipe=samples_per_recipe)
     tally.add_all(rows)
     _name_terms(tally, run)
-    reader = _Reader(out, run, inputs_root or out, complete)
+    reader = _PictureReader(out, run, inputs_root or out, complete)
     shown = reader.shown(tally, samples_per_recipe)
     page = Page(
         title=_title(out, run),
@@ -103,7 +103,7 @@ def write_report(
     try:
         write_atomically(contact_sheet, stream.getvalue())
         write_atomically(report, render_page(page).encode("utf-8"))
-    except editvec.registry.errors.DiskFullError as exc:
+    except editvec.registry.errors.LibraryDiskFullError as exc:
         raise DiskFullError(f"output folder: {exc}") from exc
     return ReportFiles(report, contact_sheet, tally.to_json())
 
@@ -111,7 +111,7 @@ def write_report(
 # --- pictures ---
 
 
-class _Reader:
+class _PictureReader:
     """Reads the pictures of the rows that are shown."""
 
     def __init__(
@@ -218,14 +218,14 @@ def _edits(run: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     ]
 
 
-def _term(edit: Mapping[str, Any]) -> Term:
+def _term(edit: Mapping[str, Any]) -> ShownTerm:
     scale = scale_from_json(edit.get("scale", 1.0))
-    return Term(term_address(edit), scale if isinstance(scale, int | float) else str(scale))
+    return ShownTerm(term_address(edit), scale if isinstance(scale, int | float) else str(scale))
 
 
 def _name_terms(tally: RunTally, run: Mapping[str, Any]) -> None:
     """Gives recipes their vectors as asked for: what was drawn for one item says less."""
-    asked: dict[str, list[Term]] = {}
+    asked: dict[str, list[ShownTerm]] = {}
     for name, edit in _edits(run):
         asked.setdefault(name, []).append(_term(edit))
     for recipe in tally.recipes.values():

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from editvec.batch.reports.pictures import Row, Term, numbers, terms_of
+from editvec.batch.reports.pictures import Row, ShownTerm, numbers, terms_of
 from editvec.batch.runs.progress import MAX_REASONS, OTHER_REASONS, general_reason
 
 SAMPLE_SIZE = 2048
@@ -140,7 +140,7 @@ class RecipeTally:
     """
 
     name: str
-    terms: list[Term]
+    terms: list[ShownTerm]
     spread: Lowest
     states: Counter[str] = field(default_factory=Counter)
     metrics: dict[str, Distribution] = field(default_factory=dict)

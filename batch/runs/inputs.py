@@ -40,7 +40,7 @@ class FolderScan:
     other_files: int = 0
 
 
-class _Found(NamedTuple):
+class _FoundFile(NamedTuple):
     relative_path: bytes
     size: int | None
     mtime_ns: int | None
@@ -104,7 +104,7 @@ def sampled_inputs(count: int, seed: int) -> list[PlannedInput]:
 
 def _walk(
     root: Path, relative: str, ancestors: tuple[tuple[int, int], ...], scan: FolderScan
-) -> Iterator[_Found]:
+) -> Iterator[_FoundFile]:
     """Yields the images under root/relative; `ancestors` are the folders on the way down."""
     folder = root / relative
     folders = []
@@ -138,15 +138,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _examine(entry: os.DirEntry[str], path: bytes, scan: FolderScan) -> Iterator[_Found]:
+def _examine(entry: os.DirEntry[str], path: bytes, scan: FolderScan) -> Iterator[_FoundFile]:
     """Yields a regular file; one that cannot be examined comes too, to fail with its reason."""
     try:
         status = entry.stat()
     except OSError:
-        yield _Found(path, None, None)
+        yield _FoundFile(path, None, None)
         return
     if stat.S_ISREG(status.st_mode):
-        yield _Found(path, status.st_size, status.st_mtime_ns)
+        yield _FoundFile(path, status.st_size, status.st_mtime_ns)
     else:
         scan.other_files += 1
 

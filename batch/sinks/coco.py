@@ -195,7 +195,7 @@ def _read(path: Path, section: str) -> Iterator[Record]:
 
 
 @dataclass(frozen=True)
-class Part:
+class MaskPart:
     """The pixels of one label in a mask.
 
     Attributes:
@@ -233,7 +233,7 @@ class Part:
         return {"size": [self.height, self.width], "counts": encode_coco(self.counts)}
 
 
-def parts_of(mask: npt.NDArray[np.integer[Any]]) -> Iterator[Part]:
+def parts_of(mask: npt.NDArray[np.integer[Any]]) -> Iterator[MaskPart]:
     """Every label of a mask that has pixels, in the order of their indices.
 
     Args:
@@ -251,4 +251,4 @@ def parts_of(mask: npt.NDArray[np.integer[Any]]) -> Iterator[Part]:
         if edges[-1] < flat.size:
             edges = np.append(edges, flat.size)
         counts = np.diff(edges, prepend=0).astype(np.int64)
-        yield Part(label=int(label), height=height, width=width, counts=counts)
+        yield MaskPart(label=int(label), height=height, width=width, counts=counts)

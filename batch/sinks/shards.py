@@ -76,7 +76,7 @@ class Member(NamedTuple):
     data: bytes
 
 
-class _Place(NamedTuple):
+class _MemberPlace(NamedTuple):
     offset: int
     size: int
 
@@ -112,7 +112,7 @@ class MemberReader:
     """Reads members of tars by their names; remembers where the members of each lie."""
 
     def __init__(self) -> None:
-        self._places: dict[Path, dict[str, _Place]] = {}
+        self._places: dict[Path, dict[str, _MemberPlace]] = {}
 
     def has(self, path: Path, name: str) -> bool:
         """True if a tar is there, can be read and has the member."""
@@ -127,7 +127,7 @@ class MemberReader:
             file.seek(place.offset)
             return file.read(place.size)
 
-    def _places_in(self, path: Path) -> dict[str, _Place]:
+    def _places_in(self, path: Path) -> dict[str, _MemberPlace]:
         if path not in self._places:
             try:
                 self._places[path] = _places(path)
@@ -136,10 +136,12 @@ class MemberReader:
         return self._places[path]
 
 
-def _places(path: Path) -> dict[str, _Place]:
+def _places(path: Path) -> dict[str, _MemberPlace]:
     try:
         with tarfile.open(path, "r:") as tar:
-            return {info.name: _Place(info.offset_data, info.size) for info in tar if info.isreg()}
+            return {
+                info.name: _MemberPlace(info.offset_data, info.size) for info in tar if info.isreg()
+            }
     except tarfile.TarError as exc:
         raise OSError(f"{path.name} is no whole tar: {exc}") from exc
 

@@ -11,7 +11,7 @@ from editvec.batch.classes.storing import store_networks, training_folder
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.likeness import Unlike
 from editvec.batch.quality.photographs import Photographs, load_photographs
-from editvec.batch.quality.reconstruction import Embedded
+from editvec.batch.quality.reconstruction import WayToEmbed
 from editvec.batch.training.encoder_course import (
     JOINT_FOLDER,
     MIN_PHOTOGRAPHS,
@@ -55,7 +55,7 @@ class TrainedEncoder(NamedTuple):
     unlike: list[Unlike]
     measured: dict[str, Any]
     perceptual_name: str
-    comparison: list[Embedded]
+    comparison: list[WayToEmbed]
     compared_on: str
 
 

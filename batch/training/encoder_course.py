@@ -17,8 +17,8 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.quality.likeness import Unlike, check_likeness, described, find_unlike
 from editvec.batch.quality.photographs import Photographs
 from editvec.batch.quality.reconstruction import (
-    Embedded,
     Errors,
+    WayToEmbed,
     batches_of,
     compare_embeddings,
     encoding_errors,
@@ -223,7 +223,7 @@ class EncoderCourse:
             measured[f"{name}_count"] = len(errors.psnr)
         return measured
 
-    def compare(self, encoder: Encoder) -> list[Embedded]:
+    def compare(self, encoder: Encoder) -> list[WayToEmbed]:
         """Ways to embed images that no training has seen; also written as JSON."""
         request = self._request
         if not request.compared:

@@ -18,12 +18,12 @@ from editvec.batch.classes.storing import (
     training_folder,
 )
 from editvec.batch.errors import PlanError, SettingsError
-from editvec.batch.quality.annotated_embeddings import Embedded, embed_pairs
+from editvec.batch.quality.annotated_embeddings import MeasuredLatents, embed_pairs
 from editvec.batch.quality.likeness import find_unlike
 from editvec.batch.quality.pairs import MIN_PAIRS, SENSIBLE_PAIRS, Pairs, chosen_pairs, read_pairs
 from editvec.batch.quality.segmentation import SegmentationQuality, judge
 from editvec.batch.quality.segmentation_sheet import draw_predictions
-from editvec.batch.recipes.settings import Embedding
+from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.batch.training.segmentation_features import features_of
 from editvec.engine.bundle.bundle import NetworkState
 from editvec.engine.bundle.description import Bundle
@@ -79,7 +79,7 @@ class SegmentationRequest:
     form: str | None = None
     scheme: LabelScheme | None = None
     fit: Fit = "crop"
-    embed: Embedding = field(default_factory=lambda: Embedding(num_steps=200))
+    embed: EmbeddingMethod = field(default_factory=lambda: EmbeddingMethod(num_steps=200))
     training: Mapping[str, Any] = field(default_factory=dict)
     members: int = 10
     folds: int = 4
@@ -288,7 +288,7 @@ def _tell(pairs: Pairs, scheme: LabelScheme, note: Callable[[str], None]) -> Non
 
 def _kept(
     pairs: Pairs,
-    embedded: Embedded,
+    embedded: MeasuredLatents,
     unlike: list[int],
     request: SegmentationRequest,
     note: Callable[[str], None],

@@ -14,7 +14,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.bundle.description import Bundle, FileEntry, Label, NetworkEntry, parse_bundle
+from editvec.engine.bundle.description import (
+    Bundle,
+    BundleLabel,
+    FileEntry,
+    NetworkEntry,
+    parse_bundle,
+)
 from editvec.engine.errors import BundleError, ShapeError
 from editvec.engine.networks.classifier import AttributeClassifier
 from editvec.engine.networks.config import (
@@ -92,7 +98,7 @@ def write_bundle(
     class_name: str,
     description: str,
     license: str,  # noqa: A002 - the field's name in bundle.json
-    labels: Sequence[Label],
+    labels: Sequence[BundleLabel],
     networks: Mapping[str, NetworkState],
     built: Mapping[str, Any],
     valid_rectangle: tuple[int, int, int, int] | None = None,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from editvec.engine.errors import BundleError, SettingsError
+from editvec.engine.errors import BundleError, EngineSettingsError
 from editvec.engine.networks.config import (
     ClassifierConfig,
     EncoderConfig,
@@ -36,7 +36,7 @@ CONFIGS: Mapping[str, type[JsonConfig]] = {
 
 
 @dataclass(frozen=True)
-class Label:
+class BundleLabel:
     """One part of the label scheme.
 
     Attributes:
@@ -88,7 +88,7 @@ class Bundle:
     description: str
     license: str
     valid_rectangle: tuple[int, int, int, int]
-    labels: tuple[Label, ...]
+    labels: tuple[BundleLabel, ...]
     networks: Mapping[str, NetworkEntry]
     files: Mapping[str, FileEntry]
     generator_digest: str
@@ -155,7 +155,7 @@ class Bundle:
             if label.name == name:
                 return label.index
         names = ", ".join(label.name for label in self.labels)
-        raise SettingsError(f"label: expected one of {names}, got {name!r}")
+        raise EngineSettingsError(f"label: expected one of {names}, got {name!r}")
 
     def label_indices(self, labels: Iterable[str | int]) -> list[int]:
         """Indices of labels that are given by name, by the name of a group, or by index.
@@ -169,12 +169,12 @@ class Bundle:
                 indices += self.label_indices(self.groups[label])
                 continue
             if isinstance(label, int) and not 0 <= label < len(self.labels):
-                raise SettingsError(
+                raise EngineSettingsError(
                     f"label: expected an index from 0 to {len(self.labels) - 1}, got {label}"
                 )
             indices.append(label if isinstance(label, int) else self.label_index(label))
         if not indices:
-            raise SettingsError("roi_labels: expected at least one label, got none")
+            raise EngineSettingsError("roi_labels: expected at least one label, got none")
         return indices
 
     def to_json(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def parse_bundle(text: str) -> Bundle:
         )
     try:
         bundle = _build(values)
-    except SettingsError as exc:
+    except EngineSettingsError as exc:
         raise BundleError(f"bundle.json: {exc}") from exc
     except KeyError as exc:
         raise BundleError(f"bundle.json: {exc.args[0]!r} is missing") from exc
@@ -263,7 +263,7 @@ def _build(values: Mapping[str, Any]) -> Bundle:
         config = CONFIGS[name].from_json(entry["config"])
         networks[name] = NetworkEntry(file=entry["file"], config=config)
     labels = [
-        Label(entry["index"], entry["name"], _integers(entry["color"], count=3))
+        BundleLabel(entry["index"], entry["name"], _integers(entry["color"], count=3))
         for entry in values["labels"]
     ]
     files = {
@@ -312,7 +312,7 @@ def _check_names(bundle: Bundle) -> None:
         raise BundleError(f"generator_digest: expected a SHA-256, got {bundle.generator_digest!r}")
 
 
-def _check_labels(labels: Sequence[Label]) -> None:
+def _check_labels(labels: Sequence[BundleLabel]) -> None:
     if [label.index for label in labels] != list(range(len(labels))):
         raise BundleError(
             f"labels: expected the indices 0 to {len(labels) - 1} in order, "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editvec.engine.editing.descent import OnStep, constant_rate, descend
 from editvec.engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
-from editvec.engine.errors import MaskError, SettingsError, ShapeError
+from editvec.engine.errors import EngineMaskError, EngineSettingsError, ShapeError
 from editvec.engine.images.roi import default_dilation, roi_from_masks
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.shapes import check_finite, check_images, check_mask, check_ws
@@ -44,15 +44,15 @@ class EditSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if self.num_steps < 1:
-            raise SettingsError(f"num_steps: expected at least 1, got {self.num_steps}")
+            raise EngineSettingsError(f"num_steps: expected at least 1, got {self.num_steps}")
         if not 0 < self.learning_rate < float("inf"):
-            raise SettingsError(f"learning_rate: expected above 0, got {self.learning_rate}")
+            raise EngineSettingsError(f"learning_rate: expected above 0, got {self.learning_rate}")
         if self.dilation is not None and self.dilation < 0:
-            raise SettingsError(f"dilation: expected at least 0 pixels, got {self.dilation}")
+            raise EngineSettingsError(f"dilation: expected at least 0 pixels, got {self.dilation}")
         if self.row_mask is not None and not any(self.row_mask):
-            raise SettingsError("row_mask: expected at least one row that may change")
+            raise EngineSettingsError("row_mask: expected at least one row that may change")
         if self.reference not in ("reconstruction", "image"):
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"reference: expected 'reconstruction' or 'image', got {self.reference!r}"
             )
 
@@ -68,7 +68,7 @@ class EditSettings:
         """
         settings = _MODES.get(mode)
         if settings is None:
-            raise SettingsError(f"mode: expected one of {list(_MODES)}, got {mode!r}")
+            raise EngineSettingsError(f"mode: expected one of {list(_MODES)}, got {mode!r}")
         return dataclasses.replace(settings, **changes)
 
 
@@ -191,7 +191,7 @@ def learn(
     edit = _prepare(networks, ws, mask_after, roi_labels, images, mask_before, settings)
     empty = (~edit.roi.flatten(1).any(dim=1)).nonzero()[:, 0].tolist()
     if empty:
-        raise MaskError(
+        raise EngineMaskError(
             f"mask_after: expected a pixel of roi_labels {sorted(set(roi_labels))} before or "
             f"after the edit, found none in sample {empty[0]}"
         )
@@ -277,7 +277,7 @@ def segment(networks: Networks, ws: Tensor) -> Tensor:
     return seg_logits.argmax(dim=1)
 
 
-class _Edit(NamedTuple):
+class _CheckedEdit(NamedTuple):
     """The checked inputs of an edit."""
 
     ws: Tensor
@@ -296,7 +296,7 @@ def _prepare(
     mask_before: Tensor | None,
     settings: EditSettings,
     brush: Tensor | None = None,
-) -> _Edit:
+) -> _CheckedEdit:
     config = networks.synthesis.config
     size, num_labels = (config.resolution,) * 2, _segmentation(networks).config.num_labels
     check_ws(ws, num_ws=config.num_ws, w_dim=config.w_dim)
@@ -309,7 +309,9 @@ def _prepare(
         _check_labels(roi_labels, num_labels)
     if settings.reference == "image":
         if images is None:
-            raise SettingsError("reference: expected 'reconstruction' without images, got 'image'")
+            raise EngineSettingsError(
+                "reference: expected 'reconstruction' without images, got 'image'"
+            )
         check_images(images, resolution=config.resolution)
         check_finite(images, name="images")
         reference = images
@@ -326,12 +328,12 @@ def _prepare(
     if dilation is None:
         dilation = default_dilation(config.resolution)
     roi = roi_from_masks(mask_before, mask_target, roi_labels, dilation=dilation, brush=brush)
-    return _Edit(ws.detach().clone(), reference, roi, mask_before, mask_target)
+    return _CheckedEdit(ws.detach().clone(), reference, roi, mask_before, mask_target)
 
 
 def _run(
     networks: Networks,
-    edit: _Edit,
+    edit: _CheckedEdit,
     *,
     start: Tensor,
     settings: EditSettings,
@@ -376,7 +378,7 @@ def _run(
 
 def _segmentation(networks: Networks) -> SegmentationBranch:
     if networks.segmentation is None:
-        raise SettingsError(
+        raise EngineSettingsError(
             "segmentation: the class has no segmentation branch to edit with; `editvec train "
             "segmentation` makes one"
         )
@@ -385,6 +387,6 @@ def _segmentation(networks: Networks) -> SegmentationBranch:
 
 def _check_labels(roi_labels: Sequence[int], num_labels: int) -> None:
     if not roi_labels or not all(0 <= label < num_labels for label in roi_labels):
-        raise MaskError(
+        raise EngineMaskError(
             f"roi_labels: expected label indices from 0 to {num_labels - 1}, got {list(roi_labels)}"
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from editvec.engine.editing.descent import OnStep, descend, ramped_rate
 from editvec.engine.editing.losses import PRESETS, LossTerms, LossWeights, Networks, Objective
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.metrics.edits import psnr
 from editvec.engine.networks.encoder import encode
 from editvec.engine.networks.generator import cut_for_synthesis
@@ -40,15 +40,19 @@ class EmbedSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if self.num_steps < 0:
-            raise SettingsError(f"num_steps: expected at least 0, got {self.num_steps}")
+            raise EngineSettingsError(f"num_steps: expected at least 0, got {self.num_steps}")
         if self.space not in ("W", "W+"):
-            raise SettingsError(f"space: expected 'W' or 'W+', got {self.space!r}")
+            raise EngineSettingsError(f"space: expected 'W' or 'W+', got {self.space!r}")
         if self.target is not None and not 0 < self.target < 100:
-            raise SettingsError(f"target: expected a PSNR from 0 to 100 dB, got {self.target}")
+            raise EngineSettingsError(
+                f"target: expected a PSNR from 0 to 100 dB, got {self.target}"
+            )
         if not 0 < self.learning_rate < float("inf"):
-            raise SettingsError(f"learning_rate: expected above 0, got {self.learning_rate}")
+            raise EngineSettingsError(f"learning_rate: expected above 0, got {self.learning_rate}")
         if self.weights.cross_entropy_weight:
-            raise SettingsError("cross_entropy_weight: expected 0, an embedding has no target mask")
+            raise EngineSettingsError(
+                "cross_entropy_weight: expected 0, an embedding has no target mask"
+            )
 
 
 class InversionResult(NamedTuple):
@@ -99,7 +103,7 @@ def invert(
     check_images(images, resolution=config.resolution)
     check_finite(images, name="images")
     if networks.encoder is None and settings.num_steps == 0:
-        raise SettingsError(
+        raise EngineSettingsError(
             "num_steps: expected at least 1, because the class has no encoder; `editvec train "
             "encoder` makes one"
         )

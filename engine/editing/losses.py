@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.networks.encoder import Encoder, encode
 from editvec.engine.networks.generator import Synthesis
 from editvec.engine.networks.identity import identity_similarity
@@ -53,11 +53,13 @@ class LossWeights:
         }
         for name, value in weights.items():
             if not 0 <= value < float("inf"):
-                raise SettingsError(f"{name}: expected a finite number >= 0, got {value}")
+                raise EngineSettingsError(f"{name}: expected a finite number >= 0, got {value}")
         if not any(weights.values()):
-            raise SettingsError("LossWeights: expected at least one weight above 0")
+            raise EngineSettingsError("LossWeights: expected at least one weight above 0")
         if self.mse_divisor not in ("kept", "all"):
-            raise SettingsError(f"mse_divisor: expected 'kept' or 'all', got {self.mse_divisor!r}")
+            raise EngineSettingsError(
+                f"mse_divisor: expected 'kept' or 'all', got {self.mse_divisor!r}"
+            )
 
 
 # Adam's steps do not depend on the scale of the loss, so only the ratios within a preset count.
@@ -193,7 +195,9 @@ class Objective:
     ) -> None:
         _check_networks(networks, weights)
         if weights.cross_entropy_weight and (roi is None or target_mask is None):
-            raise SettingsError("cross_entropy_weight: expected 0 without a target mask and an ROI")
+            raise EngineSettingsError(
+                "cross_entropy_weight: expected 0 without a target mask and an ROI"
+            )
         self.networks = networks
         self.weights = weights
         # tensors that were made under inference_mode cannot take part in autograd: clone
@@ -282,7 +286,7 @@ def _check_networks(networks: Networks, weights: LossWeights) -> None:
     }
     for name, network in needed.items():
         if getattr(weights, name) and network is None:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"{name}: expected 0, because the class has no such network, "
                 f"got {getattr(weights, name)}"
             )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import ForeignFileError, SettingsError
+from editvec.engine.errors import EngineSettingsError, ForeignFileError
 from editvec.engine.foreign.records import finite_weights
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
@@ -149,7 +149,7 @@ def _fold_label(state: dict[str, Tensor], label_classes: Sequence[int], name: st
     bias = state.pop("mapping.embed.bias", None)
     if weight is None or bias is None:
         if label_classes:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"label_class: expected none, because {name} was trained without labels, "
                 f"got {label_classes[0]}"
             )
@@ -166,9 +166,9 @@ def _label_vector(columns: Tensor, label_classes: Sequence[int], name: str) -> T
     labels = columns.shape[1] if columns.ndim == 2 else 0
     for label in label_classes:
         if not 0 <= label < labels:
-            raise SettingsError(f"label_class: expected 0 to {labels - 1}, got {label}")
+            raise EngineSettingsError(f"label_class: expected 0 to {labels - 1}, got {label}")
     if not label_classes:
-        raise SettingsError(
+        raise EngineSettingsError(
             f"label_class: expected a label from 0 to {labels - 1}, because {name} was trained "
             "with labels, got none"
         )
@@ -247,7 +247,7 @@ def _checked_resolution(resolution: int, name: str) -> int:
 
     try:
         return check_resolution(resolution)
-    except SettingsError as exc:
+    except EngineSettingsError as exc:
         raise ForeignFileError(f"{name}: {exc}") from exc
 
 

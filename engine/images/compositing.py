@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.roi import check_region, default_dilation, erode
 from editvec.engine.shapes import check_images
 
@@ -58,7 +58,7 @@ def composite(
     if mode == "gradient":
         return gradient_blend(original, edited, roi)
     if mode != "feather":
-        raise SettingsError(f"mode: expected none, feather or gradient, got {mode!r}")
+        raise EngineSettingsError(f"mode: expected none, feather or gradient, got {mode!r}")
     alpha = feather_alpha(roi, feather).to(original.dtype)
     mixed = original.lerp(edited.clamp(-1, 1).to(original.dtype), alpha)
     # Chosen, not multiplied by 0: values outside the region stay, whatever the edit holds there.
@@ -85,7 +85,7 @@ def feather_alpha(roi: Tensor, feather: int | None = None) -> Tensor:
     if feather is None:
         feather = default_dilation(roi.shape[3])
     if feather < 0:
-        raise SettingsError(f"feather: expected 0 or more pixels, got {feather}")
+        raise EngineSettingsError(f"feather: expected 0 or more pixels, got {feather}")
     total = roi.float()
     shrunk = roi
     for _ in range(feather):

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from editvec.engine.errors import ImageError, MaskError, SettingsError, ShapeError
+from editvec.engine.errors import EngineMaskError, EngineSettingsError, ImageError, ShapeError
 from editvec.engine.images.decoding import (
     FORMATS,
     MASK_FORMATS,
@@ -80,7 +80,7 @@ def read_mask(path: Path, *, max_pixels: int = MAX_PIXELS) -> Mask:
     try:
         return decode_file(path, lambda image: decode_mask(image, max_pixels), formats=MASK_FORMATS)
     except ImageError as exc:
-        raise MaskError(str(exc)) from exc
+        raise EngineMaskError(str(exc)) from exc
 
 
 # ---------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def fit_pixels(pixels: Pixels, resolution: int, *, fit: Fit = "stretch") -> Pixe
         padded[top:bottom, left:right] = _resize(pixels, bottom - top, right - left)
         return padded
     if fit != "stretch":
-        raise SettingsError(f"fit: expected stretch, crop or pad, got {fit!r}")
+        raise EngineSettingsError(f"fit: expected stretch, crop or pad, got {fit!r}")
     return _resize(pixels, resolution, resolution)
 
 
@@ -270,7 +270,7 @@ def write_mask(
     if mask.ndim != 2 or not np.issubdtype(mask.dtype, np.integer):
         raise ShapeError(f"mask: expected integers [H, W], got {mask.dtype} {list(mask.shape)}")
     if mask.size and not 0 <= int(mask.min()) <= int(mask.max()) < min(len(colors), 2**16):
-        raise MaskError(
+        raise EngineMaskError(
             f"mask: expected labels 0 to {len(colors) - 1}, got {int(mask.min())} to "
             f"{int(mask.max())}"
         )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 
 
 def default_dilation(resolution: int) -> int:
@@ -56,7 +56,7 @@ def roi_from_masks(
             f"got {list(mask_after.shape)}"
         )
     if not roi_labels and brush is None:
-        raise SettingsError("roi_labels: expected at least one label, got none")
+        raise EngineSettingsError("roi_labels: expected at least one label, got none")
     labels = torch.tensor(list(roi_labels), dtype=torch.long, device=mask_before.device)
     region = torch.isin(mask_before, labels) | torch.isin(mask_after, labels)
     if brush is not None:
@@ -91,7 +91,7 @@ def dilate(region: Tensor, dilation: int) -> Tensor:
     """
     check_region(region, name="region")
     if dilation < 0:
-        raise SettingsError(f"dilation: expected 0 or more pixels, got {dilation}")
+        raise EngineSettingsError(f"dilation: expected 0 or more pixels, got {dilation}")
     if dilation == 0:
         return region.clone()
     # A square is the product of a column and a row.

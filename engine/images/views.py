@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.images import Fit, Pixels, crop_box, fit_pixels, pad_box
 from editvec.engine.images.roi import default_dilation, erode
 
@@ -71,9 +71,9 @@ def view_of(
     """
     top, left, bottom, right = box or (0, 0, height, width)
     if not (top < bottom and left < right and top < height and left < width):
-        raise SettingsError(f"box: expected to meet {height}x{width} pixels, got {box}")
+        raise EngineSettingsError(f"box: expected to meet {height}x{width} pixels, got {box}")
     if bottom <= 0 or right <= 0:
-        raise SettingsError(f"box: expected to meet {height}x{width} pixels, got {box}")
+        raise EngineSettingsError(f"box: expected to meet {height}x{width} pixels, got {box}")
     whole = (0, 0, resolution, resolution)
     if fit == "crop" and box is None:
         return View(crop_box(height, width), whole)
@@ -167,7 +167,7 @@ def add_change(
         raise ShapeError(f"change: expected [3, {roi.shape}], got {list(change.shape)}")
     feather = default_dilation(roi.shape[1]) if feather is None else feather
     if feather < 0:
-        raise SettingsError(f"feather: expected 0 or more pixels, got {feather}")
+        raise EngineSettingsError(f"feather: expected 0 or more pixels, got {feather}")
     top, left, bottom, right = view.inner
     roi = roi[top:bottom, left:right]
     alpha = _ramp(roi, view.box, (picture.shape[0], picture.shape[1]), feather)

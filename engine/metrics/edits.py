@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.roi import check_region
 from editvec.engine.networks.perceptual import PerceptualDistance
 from editvec.engine.shapes import check_images, check_mask
@@ -173,7 +173,7 @@ def success(
     size = _check_masks(mask, target)
     check_region(roi, size=(len(mask), *size))
     if not roi_labels:
-        raise SettingsError("roi_labels: expected at least one label, got none")
+        raise EngineSettingsError("roi_labels: expected at least one label, got none")
     labels = torch.tensor(list(dict.fromkeys(roi_labels)), device=mask.device)[:, None, None, None]
     found = (mask == labels) & roi[:, 0]  # [L, N, H, W]
     wanted = (target == labels) & roi[:, 0]

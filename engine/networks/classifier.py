@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.networks.config import ClassifierConfig
 from editvec.engine.shapes import check_images
 
@@ -36,7 +36,9 @@ class AttributeClassifier(nn.Module):
             SettingsError: The classifier does not know it.
         """
         if name not in self.names:
-            raise SettingsError(f"attribute: expected one of {list(self.names)}, got {name!r}")
+            raise EngineSettingsError(
+                f"attribute: expected one of {list(self.names)}, got {name!r}"
+            )
         return self.names.index(name)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
 
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -42,11 +42,11 @@ class JsonConfig:
         known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(values) - known)
         if unknown:
-            raise SettingsError(f"{cls.__name__}: unknown setting {unknown[0]!r}")
+            raise EngineSettingsError(f"{cls.__name__}: unknown setting {unknown[0]!r}")
         try:
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         except TypeError as exc:
-            raise SettingsError(f"{cls.__name__}: {exc}") from exc
+            raise EngineSettingsError(f"{cls.__name__}: {exc}") from exc
 
 
 def check_positive(config: object, *names: str) -> None:
@@ -58,7 +58,7 @@ def check_positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or value < 1:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"{type(config).__name__}.{name}: expected a positive integer, got {value!r}"
             )
 
@@ -101,7 +101,7 @@ class GeneratorConfig(JsonConfig):
         check_resolution(self.resolution)
         check_positive(self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers")
         if self.architecture not in ARCHITECTURES:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"GeneratorConfig.architecture: expected one of {', '.join(ARCHITECTURES)}, "
                 f"got {self.architecture!r}"
             )
@@ -109,12 +109,12 @@ class GeneratorConfig(JsonConfig):
         if self.block_channels and (
             len(self.block_channels) != blocks or min(self.block_channels) < 1
         ):
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"GeneratorConfig.block_channels: expected {blocks} positive numbers, "
                 f"got {list(self.block_channels)}"
             )
         if self.label_size < 0:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"GeneratorConfig.label_size: expected 0 or more, got {self.label_size}"
             )
 
@@ -160,9 +160,11 @@ class SegmentationConfig(JsonConfig):
         """Check the ranges."""
         check_positive(self, "num_labels", "members")
         if len(self.hidden) != 2 or min(self.hidden) < 1:
-            raise SettingsError(f"SegmentationConfig.hidden: expected two sizes, got {self.hidden}")
+            raise EngineSettingsError(
+                f"SegmentationConfig.hidden: expected two sizes, got {self.hidden}"
+            )
         if not self.feature_channels or min(self.feature_channels) < 1:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"SegmentationConfig.feature_channels: expected positive numbers, "
                 f"got {self.feature_channels}"
             )
@@ -196,7 +198,7 @@ class EncoderConfig(JsonConfig):
         check_resolution(self.resolution)
         check_positive(self, "num_ws", "w_dim", "head_channels", "iterations")
         if not self.channels or self.resolution >> len(self.channels) < 2:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"EncoderConfig.channels: expected stages that leave at least 2x2 pixels of "
                 f"{self.resolution}, got {len(self.channels)} stages"
             )
@@ -251,4 +253,6 @@ class ClassifierConfig(JsonConfig):
         """Check the ranges."""
         check_resolution(self.resolution)
         if not self.outputs or not self.channels:
-            raise SettingsError("ClassifierConfig: expected at least one output and one stage")
+            raise EngineSettingsError(
+                "ClassifierConfig: expected at least one output and one stage"
+            )

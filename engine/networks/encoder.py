@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.networks.config import EncoderConfig
 from editvec.engine.networks.generator import Synthesis
 from editvec.engine.shapes import check_images
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         """
         check_images(images, resolution=self.config.resolution)
         if self.is_iterative != (reconstructions is not None):
-            raise SettingsError(
+            raise EngineSettingsError(
                 "reconstructions: expected "
                 + ("some" if self.is_iterative else "none")
                 + f", because the encoder has {self.config.iterations} iterations"

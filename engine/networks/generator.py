@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.layers import (
     FullyConnected,
@@ -204,9 +204,11 @@ class Synthesis(nn.Module):
         """Like `forward`, and keep every layer's output; see there."""
         check_ws(ws, num_ws=self.config.num_ws, w_dim=self.config.w_dim)
         if noise_mode not in NOISE_MODES:
-            raise SettingsError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
+            raise EngineSettingsError(
+                f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}"
+            )
         if resolution is not None and self.config.architecture != "skip":
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"resolution: expected None, because only the skip architecture has images of "
                 f"single blocks, got {resolution}"
             )

@@ -15,7 +15,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import SettingsError, ShapeError, WeightsUnavailableError
+from editvec.engine.errors import EngineSettingsError, ShapeError, WeightsUnavailableError
 from editvec.engine.networks.config import PerceptualConfig
 from editvec.engine.networks.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
 from editvec.engine.shapes import check_images
@@ -233,7 +233,7 @@ def load_lpips(trunk: PublishedTrunk = "vgg", *, weights: Path | None = None) ->
         WeightsUnavailableError: The trunk's weights are neither cached, given nor downloadable.
     """
     if trunk not in _PUBLISHED:
-        raise SettingsError(f"trunk: expected one of {list(_PUBLISHED)}, got {trunk!r}")
+        raise EngineSettingsError(f"trunk: expected one of {list(_PUBLISHED)}, got {trunk!r}")
     import lpips
 
     url = _published_url(trunk)

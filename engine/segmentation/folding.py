@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import BundleError, SettingsError, ShapeError
+from editvec.engine.errors import BundleError, EngineSettingsError, ShapeError
 from editvec.engine.networks.config import SegmentationConfig
 
 BATCH_NORM_EPS = 1e-5
@@ -82,7 +82,7 @@ def fold_constant(
         ShapeError: The constant has the wrong shape.
     """
     if not config.constant_input or len(config.feature_channels) < 2:
-        raise SettingsError("constant: expected settings with a constant and further maps")
+        raise EngineSettingsError("constant: expected settings with a constant and further maps")
     channels = config.feature_channels[0]
     if constant.ndim != 3 or constant.shape[0] != channels or constant[0].numel() < 2:
         raise ShapeError(f"constant: expected [{channels}, h, w], got {list(constant.shape)}")

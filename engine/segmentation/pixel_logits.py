@@ -55,12 +55,12 @@ def pixel_logits(
     maps = [one for group in groups for one in group.maps]
     columns = [group.columns for group in groups]
     widths = [[one.shape[1] for one in group.maps] for group in groups]
-    settings = _Settings(classifiers, plan, columns, widths, members, is_kept)
+    settings = _LogitSettings(classifiers, plan, columns, widths, members, is_kept)
     logits: Tensor = _PixelLogits.apply(settings, *maps)
     return logits
 
 
-class _Settings(NamedTuple):
+class _LogitSettings(NamedTuple):
     """What the function takes besides the maps it derives."""
 
     classifiers: PixelClassifiers
@@ -78,7 +78,7 @@ class _Settings(NamedTuple):
 
 class _PixelLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, settings: _Settings, *maps: Tensor) -> Tensor:
+    def forward(ctx: Any, settings: _LogitSettings, *maps: Tensor) -> Tensor:
         ctx.settings = settings
         inactive: list[Tensor] = []
         is_kept = settings.is_kept and any(ctx.needs_input_grad)
@@ -131,7 +131,7 @@ def _zeros_like(maps: Tensor) -> Tensor:
 
 
 def _hidden(
-    settings: _Settings, part: PlanPart, channels: Sequence[Tensor], members: slice
+    settings: _LogitSettings, part: PlanPart, channels: Sequence[Tensor], members: slice
 ) -> tuple[Tensor, Tensor]:
     """Both hidden layers of some members: [P, M*H1] and [M, P, H2]."""
     own = settings.classifiers
@@ -152,7 +152,7 @@ def _hidden(
     return hidden1, hidden2
 
 
-def _first_layer(settings: _Settings, members: slice) -> tuple[Tensor, Tensor]:
+def _first_layer(settings: _LogitSettings, members: slice) -> tuple[Tensor, Tensor]:
     """Weight [M*H1, D] and base of some members."""
     width = settings.classifiers.weight2.shape[2]
     channels = slice(members.start * width, members.stop * width)
@@ -160,7 +160,11 @@ def _first_layer(settings: _Settings, members: slice) -> tuple[Tensor, Tensor]:
 
 
 def _derive_channels_(
-    totals: Sequence[Tensor], settings: _Settings, part: PlanPart, table: Tensor, members: slice
+    totals: Sequence[Tensor],
+    settings: _LogitSettings,
+    part: PlanPart,
+    table: Tensor,
+    members: slice,
 ) -> None:
     """Add what some members contribute, of [R, M*H1], to the gradients [R_s, C_s]."""
     weight1, _ = _first_layer(settings, members)
@@ -169,7 +173,9 @@ def _derive_channels_(
         total.addmm_(rows, weight1[:, columns])
 
 
-def _gather_channels(settings: _Settings, part: PlanPart, maps: Sequence[Tensor]) -> list[Tensor]:
+def _gather_channels(
+    settings: _LogitSettings, part: PlanPart, maps: Sequence[Tensor]
+) -> list[Tensor]:
     """Channels of the needed native pixels of each size, [R_s, C_s]."""
     found = _empty_channels(settings, part)
     for number, image, inside, own in _pieces(settings, part, found):
@@ -183,7 +189,7 @@ def _gather_channels(settings: _Settings, part: PlanPart, maps: Sequence[Tensor]
 
 def _scatter_channels_(
     totals: Sequence[Tensor | None],
-    settings: _Settings,
+    settings: _LogitSettings,
     part: PlanPart,
     channels: Sequence[Tensor],
 ) -> None:
@@ -199,7 +205,7 @@ def _scatter_channels_(
             one[0].flatten(1).index_add_(1, inside, own.t())
 
 
-def _empty_channels(settings: _Settings, part: PlanPart) -> list[Tensor]:
+def _empty_channels(settings: _LogitSettings, part: PlanPart) -> list[Tensor]:
     weight1 = settings.classifiers.weight1
     return [
         weight1.new_empty(native.total, sum(widths))
@@ -208,7 +214,7 @@ def _empty_channels(settings: _Settings, part: PlanPart) -> list[Tensor]:
 
 
 def _pieces(
-    settings: _Settings, part: PlanPart, channels: Sequence[Tensor]
+    settings: _LogitSettings, part: PlanPart, channels: Sequence[Tensor]
 ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
     """Number of the map, image, its needed pixels, and their place in `channels`."""
     first = 0

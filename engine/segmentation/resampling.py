@@ -114,7 +114,7 @@ class BandSum:
             lines[:, block.columns].baddbmm_(matrix, stacked)
 
     def _narrow(
-        self, maps: Sequence[Tensor], block: "_Block", rows: slice, scratch: Scratch | None
+        self, maps: Sequence[Tensor], block: "_ColumnBlock", rows: slice, scratch: Scratch | None
     ) -> Tensor:
         """What a block of a band is made from, [N or 1, rows, columns of all sources * C]."""
         count = max(len(one) for one in maps)
@@ -140,7 +140,7 @@ def block_width(width: int) -> int:
     return min(max(width // 4, MIN_BLOCK_WIDTH), MAX_BLOCK_WIDTH)
 
 
-class _Block(NamedTuple):
+class _ColumnBlock(NamedTuple):
     """A block of columns of the target."""
 
     columns: slice
@@ -148,11 +148,11 @@ class _Block(NamedTuple):
     matrix: Tensor  # [columns, sum of their lengths]
 
 
-def _block(across: Sequence[Tensor], start: int, stop: int, width: int) -> _Block:
+def _block(across: Sequence[Tensor], start: int, stop: int, width: int) -> _ColumnBlock:
     parts = [_source_range(start, stop, source=one.shape[1], target=width) for one in across]
     columns = [one[start:stop, part] for one, part in zip(across, parts, strict=True)]
     matrix = torch.cat(columns, dim=1) if columns else torch.empty(0)
-    return _Block(slice(start, stop), parts, matrix)
+    return _ColumnBlock(slice(start, stop), parts, matrix)
 
 
 def _source_range(start: int, stop: int, *, source: int, target: int) -> slice:

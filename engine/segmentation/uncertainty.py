@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 
 
 def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
@@ -20,7 +20,7 @@ def image_uncertainty(uncertainty: Tensor, *, fraction: float = 0.1) -> Tensor:
         SettingsError: `fraction` is out of range.
     """
     if not 0 < fraction <= 1:
-        raise SettingsError(f"fraction: expected a number in (0, 1], got {fraction}")
+        raise EngineSettingsError(f"fraction: expected a number in (0, 1], got {fraction}")
     flat = uncertainty.flatten(1)
     count = max(1, round(fraction * flat.shape[1]))
     return flat.topk(count, dim=1).values.mean(dim=1)

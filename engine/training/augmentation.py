@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.shapes import check_images
 
 KINDS = ("blits", "geometry", "colours")
@@ -63,7 +63,9 @@ def augment(
     """
     check_images(images)
     if not 0 <= p <= 1 or not set(kinds) <= set(KINDS):
-        raise SettingsError(f"p, kinds: expected 0 to 1 and some of {KINDS}, got {p}, {kinds}")
+        raise EngineSettingsError(
+            f"p, kinds: expected 0 to 1 and some of {KINDS}, got {p}, {kinds}"
+        )
     if p == 0:
         return images
     chance = _Chance(len(images), p, generator)
@@ -103,7 +105,9 @@ class AugmentationControl:
             SettingsError: Nothing was observed.
         """
         if not self._count:
-            raise SettingsError("augmentation: expected observed logits before it is adjusted")
+            raise EngineSettingsError(
+                "augmentation: expected observed logits before it is adjusted"
+            )
         sign = self._sign_sum / self._count
         change = math.copysign(self._count / self.images, sign - self.target)
         moved = self.p + (change if sign != self.target else 0.0)
@@ -277,11 +281,11 @@ def sample_bilinear(images: Tensor, grid: Tensor) -> Tensor:
     Returns:
         [N, C, h, w].
     """
-    result: Tensor = _Sample.apply(images, grid)
+    result: Tensor = _BilinearSample.apply(images, grid)
     return result
 
 
-class _Sample(torch.autograd.Function):
+class _BilinearSample(torch.autograd.Function):
     """`grid_sample` is linear in its images, but torch cannot derive its derivative."""
 
     @staticmethod
@@ -297,7 +301,7 @@ class _Sample(torch.autograd.Function):
 
 
 class _SampleTransposed(torch.autograd.Function):
-    """The transposed of `_Sample`: spreads values [N, C, h, w] over images of a size."""
+    """The transposed of `_BilinearSample`: spreads values [N, C, h, w] over images of a size."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, grid: Tensor, size: Sequence[int]) -> Tensor:
@@ -313,7 +317,7 @@ class _SampleTransposed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grid,) = ctx.saved_tensors
-        return _Sample.apply(grads[0], grid), None, None
+        return _BilinearSample.apply(grads[0], grid), None, None
 
 
 # ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError
 from editvec.engine.networks.config import EncoderConfig, JsonConfig
 from editvec.engine.networks.encoder import Encoder, passes
 from editvec.engine.networks.generator import Generator
@@ -61,23 +61,23 @@ class EncoderTraining(JsonConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         if self.num_steps < 1 or not 0 <= self.ws_steps <= self.num_steps:
-            raise SettingsError(
+            raise EngineSettingsError(
                 "num_steps, ws_steps: expected 0 <= ws_steps <= num_steps, num_steps >= 1, "
                 f"got {self.num_steps}, {self.ws_steps}"
             )
         if self.learning_rate <= 0 or self.clip_norm <= 0 or not 0 <= self.ema_decay < 1:
-            raise SettingsError(
+            raise EngineSettingsError(
                 "learning_rate, clip_norm, ema_decay: expected > 0, > 0 and [0, 1), got "
                 f"{self.learning_rate}, {self.clip_norm}, {self.ema_decay}"
             )
         weights = (self.perceptual_weight, self.mse_weight, self.ws_weight)
         if min(weights) < 0 or not any(weights):
-            raise SettingsError(
+            raise EngineSettingsError(
                 "perceptual_weight, mse_weight, ws_weight: expected >= 0, one of them > 0, got "
                 f"{', '.join(map(str, weights))}"
             )
         if self.validate_steps < 1 or self.patience < 0:
-            raise SettingsError(
+            raise EngineSettingsError(
                 "validate_steps, patience: expected >= 1 and >= 0, got "
                 f"{self.validate_steps}, {self.patience}"
             )
@@ -251,7 +251,7 @@ class EncoderTrainee:
             ws_mse = (found[: len(ws)] - ws).square().mean()
             loss, terms["ws_mse"] = loss + settings.ws_weight * ws_mse, ws_mse.item()
         elif not rendered:
-            raise SettingsError("ws_steps: expected 0 for batches without ws")
+            raise EngineSettingsError("ws_steps: expected 0 for batches without ws")
         if rendered:
             output01, target01 = (self.synthesis(found) + 1) / 2, (images + 1) / 2
             mse = (output01 - target01).square().mean()
@@ -304,7 +304,7 @@ def joined(batches: Sequence[EncoderBatch]) -> EncoderBatch:
     """
     for batch, after in itertools.pairwise(batches):
         if len(batch.ws) < len(batch.images) and len(after.ws):
-            raise SettingsError("batches: expected those with ws first")
+            raise EngineSettingsError("batches: expected those with ws first")
     return EncoderBatch(
         torch.cat([batch.images for batch in batches]), torch.cat([batch.ws for batch in batches])
     )

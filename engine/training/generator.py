@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError
 from editvec.engine.networks.config import GeneratorConfig, JsonConfig, check_positive
 from editvec.engine.networks.generator import Generator
 from editvec.engine.training.adversarial import (
@@ -88,17 +88,17 @@ class GeneratorTraining(JsonConfig):
             "augment_images",
         )  # fmt: skip
         if self.learning_rate <= 0 or self.ema_images <= 0:
-            raise SettingsError(
+            raise EngineSettingsError(
                 "learning_rate, ema_images: expected more than 0, got "
                 f"{self.learning_rate}, {self.ema_images}"
             )
         if min(self.r1_gamma, self.path_length_weight) < 0 or not 0 <= self.style_mixing <= 1:
-            raise SettingsError(
+            raise EngineSettingsError(
                 "r1_gamma, path_length_weight, style_mixing: expected >= 0, >= 0 and [0, 1], got "
                 f"{self.r1_gamma}, {self.path_length_weight}, {self.style_mixing}"
             )
         if not set(self.augment_kinds) <= set(KINDS):
-            raise SettingsError(f"augment_kinds: expected some of {KINDS}")
+            raise EngineSettingsError(f"augment_kinds: expected some of {KINDS}")
 
     @classmethod
     def for_resolution(cls, resolution: int, **settings: Any) -> "GeneratorTraining":
@@ -180,7 +180,7 @@ class GeneratorTrainee:
         """
         size = (config.resolution, config.resolution, 3)
         if photographs.shape[1:] != size or len(photographs) < MIN_PHOTOGRAPHS:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"photographs: expected at least {MIN_PHOTOGRAPHS} of {list(size)}, got "
                 f"{list(photographs.shape)}"
             )

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.segmentation.feature_groups import check_features
@@ -69,12 +69,14 @@ class SegmentationTraining:
         """Check the ranges."""
         for name, least in (("num_steps", 1), ("batch_size", 2), ("patience_steps", 1)):
             if getattr(self, name) < least:
-                raise SettingsError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+                raise EngineSettingsError(
+                    f"{name}: expected at least {least}, got {getattr(self, name)}"
+                )
         if self.learning_rate <= 0:
-            raise SettingsError(f"learning_rate: expected > 0, got {self.learning_rate}")
+            raise EngineSettingsError(f"learning_rate: expected > 0, got {self.learning_rate}")
         for name in ("ramp_down", "label_power"):
             if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+                raise EngineSettingsError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -132,7 +134,7 @@ class SegmentationTrainee:
         if len(masks) != features.count:
             raise ShapeError(f"masks: expected {features.count} images, got {len(masks)}")
         if num_folds and not 2 <= num_folds <= features.count:
-            raise SettingsError(
+            raise EngineSettingsError(
                 f"num_folds: expected 0, or 2 to {features.count} for as many images, "
                 f"got {num_folds}"
             )

@@ -84,7 +84,7 @@ def parse_scheme(text: str, *, of: str = "scheme", name: str = "") -> LabelSchem
     root = _parse(text, of=of)
     if root is None:
         raise SchemeError(f"{of}: the file is empty")
-    return _Reader(of).scheme(root, name)
+    return _SchemeReader(of).scheme(root, name)
 
 
 def _read_text(path: Path) -> str:
@@ -118,7 +118,7 @@ def _parse(text: str, *, of: str) -> yaml.Node | None:
         raise SchemeError(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
 
 
-class _Reader(NodeReader):
+class _SchemeReader(NodeReader):
     """Turns nodes into a scheme; every refusal names file and line."""
 
     def __init__(self, of: str) -> None:

@@ -27,7 +27,7 @@ from editvec.registry.errors import (
     CodecError,
     CompatibilityError,
     DatabaseError,
-    DiskFullError,
+    LibraryDiskFullError,
     RecordError,
 )
 from editvec.registry.library import selects
@@ -53,7 +53,7 @@ class Neighbour(NamedTuple):
     cosine: float
 
 
-class _Target(NamedTuple):
+class _SearchTarget(NamedTuple):
     """What others are compared with."""
 
     id: int
@@ -110,11 +110,11 @@ def _check(query: VectorQuery, limit: int) -> None:
         )
 
 
-def _target(row: VectorRow, blobs: BlobStore) -> _Target:
+def _target(row: VectorRow, blobs: BlobStore) -> _SearchTarget:
     of = f"delta of {row.class_name}/{row.name}@{row.version}"
     delta = codec.decode_latent(blobs.get(row.delta_digest), of=of)
     sketch = sketch_of(delta, generator_digest=row.generator_digest, latent_space=row.latent_space)
-    return _Target(row.id, row.class_name, _direction(delta), sketch)
+    return _SearchTarget(row.id, row.class_name, _direction(delta), sketch)
 
 
 def _within_class(query: VectorQuery, row: VectorRow) -> VectorQuery:
@@ -133,7 +133,7 @@ def _within_class(query: VectorQuery, row: VectorRow) -> VectorQuery:
 
 
 def _scan(
-    session: Session, query: VectorQuery, target: _Target
+    session: Session, query: VectorQuery, target: _SearchTarget
 ) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.float32]], list[int]]:
     """Ids and estimated cosines in chunks, and the ids of vectors without a sketch."""
     identities: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
@@ -186,7 +186,9 @@ def _delta_digests(session: Session, ids: Sequence[int]) -> dict[int, str]:
     return digests
 
 
-def _exact_cosines(blobs: BlobStore, target: _Target, digests: dict[int, str]) -> list[Neighbour]:
+def _exact_cosines(
+    blobs: BlobStore, target: _SearchTarget, digests: dict[int, str]
+) -> list[Neighbour]:
     """Reads every delta once; one that cannot be read is left out, and named."""
 
     def cosine(digest: str) -> float | None:
@@ -253,7 +255,7 @@ def _keep(engine: Engine, sketches: dict[int, bytes]) -> None:
     try:
         with transaction(engine) as session:
             session.execute(_insert(engine.dialect.name), rows)
-    except (DatabaseError, DiskFullError) as exc:
+    except (DatabaseError, LibraryDiskFullError) as exc:
         logger.info("sketches are not kept: %s", exc)
 
 

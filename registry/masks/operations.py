@@ -266,14 +266,14 @@ def _nearest(inside: BoolArray) -> tuple[FloatArray, tuple[npt.NDArray[np.intp],
 # --- moves ---
 
 
-class _Box(NamedTuple):
+class _Bounds(NamedTuple):
     """The box of an area: its middle, [2], and half its size, [2]; rows first, in pixels."""
 
     middle: FloatArray
     half: FloatArray
 
     @classmethod
-    def around(cls, inside: BoolArray) -> _Box:
+    def around(cls, inside: BoolArray) -> _Bounds:
         """The box around pixels."""
         places = np.nonzero(inside)
         low = np.array([places[0].min(), places[1].min()], np.float64)
@@ -289,7 +289,7 @@ def _move(
 ) -> None:
     """Draws a piece where it moves to; each pixel there takes the label that comes to it."""
     matrix, offset = _transform(moves, mask.shape)
-    box = _Box.around(piece)
+    box = _Bounds.around(piece)
     reach = np.abs(matrix) @ (box.half + 1) + 1
     target = box.middle + offset
     low = np.clip(np.floor(target - reach), 0, mask.shape).astype(int)
@@ -339,7 +339,7 @@ def _paste(mask: MaskArray, paste: Paste, area: _Area, read_other: ReadMask) -> 
     result = _behind(mask, inside, area)
     if not paste.is_centred:
         return np.where(theirs, other, result)
-    way = _Box.around(inside).middle - _Box.around(theirs).middle
+    way = _Bounds.around(inside).middle - _Bounds.around(theirs).middle
     down, right = np.floor(way + 0.5)
     _move(other, theirs, [Shift(Length(right), Length(down))], result)
     return result

@@ -21,7 +21,7 @@ from editvec.registry.codec import MAX_HEADER_BYTES
 from editvec.registry.entities.vectors import EditingVector, LatentSpace, RoiPolicy
 from editvec.registry.errors import CodecError, ExchangeError
 from editvec.registry.files import write_atomically
-from editvec.registry.json_fields import Fields
+from editvec.registry.json_fields import Fields, unique_keys
 from editvec.registry.library.library import Library
 
 METADATA_KEY = "editvec"
@@ -165,13 +165,8 @@ _KEYS = frozenset({
 
 
 def _parse(text: str, *, of: str) -> object:
-    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("duplicate keys")
-        return dict(pairs)
-
     try:
-        content: object = json.loads(text, object_pairs_hook=refuse_duplicates)
+        content: object = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as exc:
         raise CodecError(f"{of}: not JSON ({exc})") from exc
     return content

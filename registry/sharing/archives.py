@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from editvec.registry.errors import ExchangeError
-from editvec.registry.json_fields import Fields
+from editvec.registry.json_fields import Fields, unique_keys
 from editvec.whole_files import digest_of
 
 ARCHIVE_FORMAT = "editvec-archive"
@@ -158,13 +158,8 @@ def _check_infos(infos: Sequence[zipfile.ZipInfo], *, size: int, of: str) -> Non
 
 
 def _json(data: bytes, *, of: str) -> object:
-    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("duplicate keys")
-        return dict(pairs)
-
     try:
-        content: object = json.loads(data, object_pairs_hook=refuse_duplicates)
+        content: object = json.loads(data, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as exc:
         raise ExchangeError(f"{of}: {MANIFEST_ENTRY} is not JSON ({exc})") from exc
     return content

@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-from editvec.registry.errors import ConfigError, DatabaseError, DiskFullError
+from editvec.registry.errors import ConfigError, DatabaseError, LibraryDiskFullError
 from editvec.registry.tables.sqlite import in_plain_words, open_sqlite, refuse_changed
 
 NAMING_CONVENTION = {
@@ -178,7 +178,7 @@ def translated_errors(engine: Engine) -> Iterator[None]:
         reason = first_line(exc.orig)
         place = engine.url.render_as_string(hide_password=True)
         if "disk is full" in reason or getattr(exc.orig, "sqlstate", None) == "53100":
-            raise DiskFullError(f"database {place}: no space left ({reason})") from exc
+            raise LibraryDiskFullError(f"database {place}: no space left ({reason})") from exc
         words = in_plain_words(exc.orig, Path(engine.url.database or "")) if exc.orig else None
         told = f"{words} ({reason})" if words else reason
         raise DatabaseError(f"database {place}: {told}") from exc

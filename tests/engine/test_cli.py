@@ -11,10 +11,10 @@ from PIL import Image
 from editvec.engine.cli import engine
 from editvec.engine.errors import (
     BundleError,
-    CompatibilityError,
+    EngineCompatibilityError,
+    EngineSettingsError,
     ImageError,
     NonFiniteError,
-    SettingsError,
 )
 
 
@@ -109,11 +109,11 @@ def test_deltas_and_pictures_that_do_not_fit_are_refused(small: Path, tmp_path: 
     (tmp_path / "broken.safetensors").write_bytes(b"\0" * 100)
     safetensors.numpy.save_file({"a": right, "b": right}, tmp_path / "two.safetensors")
     expected = {
-        ("shape.npy", picture): CompatibilityError,
+        ("shape.npy", picture): EngineCompatibilityError,
         ("nan.npy", picture): NonFiniteError,
-        ("object.npy", picture): CompatibilityError,
-        ("broken.safetensors", picture): CompatibilityError,
-        ("two.safetensors", picture): CompatibilityError,
+        ("object.npy", picture): EngineCompatibilityError,
+        ("broken.safetensors", picture): EngineCompatibilityError,
+        ("two.safetensors", picture): EngineCompatibilityError,
         ("right.npy", text): ImageError,
     }
 
@@ -122,5 +122,5 @@ def test_deltas_and_pictures_that_do_not_fit_are_refused(small: Path, tmp_path: 
         assert type(result.exception) is error, (name, result.exception)
         assert "\n" not in str(result.exception)
     same = _run("apply", small, tmp_path / "right.npy", picture, picture, "--steps", 0)
-    assert isinstance(same.exception, SettingsError)
+    assert isinstance(same.exception, EngineSettingsError)
     assert not (tmp_path / "out.png").exists()

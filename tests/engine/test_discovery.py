@@ -23,7 +23,12 @@ from editvec.engine.discovery import (
     principal_components,
     svm_boundary,
 )
-from editvec.engine.errors import MissingPackageError, NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import (
+    EngineSettingsError,
+    MissingPackageError,
+    NonFiniteError,
+    ShapeError,
+)
 from editvec.engine.networks.generator import Synthesis
 from editvec.engine.networks.layers import FullyConnected
 
@@ -135,7 +140,7 @@ def test_accuracy_weighs_both_labels_alike() -> None:
 
 @pytest.mark.parametrize("fit", [svm_boundary, mean_boundary])
 def test_labels_of_copies_of_one_latent_have_no_boundary(fit: Fit) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(EngineSettingsError):
         fit(torch.ones(8, 3), torch.ones(8, 3))
 
 
@@ -203,7 +208,7 @@ def test_without_conditions_a_normal_stays() -> None:
 
 @pytest.mark.parametrize("value", [0.0, torch.nan])
 def test_what_is_no_normal_cannot_be_conditioned(value: float) -> None:
-    with pytest.raises(SettingsError, match="conditional"):
+    with pytest.raises(EngineSettingsError, match="conditional"):
         conditioned(torch.full((3,), value), [torch.tensor([1.0, 0.0, 0.0])])
 
 
@@ -211,7 +216,7 @@ def test_a_normal_of_which_nothing_is_left_is_refused() -> None:
     angle = 0.9 * LEAST_KEPT
     start = torch.tensor([np.cos(angle), np.sin(angle)])
 
-    with pytest.raises(SettingsError, match="conditional: 9% of smiling is left"):
+    with pytest.raises(EngineSettingsError, match="conditional: 9% of smiling is left"):
         conditioned(start, [torch.tensor([1.0, 0.0])], of="smiling")
 
 
@@ -259,7 +264,7 @@ def _styles_moved_by(synthesis: Synthesis, row: int, column: int) -> Tensor:
 
 @pytest.mark.parametrize("rows", [[], [-1], [0, 6]])
 def test_rows_that_are_not_there_are_refused(loaded: LoadedBundle, rows: list[int]) -> None:
-    with pytest.raises(SettingsError, match="rows: expected rows from 0 to 5, got"):
+    with pytest.raises(EngineSettingsError, match="rows: expected rows from 0 to 5, got"):
         modulation_weights(loaded.generator.synthesis, rows)
 
 

@@ -7,7 +7,12 @@ import editvec.engine.networks.generator
 from editvec.engine.editing.editing import EditSettings
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
-from editvec.engine.errors import BundleError, CompatibilityError, SettingsError, ShapeError
+from editvec.engine.errors import (
+    BundleError,
+    EngineCompatibilityError,
+    EngineSettingsError,
+    ShapeError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -110,19 +115,19 @@ def test_learn_apply_refine_and_optimize_work_from_files_to_latents(editor: Edit
 def test_vectors_of_another_generator_are_refused(editor: Editor) -> None:
     editor.check_generator(editor.bundle.generator_digest)
 
-    with pytest.raises(CompatibilityError, match="tiny"):
+    with pytest.raises(EngineCompatibilityError, match="tiny"):
         editor.check_generator("0" * 64)
     with pytest.raises(ShapeError):
         editor.apply(torch.zeros(1, 4, 8), torch.zeros(1, 4, 8), torch.ones(1))
 
 
 def test_bad_arguments_are_refused(editor: Editor, tmp_path: Path, small: Path) -> None:
-    with pytest.raises(SettingsError, match="count"):
+    with pytest.raises(EngineSettingsError, match="count"):
         editor.sample(0, seed=0)
-    with pytest.raises(SettingsError, match="nose"):
+    with pytest.raises(EngineSettingsError, match="nose"):
         editor.roi(torch.zeros(1, 4, 4).long(), torch.zeros(1, 4, 4).long(), ["nose"])
     with pytest.raises(BundleError, match="cannot be read"):
         Editor.open(tmp_path)
     for device in ("cuda:99", "gpu"):
-        with pytest.raises(SettingsError, match="device"):
+        with pytest.raises(EngineSettingsError, match="device"):
             Editor.open(small, device)

@@ -26,7 +26,7 @@ def write_tiny_bundle(
     import torch
 
     from editvec.engine.bundle.bundle import NetworkState, write_bundle
-    from editvec.engine.bundle.description import Label
+    from editvec.engine.bundle.description import BundleLabel
     from editvec.engine.networks.classifier import AttributeClassifier
     from editvec.engine.networks.config import (
         ClassifierConfig,
@@ -72,7 +72,7 @@ def write_tiny_bundle(
             description="Small random networks",
             license="CC0-1.0",
             labels=[
-                Label(index, name, (index * 40, 255 - index * 40, (index * 90) % 256))
+                BundleLabel(index, name, (index * 40, 255 - index * 40, (index * 90) % 256))
                 for index, name in enumerate(TINY_LABELS)
             ],
             networks={

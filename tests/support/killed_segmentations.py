@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import editvec.engine.training.segmentation
-from editvec.batch.recipes.settings import Embedding
+from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.batch.training.segmentation import SegmentationRequest, train_segmentation
 from editvec.engine.training.loop import TrainingProgress
 from editvec.registry.config import RegistryConfig
@@ -27,7 +27,7 @@ def request(pairs: Path) -> SegmentationRequest:
     return SegmentationRequest(
         class_name="tiny",
         pairs=pairs,
-        embed=Embedding(num_steps=2),
+        embed=EmbeddingMethod(num_steps=2),
         training={"num_steps": STEPS, "batch_size": 16},
         members=2,
         folds=2,

@@ -13,7 +13,7 @@ from editvec.batch.cli.output import JSON, note, open_library
 from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from editvec.batch.quality.comparison import Measured
+    from editvec.batch.quality.comparison import MeasuredClass
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -149,7 +149,7 @@ def compare_models(
     click.echo(json.dumps(to_json(rows), indent=2) if as_json else comparison_text(rows))
 
 
-def comparison_text(rows: list[Measured]) -> str:
+def comparison_text(rows: list[MeasuredClass]) -> str:
     """One row for each class."""
     from editvec.registry.text_tables import format_table
 

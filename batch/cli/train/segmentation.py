@@ -149,7 +149,7 @@ def train_segmentation(
 
 def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
     """The request that the options make."""
-    from editvec.batch.recipes.settings import Embedding
+    from editvec.batch.recipes.settings import EmbeddingMethod
     from editvec.batch.training.segmentation import SegmentationRequest
     from editvec.registry.labels.files import read_scheme
 
@@ -160,7 +160,7 @@ def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
         form=chosen["form"],
         scheme=None if chosen["scheme"] is None else read_scheme(chosen["scheme"]),
         fit=chosen["fit"],
-        embed=Embedding.parse(chosen["embed"]),
+        embed=EmbeddingMethod.parse(chosen["embed"]),
         training={"num_steps": chosen["steps"], "batch_size": chosen["pixels"]},
         members=chosen["members"],
         folds=chosen["folds"],

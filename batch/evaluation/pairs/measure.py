@@ -26,7 +26,12 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.evaluation.pairs.settings import PairSettings, PinnedPart
 from editvec.batch.evaluation.probes import ProbeBatch, Probes
 from editvec.batch.evaluation.settings import EvaluateSettings
-from editvec.batch.evaluation.targets import Attribute, MaskTarget, attribute_of, mask_target_of
+from editvec.batch.evaluation.targets import (
+    MaskTarget,
+    WantedAttribute,
+    attribute_of,
+    mask_target_of,
+)
 from editvec.batch.recipes.pinning import EditArgument, PinnedArgument, expand, pin_vector
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.plan import RunPlan
@@ -51,11 +56,11 @@ class Purpose(NamedTuple):
         target: the operation on an image's own mask.
     """
 
-    attribute: Attribute | str
+    attribute: WantedAttribute | str
     target: MaskTarget | str
 
     def __str__(self) -> str:
-        if isinstance(self.attribute, Attribute):
+        if isinstance(self.attribute, WantedAttribute):
             return str(self.attribute)
         return "" if isinstance(self.target, str) else f"operation {self.target.text}"
 
@@ -167,10 +172,12 @@ def measure_together(
         RegistryError, EngineError: a vector does not fit the class.
     """
     editor.check_generator(parts[0].vector.generator_digest)
-    return _Job(library, editor, parts, settings).measure(on_progress or (lambda done, total: None))
+    return _PairJob(library, editor, parts, settings).measure(
+        on_progress or (lambda done, total: None)
+    )
 
 
-class _Job:
+class _PairJob:
     """One measurement: the recipes of all vectors and pairs, and what they share."""
 
     def __init__(
@@ -199,7 +206,7 @@ class _Job:
         told: EvaluateSettings = replace(self.images, attribute=asked)
         attribute = attribute_of(self.editor, part.vector, told)
         is_backward = part.scale * part.vector.default_scale < 0
-        if is_backward and part.attribute is None and isinstance(attribute, Attribute):
+        if is_backward and part.attribute is None and isinstance(attribute, WantedAttribute):
             attribute = attribute._replace(sign=-attribute.sign)
         return Purpose(attribute, mask_target_of(self.model, part.vector, told))
 
@@ -336,7 +343,7 @@ class _Job:
 
     def _logits(self, images: Tensor) -> Tensor | None:
         """Of every attribute, [N, A]; None where no vector has one."""
-        if not any(isinstance(one.attribute, Attribute) for one in self.purposes):
+        if not any(isinstance(one.attribute, WantedAttribute) for one in self.purposes):
             return None
         assert self.editor.classifier is not None
         logits: Tensor = self.editor.classifier(images.clamp(-1, 1))
@@ -344,7 +351,7 @@ class _Job:
 
     def _add_attribute(self, rows: Rows, place: int, logits: Tensor | None) -> None:
         attribute = self.purposes[place].attribute
-        if logits is not None and isinstance(attribute, Attribute):
+        if logits is not None and isinstance(attribute, WantedAttribute):
             rows.add(logits[:, attribute.column] * attribute.sign)
 
     def _add_target(

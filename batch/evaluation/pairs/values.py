@@ -9,7 +9,7 @@ import numpy as np
 
 from editvec.batch.evaluation.intervals import bootstrap, bootstrap_ratio, wilson
 from editvec.batch.evaluation.pairs.measure import AloneRows, FloatArray, PairRows, Purpose, Rows
-from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.evaluation.targets import WantedAttribute
 from editvec.registry.composition.pair_metrics import Kept
 
 NO_MASKS = "the class has no segmentation branch; `train segmentation` makes one"
@@ -31,7 +31,7 @@ class Moved(NamedTuple):
 
 def success_of(rows: AloneRows, purpose: Purpose) -> Kept | None:
     """The share of images in which the attribute appears, or the mean IoU with the target."""
-    if isinstance(purpose.attribute, Attribute):
+    if isinstance(purpose.attribute, WantedAttribute):
         lacking = rows.before.all <= 0
         if not lacking.any():
             return None
@@ -50,7 +50,7 @@ def success_of(rows: AloneRows, purpose: Purpose) -> Kept | None:
 
 def why_no_success(rows: AloneRows, purpose: Purpose) -> str:
     """Why a vector alone has no `success_of`, and how to get one."""
-    if isinstance(purpose.attribute, Attribute):
+    if isinstance(purpose.attribute, WantedAttribute):
         return f"every image is {purpose.attribute} before the edit; give others"
     if isinstance(purpose.target, str):
         return f"{purpose.attribute}; or --operation, what becomes of each image's own mask"
@@ -67,7 +67,7 @@ def kept_success(
     Against a mask: the share of its gain in IoU over the unedited image. None where it has no
     success alone.
     """
-    if isinstance(purpose.attribute, Attribute):
+    if isinstance(purpose.attribute, WantedAttribute):
         had = (alone.before.all <= 0) & (alone.after.all > 0)
         if not had.any():
             return None
@@ -90,7 +90,7 @@ def kept_success(
 
 def why_nothing_to_keep(purpose: Purpose) -> str:
     """Why a vector that has a `success_of` has no `kept_success`."""
-    if isinstance(purpose.attribute, Attribute):
+    if isinstance(purpose.attribute, WantedAttribute):
         return f"no image in which it succeeds alone ({purpose})"
     return f"alone it comes no nearer to the masks that are wanted ({purpose})"
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms.documents import items, mapping, number, text
-from editvec.registry.masks.forms.drawings import Drawing, Region, check_extent
+from editvec.registry.masks.forms.drawings import Drawing, DrawnRegion, check_extent
 from editvec.registry.masks.forms.run_lengths import decode_coco
 from editvec.registry.masks.forms.shapes import fill_polygon
 
@@ -35,7 +35,7 @@ def read_coco(content: object, *, of: str) -> list[Drawing]:
         where = f"{of}: categories[{place}]"
         category = mapping(entry, of=where)
         names[_identity(category, "id", of=where)] = text(category.get("name"), of=f"{where}: name")
-    drawn: dict[Any, list[Region]] = defaultdict(list)
+    drawn: dict[Any, list[DrawnRegion]] = defaultdict(list)
     for place, entry in enumerate(items(root.get("annotations"), of=f"{of}: annotations")):
         where = f"{of}: annotations[{place}]"
         annotation = mapping(entry, of=where)
@@ -43,7 +43,7 @@ def read_coco(content: object, *, of: str) -> list[Drawing]:
         if category_id not in names:
             raise MaskError(f"{where}: category_id {category_id!r} is none of the categories")
         fill = partial(_fill, annotation.get("segmentation"), of=where)
-        region = Region(names[category_id], where, fill)
+        region = DrawnRegion(names[category_id], where, fill)
         drawn[_identity(annotation, "image_id", of=where)].append(region)
     drawings = []
     for place, entry in enumerate(items(root.get("images"), of=f"{of}: images")):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms import shapes
-from editvec.registry.masks.forms.drawings import Drawing, Region, check_extent
+from editvec.registry.masks.forms.drawings import Drawing, DrawnRegion, check_extent
 from editvec.registry.masks.forms.run_lengths import decode_cvat
 
 BoolArray = npt.NDArray[np.bool_]
@@ -52,12 +52,12 @@ def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
     return drawings
 
 
-def _region(shape: ElementTree.Element, *, of: str) -> Region:
+def _region(shape: ElementTree.Element, *, of: str) -> DrawnRegion:
     label = shape.get("label", "")
     of = f"{of}: {shape.tag} {label!r}"
     if shape.tag not in _SHAPES:
         raise MaskError(f"{of}: it covers no pixels; {', '.join(_SHAPES)} are read")
-    return Region(label, of, partial(_fill, shape, of=of))
+    return DrawnRegion(label, of, partial(_fill, shape, of=of))
 
 
 def _fill(shape: ElementTree.Element, height: int, width: int, *, of: str) -> BoolArray:

@@ -17,7 +17,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Region:
+class DrawnRegion:
     """Pixels of one part.
 
     Attributes:
@@ -47,7 +47,7 @@ class Drawing:
     of: str
     height: int
     width: int
-    regions: Sequence[Region]
+    regions: Sequence[DrawnRegion]
 
 
 def draw(drawing: Drawing, scheme: LabelScheme) -> MaskArray:

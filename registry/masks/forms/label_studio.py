@@ -14,7 +14,7 @@ import numpy.typing as npt
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms import shapes
 from editvec.registry.masks.forms.documents import items, mapping, number
-from editvec.registry.masks.forms.drawings import Drawing, Region, check_extent
+from editvec.registry.masks.forms.drawings import Drawing, DrawnRegion, check_extent
 from editvec.registry.masks.forms.run_lengths import decode_label_studio
 
 BoolArray = npt.NDArray[np.bool_]
@@ -63,7 +63,7 @@ def read_label_studio(content: object, *, of: str) -> list[Drawing]:
         height, width = sizes.pop()
         check_extent(height, width, of=where)
         regions = [
-            Region(label, result.of, partial(_fill, result.value, of=result.of))
+            DrawnRegion(label, result.of, partial(_fill, result.value, of=result.of))
             for result in results
             for label in result.labels
         ]

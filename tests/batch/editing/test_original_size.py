@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from editvec.batch.editing.content_key import content_key
-from editvec.batch.editing.mini_batches import Change
+from editvec.batch.editing.mini_batches import PictureChange
 from editvec.batch.editing.original_size import Pictures
 from editvec.batch.editing.pixel_budget import BYTES_PER_PIXEL, PixelBudget
 from editvec.batch.editing.reading import decode
@@ -388,4 +388,4 @@ class _Variant:
     """A variant of one picture that changes nothing."""
 
     masks = np.zeros((1, 32, 32), np.int64)
-    changes = [Change(np.zeros((3, 32, 32), np.float32), np.zeros((32, 32), bool))]  # noqa: RUF012
+    changes = [PictureChange(np.zeros((3, 32, 32), np.float32), np.zeros((32, 32), bool))]  # noqa: RUF012

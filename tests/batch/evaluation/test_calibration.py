@@ -11,9 +11,9 @@ import pytest
 from editvec.avatars import default
 from editvec.batch.evaluation.calibration import Calibration, calibrate
 from editvec.batch.evaluation.evaluate import evaluate_vector, store_evaluation
-from editvec.batch.evaluation.measure import Measured, ModeResult
+from editvec.batch.evaluation.measure import MeasuredEdits, ModeResult
 from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
-from editvec.batch.evaluation.targets import Attribute
+from editvec.batch.evaluation.targets import WantedAttribute
 from editvec.batch.recipes.settings import Mode
 from editvec.engine.editor import Editor
 from editvec.registry.config import RegistryConfig
@@ -27,7 +27,7 @@ def measured(
     psnr: Callable[[float], float],
     *,
     reconstruction: tuple[float, ...] = (0.1,) * 8,
-) -> Measured:
+) -> MeasuredEdits:
     """Images that all do the same, with reconstructions of their own."""
 
     def row(scale: float, image: int) -> dict[str, Any]:
@@ -37,13 +37,13 @@ def measured(
         return {"attribute": success(scale) + image, "leakage": leak}
 
     rows = [{"reconstruction": {"psnr": 30.0, "perceptual/x": one}} for one in reconstruction]
-    return Measured(
+    return MeasuredEdits(
         names=[str(image) for image in range(len(reconstruction))],
         scale=1.0,
         modes=[ModeResult(mode=AskedMode(Mode.VECTOR, 0), rows=rows)],
         unedited={},
         sweep=[[row(scale, image) for image in range(len(reconstruction))] for scale in SCALES],
-        attribute=Attribute("smiling", 0, 1),
+        attribute=WantedAttribute("smiling", 0, 1),
         target=None,
         no_target="",
         skipped={},

@@ -115,7 +115,7 @@ def test_vector_pair_and_metrics_are_stored_together(bench: Workbench, files: Fi
     blobs = bench.library.blobs
     assert (decode_mask(blobs.get(pair.mask_after_digest)) == files.mask_after).all()
     assert (decode_mask(blobs.get(pair.mask_before_digest)) == files.mask_before).all()
-    assert {metric.name for metric in stored.metrics} == set(outcome.metrics)
+    assert {metric.name for metric in stored.metrics} == set(outcome.learned.metrics)
     assert all(metric.sample_count == 1 for metric in stored.metrics)
 
 
@@ -135,8 +135,8 @@ def test_success_and_leakage_are_those_of_the_stored_delta(bench: Workbench, fil
     iou = (found & wanted & roi).sum() / ((found | wanted) & roi).sum()
     difference = ((after.images - before.images)[0].clamp(-2, 2).numpy() / 2) ** 2
     psnr = -10 * np.log10(difference[:, ~roi].mean())
-    assert outcome.metrics["success_iou"].value == pytest.approx(iou, abs=1e-6)
-    assert outcome.metrics["leakage_psnr"].value == pytest.approx(psnr, abs=0.5)
+    assert outcome.learned.metrics["success_iou"].value == pytest.approx(iou, abs=1e-6)
+    assert outcome.learned.metrics["leakage_psnr"].value == pytest.approx(psnr, abs=0.5)
 
 
 def _stored_ws(bench: Workbench, digest: str | None) -> torch.Tensor:

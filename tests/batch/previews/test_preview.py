@@ -16,7 +16,7 @@ from PIL import Image
 
 import editvec.cli
 from editvec.batch.errors import PlanError, SettingsError
-from editvec.batch.previews.preview import MAX_SCALES, Probes, preview_vector
+from editvec.batch.previews.preview import MAX_SCALES, PreviewProbes, preview_vector
 from editvec.batch.previews.sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
 from editvec.batch.workbench import Workbench
 from editvec.engine.editor import Editor
@@ -79,7 +79,7 @@ def test_pictures_are_those_of_a_run_with_default_settings(bench: Workbench) -> 
     vector = bench.library.get_vector("smile")
     editor = bench.editor_of(vector)
 
-    sheet = _sheet(_preview(bench, scales=(-1.0, 1.5), probes=Probes(count=2, seed=7)))
+    sheet = _sheet(_preview(bench, scales=(-1.0, 1.5), probes=PreviewProbes(count=2, seed=7)))
 
     ws = editor.sample(2, 7)
     delta = torch.as_tensor(bench.library.delta(vector))
@@ -95,7 +95,7 @@ def test_pictures_are_those_of_a_run_with_default_settings(bench: Workbench) -> 
 
 
 def test_unedited_column_shows_no_change(bench: Workbench) -> None:
-    sheet = _sheet(_preview(bench, scales=(0.0, 2.0), probes=Probes(count=1)))
+    sheet = _sheet(_preview(bench, scales=(0.0, 2.0), probes=PreviewProbes(count=1)))
 
     still, moved = (_inner(_insets(sheet, 0, column)[1]) for column in (0, 1))
     without_outline = still[(still != ACCENT).any(axis=-1)]
@@ -107,7 +107,7 @@ def test_unedited_column_shows_no_change(bench: Workbench) -> None:
 def test_masks_have_the_colours_of_the_scheme(bench: Workbench) -> None:
     colors = {label.color for label in bench.library.get_class("tiny").labels}
 
-    mask, _ = _insets(_sheet(_preview(bench, probes=Probes(count=1))), 0, 2)
+    mask, _ = _insets(_sheet(_preview(bench, probes=PreviewProbes(count=1))), 0, 2)
 
     found, counts = np.unique(mask.reshape(-1, 3), axis=0, return_counts=True)
     pure = sum(int(count) for color, count in zip(found, counts, strict=True)
@@ -116,10 +116,10 @@ def test_masks_have_the_colours_of_the_scheme(bench: Workbench) -> None:
 
 
 def test_equal_arguments_give_equal_bytes(bench: Workbench) -> None:
-    first = _preview(bench, probes=Probes(count=2))
+    first = _preview(bench, probes=PreviewProbes(count=2))
 
-    assert _preview(bench, probes=Probes(count=2)) == first
-    assert _preview(bench, probes=Probes(count=2, seed=1)) != first
+    assert _preview(bench, probes=PreviewProbes(count=2)) == first
+    assert _preview(bench, probes=PreviewProbes(count=2, seed=1)) != first
 
 
 def test_every_probe_is_one_synthesis_of_all_scales(
@@ -134,7 +134,7 @@ def test_every_probe_is_one_synthesis_of_all_scales(
 
     monkeypatch.setattr(Editor, "synthesize_with_mask", counting)
 
-    _preview(bench, probes=Probes(count=3), scales=(-1.0, 0.0, 1.0))
+    _preview(bench, probes=PreviewProbes(count=3), scales=(-1.0, 0.0, 1.0))
 
     assert sizes == [4, 4, 4], "the reconstruction and three scales"
 
@@ -144,10 +144,10 @@ def test_images_of_a_folder_are_embedded_and_keep_their_pixels(
 ) -> None:
     folder = make_pictures(names=("b.png", "a.png", "c.png"))
 
-    png = _preview(bench, probes=Probes(count=2, folder=folder), scales=(0.0, 1.0))
+    png = _preview(bench, probes=PreviewProbes(count=2, folder=folder), scales=(0.0, 1.0))
 
     sheet = _sheet(png)
-    assert sheet.shape[0] == _sheet(_preview(bench, probes=Probes(count=2))).shape[0]
+    assert sheet.shape[0] == _sheet(_preview(bench, probes=PreviewProbes(count=2))).shape[0]
     own = np.asarray(fitted(Image.open(folder / "a.png"), SIDE)).astype(int)
     outside = np.abs(_picture(sheet, 0, 1).astype(int) - own).max(axis=-1) <= 2
     assert outside.mean() > 0.1, "outside the ROI the image's own pixels are shown"
@@ -158,9 +158,9 @@ def test_image_that_cannot_be_read_is_named(bench: Workbench, tmp_path: Path) ->
     (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
 
     with pytest.raises(ImageError, match=r"bad\.png"):
-        _preview(bench, probes=Probes(folder=tmp_path / "in"))
+        _preview(bench, probes=PreviewProbes(folder=tmp_path / "in"))
     with pytest.raises(PlanError, match="no image under"):
-        _preview(bench, probes=Probes(folder=tmp_path / "home"))
+        _preview(bench, probes=PreviewProbes(folder=tmp_path / "home"))
 
 
 def test_composed_vector_has_a_preview(bench: Workbench) -> None:
@@ -203,7 +203,7 @@ def test_brush_says_what_may_change(bench: Workbench) -> None:
     bench.library.add_vectors([parcel])
 
     _, change = _insets(
-        _sheet(_preview(bench, "painted", probes=Probes(count=1), scales=(1.0,))), 0, 0
+        _sheet(_preview(bench, "painted", probes=PreviewProbes(count=1), scales=(1.0,))), 0, 0
     )
 
     outline = np.argwhere((change == ACCENT).all(axis=-1)) / change.shape[0] * 32
@@ -213,9 +213,9 @@ def test_brush_says_what_may_change(bench: Workbench) -> None:
 
 def test_too_many_probes_or_scales_are_refused(bench: Workbench) -> None:
     with pytest.raises(SettingsError, match="samples: expected 1 to 32, got 33"):
-        Probes(count=33)
+        PreviewProbes(count=33)
     with pytest.raises(SettingsError, match="seed: expected 0 or more, got -1"):
-        Probes(seed=-1)
+        PreviewProbes(seed=-1)
     with pytest.raises(SettingsError, match=f"scales: expected 1 to {MAX_SCALES}, got 0"):
         _preview(bench, scales=())
 

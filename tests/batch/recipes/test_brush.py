@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.previews.preview import Probes, preview_vector
+from editvec.batch.previews.preview import PreviewProbes, preview_vector
 from editvec.batch.recipes.pinning import expand, parse_edit, pin_vector
 from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.recipes.settings import Mode
@@ -202,7 +202,7 @@ def test_preview_shows_what_a_brush_allows(library: Library) -> None:
     vector = _add(library, "bruise", CORNER)
     with Workbench(library, device="cpu") as bench:
         sheet = preview_vector(
-            library, bench.editor_of(vector), vector, probes=Probes(count=1), scales=(1.0,)
+            library, bench.editor_of(vector), vector, probes=PreviewProbes(count=1), scales=(1.0,)
         )
 
     assert sheet.startswith(b"\x89PNG")

@@ -1,12 +1,12 @@
 import pytest
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.recipes.settings import Embedding, Fit, Mode, RunSettings
+from editvec.batch.recipes.settings import EmbeddingMethod, Fit, Mode, RunSettings
 
 
 @pytest.mark.parametrize("text", ["encoder", "steps:50", "target:26", "target:26.5"])
 def test_an_embedding_prints_as_it_is_typed(text: str) -> None:
-    assert str(Embedding.parse(text)) == text
+    assert str(EmbeddingMethod.parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ def test_an_embedding_prints_as_it_is_typed(text: str) -> None:
 )
 def test_a_wrong_embedding_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^embed: expected"):
-        Embedding.parse(text)
+        EmbeddingMethod.parse(text)
 
 
 def test_settings_survive_json() -> None:

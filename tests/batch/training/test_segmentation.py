@@ -19,10 +19,10 @@ import editvec.batch.training.segmentation_features
 import editvec.engine.training.segmentation
 from editvec.batch.classes.storing import store_networks
 from editvec.batch.errors import PlanError, SettingsError
-from editvec.batch.recipes.settings import Embedding
+from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.batch.training.segmentation import TrainedSegmentation, train_segmentation
 from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks, write_bundle
-from editvec.engine.bundle.description import Label
+from editvec.engine.bundle.description import BundleLabel
 from editvec.engine.editor import Editor
 from editvec.engine.errors import CheckpointError, OutOfMemoryError
 from editvec.engine.images.images import read_image, to_pixels
@@ -97,7 +97,10 @@ def test_new_version_finds_the_parts_and_keeps_generator_and_vectors(
     before = load_bundle(_bundle(home, "tiny"))
 
     result = trained(
-        home, pairs, training={"num_steps": 60, "batch_size": 32}, embed=Embedding(num_steps=10)
+        home,
+        pairs,
+        training={"num_steps": 60, "batch_size": 32},
+        embed=EmbeddingMethod(num_steps=10),
     )
 
     after = load_bundle(result.folder / "bundle")
@@ -226,7 +229,7 @@ def test_class_of_a_generator_alone_gets_the_parts_of_a_scheme(
         class_name="bare",
         description="",
         license="",
-        labels=[Label(0, "background", (0, 0, 0))],
+        labels=[BundleLabel(0, "background", (0, 0, 0))],
         networks={"generator": NetworkState(*networks["generator"])},
         built={},
     )

@@ -20,7 +20,7 @@ from editvec.batch.runs.store import Runs
 from editvec.batch.workers.app import create_app
 from editvec.batch.workers.tasks import WorkerState, publish_waiting
 from editvec.engine.editor import Editor
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import DatabaseError
 from editvec.registry.library.library import Library
@@ -129,7 +129,7 @@ def test_what_the_next_message_would_meet_again_pauses_the_run_with_its_reason(
     [
         torch.AcceleratorError("CUDA error: device-side assert triggered"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 6.30 GiB"),
-        SettingsError("device: cannot use 'cuda:1': no such device"),
+        EngineSettingsError("device: cannot use 'cuda:1': no such device"),
     ],
 )
 def test_a_device_that_fails_while_networks_load_ends_its_worker_and_not_the_run(

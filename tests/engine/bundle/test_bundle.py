@@ -18,8 +18,8 @@ from editvec.engine.bundle.bundle import (
     read_networks,
     write_bundle,
 )
-from editvec.engine.bundle.description import Label, canonical_json
-from editvec.engine.errors import BundleError, SettingsError
+from editvec.engine.bundle.description import BundleLabel, canonical_json
+from editvec.engine.errors import BundleError, EngineSettingsError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
 
@@ -37,7 +37,7 @@ def _write(folder: Path, **changes: Any) -> None:
         "class_name": "thing",
         "description": "A thing",
         "license": "CC0-1.0",
-        "labels": [Label(0, "background", (0, 0, 0))],
+        "labels": [BundleLabel(0, "background", (0, 0, 0))],
         "networks": {"generator": NetworkState(CONFIG, Generator(CONFIG).state_dict())},
         "built": {},
         **changes,
@@ -110,15 +110,15 @@ def test_the_description_says_what_the_class_is(small: Path) -> None:
 
     assert (bundle.class_name, bundle.resolution, bundle.num_ws, bundle.w_dim) == ("tiny", 16, 6, 8)
     assert bundle.valid_rectangle == (0, 0, 16, 16)
-    assert bundle.labels[4] == Label(4, "mouth", (160, 95, 104))
+    assert bundle.labels[4] == BundleLabel(4, "mouth", (160, 95, 104))
     assert bundle.label_index("mouth") == 4
     assert bundle.label_indices(["mouth", "teeth"]) == [4, 5] == bundle.label_indices([4, 5])
     assert values["bundle_digest"] == bundle.bundle_digest
-    with pytest.raises(SettingsError, match="nose"):
+    with pytest.raises(EngineSettingsError, match="nose"):
         bundle.label_index("nose")
-    with pytest.raises(SettingsError, match="0 to 5"):
+    with pytest.raises(EngineSettingsError, match="0 to 5"):
         bundle.label_indices([6])
-    with pytest.raises(SettingsError, match="at least one"):
+    with pytest.raises(EngineSettingsError, match="at least one"):
         bundle.label_indices([])
 
 
@@ -362,12 +362,14 @@ def test_settings_that_came_later_are_written_only_where_they_are_used(tmp_path:
      {"label_size": -1}],
 )  # fmt: skip
 def test_impossible_generators_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match=next(iter(values))):
+    with pytest.raises(EngineSettingsError, match=next(iter(values))):
         GeneratorConfig.from_json({**CONFIG.to_json(), **values})
 
 
 def test_groups_of_labels_are_written_read_and_stand_for_their_labels(tmp_path: Path) -> None:
-    labels = [Label(place, name, (place, 0, 0)) for place, name in enumerate(("rest", "a", "b"))]
+    labels = [
+        BundleLabel(place, name, (place, 0, 0)) for place, name in enumerate(("rest", "a", "b"))
+    ]
     groups = {"all": ("both", "rest"), "both": ("b", "a")}
     _write(tmp_path / "plain", labels=labels)
     _write(tmp_path / "grouped", labels=labels, groups=groups)

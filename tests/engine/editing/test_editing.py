@@ -14,7 +14,7 @@ from editvec.engine.editing.editing import (
     segment,
 )
 from editvec.engine.editing.losses import LossWeights, Networks, Objective
-from editvec.engine.errors import MaskError, NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import EngineMaskError, EngineSettingsError, NonFiniteError, ShapeError
 
 ROI_LABELS = [5]
 
@@ -272,7 +272,7 @@ def test_an_edit_without_its_part_is_refused_in_learning(networks: Networks, ws:
     partly[[0, 1, 3], 4:8, 4:8] = 5
     common = {"roi_labels": ROI_LABELS, "mask_before": blank, "settings": EditSettings(2)}
 
-    with pytest.raises(MaskError, match="sample 2"):
+    with pytest.raises(EngineMaskError, match="sample 2"):
         learn(networks, ws, partly, **common)
 
 
@@ -306,15 +306,15 @@ def test_masks_and_latents_that_do_not_fit_are_refused(networks: Networks, ws: T
         learn(networks, ws, after + 10, roi_labels=ROI_LABELS)
     with pytest.raises(ShapeError, match="equal N"):
         learn(networks, ws, after[:2], roi_labels=ROI_LABELS)
-    with pytest.raises(MaskError, match="roi_labels"):
+    with pytest.raises(EngineMaskError, match="roi_labels"):
         learn(networks, ws, after, roi_labels=[99])
     with pytest.raises(NonFiniteError, match="ws"):
         learn(networks, ws * torch.nan, after, roi_labels=ROI_LABELS)
     with pytest.raises(ShapeError, match="row_mask"):
         learn(networks, ws, after, roi_labels=[4], settings=EditSettings(1, row_mask=(True,)))
-    with pytest.raises(SettingsError, match="segmentation"):
+    with pytest.raises(EngineSettingsError, match="segmentation"):
         learn(networks._replace(segmentation=None), ws, after, roi_labels=ROI_LABELS)
-    with pytest.raises(SettingsError, match="reference"):
+    with pytest.raises(EngineSettingsError, match="reference"):
         optimize(networks, ws, after, roi_labels=ROI_LABELS)
 
 
@@ -370,7 +370,7 @@ def test_painted_pixels_alone_may_be_what_changes(networks: Networks, ws: Tensor
     for result in (refined, optimized):
         assert torch.equal(result.roi, expected.expand_as(result.roi))
         assert result.deltas.abs().max() > 0
-    with pytest.raises(MaskError, match="roi_labels"):
+    with pytest.raises(EngineMaskError, match="roi_labels"):
         refine(networks, ws, ws + 0.1, roi_labels=[], settings=settings)
 
 
@@ -385,7 +385,7 @@ def test_the_modes_have_the_papers_steps() -> None:
 
     assert steps == {"learn": 100, "refine": 10, "released": 30}
     assert EditSettings.for_mode("learn", num_steps=7).num_steps == 7
-    with pytest.raises(SettingsError, match="mode"):
+    with pytest.raises(EngineSettingsError, match="mode"):
         EditSettings.for_mode("other")
 
 
@@ -400,5 +400,5 @@ def test_the_modes_have_the_papers_steps() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(values: dict) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(EngineSettingsError):
         EditSettings(**values)

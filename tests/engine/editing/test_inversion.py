@@ -5,7 +5,7 @@ from torch import Tensor
 from editvec.engine.bundle.bundle import LoadedBundle
 from editvec.engine.editing.inversion import EmbedSettings, invert
 from editvec.engine.editing.losses import LossWeights, Networks
-from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
 
 MSE = LossWeights(mse_weight=1.0)
 
@@ -105,7 +105,7 @@ def test_without_an_encoder_inversion_starts_at_w_avg(
         start = networks.synthesis(w_avg.expand(4, networks.synthesis.config.num_ws, -1))
     expected = ((start - images) / 2).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(seen[0].terms.mse, expected)
-    with pytest.raises(SettingsError, match="no encoder"):
+    with pytest.raises(EngineSettingsError, match="no encoder"):
         invert(bare, images, w_avg=w_avg, settings=EmbedSettings(0))
 
 
@@ -144,5 +144,5 @@ def test_images_that_cannot_be_embedded_are_refused(networks: Networks, w_avg: T
     ],
 )
 def test_settings_out_of_range_are_refused(values: dict) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(EngineSettingsError):
         EmbedSettings(**values)

@@ -12,7 +12,7 @@ from editvec.engine.editing.losses import (
     masked_mse,
     roi_cross_entropy,
 )
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.networks.encoder import Encoder
 
 ALL_TERMS = LossWeights(
@@ -130,9 +130,9 @@ def test_a_weight_without_its_network_is_refused(networks: Networks, images: Ten
     bare = Networks(networks.synthesis)
 
     for name in ("perceptual_weight", "identity_weight", "encoder_weight", "cross_entropy_weight"):
-        with pytest.raises(SettingsError, match=name):
+        with pytest.raises(EngineSettingsError, match=name):
             Objective(bare, LossWeights(**{name: 1.0}), images=images)
-    with pytest.raises(SettingsError, match="without a target mask"):
+    with pytest.raises(EngineSettingsError, match="without a target mask"):
         Objective(networks, PRESETS["learn"], images=images)
 
 
@@ -147,7 +147,7 @@ def test_a_weight_without_its_network_is_refused(networks: Networks, images: Ten
     ],
 )
 def test_weights_out_of_range_are_refused(values: dict) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(EngineSettingsError):
         LossWeights(**values)
 
 

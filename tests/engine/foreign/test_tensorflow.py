@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import ForeignFileError, SettingsError
+from editvec.engine.errors import EngineSettingsError, ForeignFileError
 from editvec.engine.foreign.checkpoint import read_generator
 from editvec.engine.foreign.generators import ImportedGenerator
 from editvec.engine.networks.config import GeneratorConfig
@@ -127,12 +127,12 @@ def test_labels_must_fit(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.pkl", random_variables(16))
 
     with pytest.raises(
-        SettingsError, match=r"0 to 3, because labelled\.pkl was trained with labels"
+        EngineSettingsError, match=r"0 to 3, because labelled\.pkl was trained with labels"
     ):
         read_generator(conditional)
-    with pytest.raises(SettingsError, match="expected 0 to 3, got 4"):
+    with pytest.raises(EngineSettingsError, match="expected 0 to 3, got 4"):
         read_generator(conditional, label_classes=[4])
-    with pytest.raises(SettingsError, match="trained without labels, got 1"):
+    with pytest.raises(EngineSettingsError, match="trained without labels, got 1"):
         read_generator(plain, label_classes=[1])
 
 

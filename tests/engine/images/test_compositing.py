@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.compositing import composite, feather_alpha
 from editvec.engine.images.images import to_images, to_pixels
 from editvec.engine.images.roi import dilate
@@ -111,8 +111,8 @@ def test_wrong_arguments_are_refused_by_name() -> None:
     with pytest.raises(ShapeError, match=r"roi: expected bool"):
         composite(images, images, roi.float())
     with pytest.raises(
-        SettingsError, match="mode: expected none, feather or gradient, got 'poisson'"
+        EngineSettingsError, match="mode: expected none, feather or gradient, got 'poisson'"
     ):
         composite(images, images, roi, mode="poisson")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="feather: expected 0 or more pixels, got -1"):
+    with pytest.raises(EngineSettingsError, match="feather: expected 0 or more pixels, got -1"):
         composite(images, images, roi, feather=-1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from editvec.engine.errors import MaskError, SettingsError, ShapeError
+from editvec.engine.errors import EngineMaskError, EngineSettingsError, ShapeError
 from editvec.engine.images.images import (
     crop_box,
     fit_pixels,
@@ -58,14 +58,16 @@ def test_masks_keep_their_indices(tmp_path: Path) -> None:
 def test_a_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
     path = save(tmp_path / "a.png", Image.new(mode, (8, 8)))
 
-    with pytest.raises(MaskError, match=f"expected label indices .* got mode {mode}"):
+    with pytest.raises(EngineMaskError, match=f"expected label indices .* got mode {mode}"):
         read_mask(path)
 
 
 def test_a_mask_in_a_lossy_format_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", Image.new("L", (8, 8)))
 
-    with pytest.raises(MaskError, match=r"not a picture in a format that is read \(PNG, TIFF\)"):
+    with pytest.raises(
+        EngineMaskError, match=r"not a picture in a format that is read \(PNG, TIFF\)"
+    ):
         read_mask(path)
 
 
@@ -74,7 +76,7 @@ def test_a_rotated_mask_is_refused(tmp_path: Path) -> None:
     exif[0x0112] = 6
     path = save(tmp_path / "a.png", Image.new("L", (8, 8)), exif=exif)
 
-    with pytest.raises(MaskError, match="without EXIF orientation"):
+    with pytest.raises(EngineMaskError, match="without EXIF orientation"):
         read_mask(path)
 
 
@@ -95,7 +97,7 @@ def test_written_masks_read_back_equal(tmp_path: Path, count: int, mode: str) ->
 
 
 def test_labels_without_a_colour_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(MaskError, match="expected labels 0 to 1, got 0 to 2"):
+    with pytest.raises(EngineMaskError, match="expected labels 0 to 1, got 0 to 2"):
         write_mask(tmp_path / "a.png", np.array([[0, 2]]), colors=[(0, 0, 0), (1, 1, 1)])
     assert not list(tmp_path.iterdir())
 
@@ -183,7 +185,7 @@ def test_wrong_pixels_are_refused_by_name() -> None:
         to_images([pixels.astype(float)])  # type: ignore[list-item]
     with pytest.raises(ShapeError, match="images: expected floating"):
         to_pixels(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
-    with pytest.raises(SettingsError, match="fit: expected stretch, crop or pad, got 'zoom'"):
+    with pytest.raises(EngineSettingsError, match="fit: expected stretch, crop or pad, got 'zoom'"):
         fit_pixels(pixels, 16, fit="zoom")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="mask: expected integers"):
         resize_mask(np.zeros((4, 4)), 8)  # type: ignore[arg-type]

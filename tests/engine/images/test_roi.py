@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.roi import default_dilation, dilate, erode, roi_from_masks
 
 
@@ -83,9 +83,9 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         roi_from_masks(mask, mask[:1], [0], dilation=1)
     with pytest.raises(ShapeError, match="mask_before: expected integers"):
         roi_from_masks(mask.float(), mask, [0], dilation=1)
-    with pytest.raises(SettingsError, match="roi_labels: expected at least one"):
+    with pytest.raises(EngineSettingsError, match="roi_labels: expected at least one"):
         roi_from_masks(mask, mask, [], dilation=1)
-    with pytest.raises(SettingsError, match="dilation: expected 0 or more pixels, got -1"):
+    with pytest.raises(EngineSettingsError, match="dilation: expected 0 or more pixels, got -1"):
         roi_from_masks(mask, mask, [0], dilation=-1)
     with pytest.raises(ShapeError, match=r"region: expected bool \[N, 1, H, W\]"):
         dilate(mask == 0, 1)

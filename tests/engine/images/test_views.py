@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.images import fit_pixels
 from editvec.engine.images.views import (
     View,
@@ -62,7 +62,7 @@ def test_what_lies_beyond_the_picture_is_mirrored() -> None:
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (9, 0, 12, 5), (0, -5, 5, 0)])
 def test_a_box_that_shows_nothing_is_refused(box: tuple[int, int, int, int]) -> None:
-    with pytest.raises(SettingsError, match="box: expected to meet 8x8 pixels"):
+    with pytest.raises(EngineSettingsError, match="box: expected to meet 8x8 pixels"):
         view_of(8, 8, 4, box=box)
 
 
@@ -208,5 +208,5 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         add_change(picture[..., :2], change, roi, view)
     with pytest.raises(ShapeError, match="change: expected"):
         add_change(picture, change[:, :4], roi, view)
-    with pytest.raises(SettingsError, match="feather: expected 0 or more pixels, got -1"):
+    with pytest.raises(EngineSettingsError, match="feather: expected 0 or more pixels, got -1"):
         add_change(picture, change, roi, view, feather=-1)

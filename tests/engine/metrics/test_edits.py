@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.metrics.edits import (
     image_label_ious,
     label_ious,
@@ -193,5 +193,5 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         label_ious(mask, mask, num_labels=3)
     with pytest.raises(ShapeError, match="mask: expected integers"):
         label_ious(mask.float(), mask, num_labels=4)
-    with pytest.raises(SettingsError, match="roi_labels: expected at least one"):
+    with pytest.raises(EngineSettingsError, match="roi_labels: expected at least one"):
         success(mask, mask, roi, roi_labels=[])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.networks.classifier import AttributeClassifier
 from editvec.engine.networks.config import ClassifierConfig
 
@@ -24,7 +24,7 @@ def test_each_attribute_has_one_logit(classifier: AttributeClassifier) -> None:
 def test_attributes_are_found_by_name(classifier: AttributeClassifier) -> None:
     assert classifier.names == ("smiling", "bearded")
     assert classifier.index("bearded") == 1
-    with pytest.raises(SettingsError, match="frowning"):
+    with pytest.raises(EngineSettingsError, match="frowning"):
         classifier.index("frowning")
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.networks.config import EncoderConfig
 from editvec.engine.networks.encoder import Encoder
 
@@ -62,5 +62,5 @@ def test_every_pixel_can_matter() -> None:
 def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ShapeError, match="32x32"):
         _encoder()(torch.rand(1, 3, 16, 16).double())
-    with pytest.raises(SettingsError, match="stages"):
+    with pytest.raises(EngineSettingsError, match="stages"):
         EncoderConfig(16, 6, 12)

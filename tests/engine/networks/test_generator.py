@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
 from editvec.engine.networks.layers import demodulation
@@ -156,7 +156,7 @@ def test_wrong_inputs_are_named() -> None:
         generator.synthesis(expected["ws"][:, :4])
     with pytest.raises(ShapeError, match=r"z: expected \[N, 32\]"):
         generator.mapping(expected["z"][:, :4])
-    with pytest.raises(SettingsError, match="noise_mode"):
+    with pytest.raises(EngineSettingsError, match="noise_mode"):
         generator.synthesis(expected["ws"], noise_mode="loud")
-    with pytest.raises(SettingsError, match="power of two"):
+    with pytest.raises(EngineSettingsError, match="power of two"):
         GeneratorConfig(resolution=48)

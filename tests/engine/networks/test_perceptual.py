@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError, ShapeError, WeightsUnavailableError
+from editvec.engine.errors import EngineSettingsError, ShapeError, WeightsUnavailableError
 from editvec.engine.networks import perceptual
 from editvec.engine.networks.config import PerceptualConfig
 from editvec.engine.networks.perceptual import Head, build_perceptual, load_lpips
@@ -114,7 +114,7 @@ def test_weight_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_lpips("squeeze", weights=damaged)
     with pytest.raises(WeightsUnavailableError, match="is missing"):
         load_lpips("squeeze", weights=other)
-    with pytest.raises(SettingsError, match="trunk"):
+    with pytest.raises(EngineSettingsError, match="trunk"):
         load_lpips("resnet")
 
 

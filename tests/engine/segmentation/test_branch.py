@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import editvec.engine.segmentation.branch
-from editvec.engine.errors import BundleError, SettingsError, ShapeError
+from editvec.engine.errors import BundleError, EngineSettingsError, ShapeError
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.segmentation.uncertainty import divergence, entropy_sums, image_uncertainty
@@ -376,7 +376,9 @@ def test_uncertain_pixels_score_the_image() -> None:
     uncertainty[1, 0] = 0.5
 
     torch.testing.assert_close(image_uncertainty(uncertainty), torch.tensor([0.0, 0.5]))
-    with pytest.raises(SettingsError, match=r"fraction: expected a number in \(0, 1\], got 2"):
+    with pytest.raises(
+        EngineSettingsError, match=r"fraction: expected a number in \(0, 1\], got 2"
+    ):
         image_uncertainty(uncertainty, fraction=2)
 
 
@@ -432,7 +434,7 @@ def test_wrong_constant_is_refused() -> None:
 
     with pytest.raises(ShapeError, match=r"constant: expected \[5, h, w\], got \[4, 4, 4\]"):
         SegmentationBranch.from_members(state, SMALL_CONFIG, torch.zeros(4, 4, 4))
-    with pytest.raises(SettingsError, match="constant"):
+    with pytest.raises(EngineSettingsError, match="constant"):
         SegmentationBranch.from_members(state, plain, torch.zeros(5, 4, 4))
 
 

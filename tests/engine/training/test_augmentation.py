@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import SettingsError
+from editvec.engine.errors import EngineSettingsError
 from editvec.engine.training.augmentation import (
     KINDS,
     AugmentationControl,
@@ -214,5 +214,5 @@ def test_control_goes_on_from_its_record() -> None:
 
 def test_bad_strength_or_kind_is_refused() -> None:
     for p, kinds in ((1.5, KINDS), (0.5, ("noise",))):
-        with pytest.raises(SettingsError, match="p, kinds"):
+        with pytest.raises(EngineSettingsError, match="p, kinds"):
             augment(smooth_images(1), p, generator=seeded(), kinds=kinds)

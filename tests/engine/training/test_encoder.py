@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
-from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError
 from editvec.engine.networks.config import EncoderConfig, GeneratorConfig
 from editvec.engine.networks.encoder import Encoder, encode
 from editvec.engine.training.encoder import (
@@ -102,7 +102,7 @@ def test_photographs_count_by_their_pixels_alone(bundle: LoadedBundle, samples: 
 
     assert "ws_mse" not in measured
     assert measured["mse"] > 0
-    with pytest.raises(SettingsError, match="ws_steps"):
+    with pytest.raises(EngineSettingsError, match="ws_steps"):
         trainee_of(bundle, photographs, EncoderTraining(2, ws_steps=1)).step(0)
 
 
@@ -114,7 +114,7 @@ def test_samples_and_photographs_share_a_batch(bundle: LoadedBundle, samples: Ba
 
     assert batch.images.shape[0] == 16
     assert torch.equal(batch.ws, known.ws)
-    with pytest.raises(SettingsError, match="first"):
+    with pytest.raises(EngineSettingsError, match="first"):
         joined([photographs, known])
 
 
@@ -228,5 +228,5 @@ def test_size_follows_the_generator(resolution: int, w_dim: int, stages: int, he
     ],
 )
 def test_settings_out_of_range_are_refused(values: dict[str, float]) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(EngineSettingsError):
         EncoderTraining(**values)

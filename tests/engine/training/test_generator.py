@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import NonFiniteError, SettingsError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
 from editvec.engine.training.generator import GeneratorTrainee, GeneratorTraining
@@ -212,7 +212,7 @@ def test_half_precision_trains() -> None:
 @pytest.mark.parametrize("shape", [(5, 16, 16, 3), (20, 32, 32, 3)])
 def test_too_few_photographs_or_another_size_are_refused(shape: tuple[int, ...]) -> None:
     settings = GeneratorTraining.for_resolution(16)
-    with pytest.raises(SettingsError, match=r"at least 16 of \[16, 16, 3\]"):
+    with pytest.raises(EngineSettingsError, match=r"at least 16 of \[16, 16, 3\]"):
         GeneratorTrainee(CONFIG, np.zeros(shape, np.uint8), settings=settings, seed=0)
 
 
@@ -224,7 +224,7 @@ def test_settings_follow_the_published_heuristics() -> None:
     assert small.r1_gamma == pytest.approx(0.8192)
     assert (large.learning_rate, large.r1_gamma) == (0.002, pytest.approx(26.2144))
     assert GeneratorTraining.from_json(small.to_json()) == small
-    with pytest.raises(SettingsError, match="style_mixing"):
+    with pytest.raises(EngineSettingsError, match="style_mixing"):
         GeneratorTraining(style_mixing=1.5)
 
 

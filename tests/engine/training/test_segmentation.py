@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import editvec.engine.training.segmentation
-from editvec.engine.errors import NonFiniteError, SettingsError, ShapeError
+from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
 from editvec.engine.metrics.edits import mean_iou
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
@@ -241,11 +241,13 @@ def test_wrong_masks_and_settings_are_refused() -> None:
         train(features, masks[:1])
     with pytest.raises(ShapeError, match="masks: expected labels 0 to 3, got 0 to 9"):
         train(features, masks.masked_fill(masks == 1, 9))
-    with pytest.raises(SettingsError, match="num_folds: expected 0, or 2 to 2 for as many images"):
+    with pytest.raises(
+        EngineSettingsError, match="num_folds: expected 0, or 2 to 2 for as many images"
+    ):
         trainee_of(features, masks, num_folds=3)
-    with pytest.raises(SettingsError, match="label_power: expected 0 to 1, got 2"):
+    with pytest.raises(EngineSettingsError, match="label_power: expected 0 to 1, got 2"):
         SegmentationTraining(label_power=2)
-    with pytest.raises(SettingsError, match="batch_size: expected at least 2, got 1"):
+    with pytest.raises(EngineSettingsError, match="batch_size: expected at least 2, got 1"):
         SegmentationTraining(batch_size=1)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from editvec.registry.blobs.local import LocalBlobStore
 from editvec.registry.blobs.opening import open_blob_store
-from editvec.registry.errors import BlobError, DiskFullError
+from editvec.registry.errors import BlobError, LibraryDiskFullError
 from editvec.registry.files import temporary_folder, write_atomically
 
 DATA = b"some bytes"
@@ -71,7 +71,7 @@ def test_full_disk_leaves_no_part_of_a_blob(small_disk: Path) -> None:
     store = LocalBlobStore(small_disk / "blobs")
     store.create()
 
-    with pytest.raises(DiskFullError, match=r"blob store .*: no space left on the disk"):
+    with pytest.raises(LibraryDiskFullError, match=r"blob store .*: no space left on the disk"):
         store.put(os.urandom(100_000))
 
     assert _files(store.folder) == []
@@ -81,7 +81,7 @@ def test_full_disk_leaves_no_part_of_a_blob(small_disk: Path) -> None:
 def test_full_disk_leaves_no_part_of_a_copy(store: LocalBlobStore, small_disk: Path) -> None:
     digest = store.put(os.urandom(100_000))
 
-    with pytest.raises(DiskFullError, match="no space left"):
+    with pytest.raises(LibraryDiskFullError, match="no space left"):
         store.copy_to(digest, small_disk / "copy")
 
     assert _files(small_disk) == []
@@ -93,7 +93,7 @@ def test_disk_that_is_full_only_at_the_sync_leaves_nothing(
     # network file systems tell it this late; the system's own error is raised here
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
-        with pytest.raises(DiskFullError, match="no space left") as caught:
+        with pytest.raises(LibraryDiskFullError, match="no space left") as caught:
             store.put(DATA)
 
     assert isinstance(caught.value, OSError)
@@ -171,7 +171,7 @@ def test_file_written_atomically_replaces_the_old_one_or_nothing(
     write_atomically(path, b"old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
-        with pytest.raises(DiskFullError):
+        with pytest.raises(LibraryDiskFullError):
             write_atomically(path, b"new")
 
     assert path.read_bytes() == b"old"

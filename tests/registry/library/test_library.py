@@ -18,9 +18,9 @@ from editvec.registry.errors import (
     CodecError,
     CompatibilityError,
     ConflictError,
-    DiskFullError,
     InvalidNameError,
     LabelNotFoundError,
+    LibraryDiskFullError,
     MaskError,
     RecordError,
     VectorNotFoundError,
@@ -314,7 +314,7 @@ def test_full_disk_stores_no_part_of_the_vector(
     pair = mask_pair(library.get_class().labels)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(DiskFullError, match="no space left on the disk"):
+        with pytest.raises(LibraryDiskFullError, match="no space left on the disk"):
             library.add_vector(new_vector(), random_delta(), pairs=[pair])
 
     assert library.find_vectors() == []

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from editvec.registry.config import RegistryConfig
-from editvec.registry.errors import ConfigError, DatabaseError, DiskFullError
+from editvec.registry.errors import ConfigError, DatabaseError, LibraryDiskFullError
 from editvec.registry.tables.database import (
     open_engine,
     parse_database_url,
@@ -165,7 +165,7 @@ def test_full_database_says_so(tmp_path: Path) -> None:
     config = RegistryConfig.for_home(tmp_path)
     upgrade(config)
     engine = open_engine(config.database_url)
-    with pytest.raises(DiskFullError, match="no space"), transaction(engine) as session:  # noqa: PT012
+    with pytest.raises(LibraryDiskFullError, match="no space"), transaction(engine) as session:  # noqa: PT012
         pages = session.scalar(text("PRAGMA page_count"))
         session.execute(text(f"PRAGMA max_page_count = {pages}"))
         session.add_all(_row("x" * 255) for _ in range(500))
