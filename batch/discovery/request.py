@@ -64,7 +64,8 @@ class DiscoverRequest:
         rows: First and last + 1 of the rows of ws that it moves; None means all. For sefa also the
             rows whose layers are factorised.
         count: Directions of sefa and ganspace: that are stored (5), or that are tried (10).
-        labels: A CSV file or a folder of pictures instead of the classifier; see `discover_labels`.
+        labels: A CSV file or a folder of pictures instead of the classifier; see
+            `batch/discovery/labels.py`.
         embed: How pictures of `labels` become latents: ``encoder``, ``steps:N``, ``target:DB``.
         confident: Share of the samples that is taken at each end, those that the classifier is
             surest of: 0.2 for interfacegan, all for mean.

@@ -6,17 +6,9 @@ from collections.abc import Sequence
 
 from editvec.batch.recipes.settings import Output
 from editvec.batch.runs.entities import RunRecord
-from editvec.batch.sinks.coco import CocoSink
 from editvec.batch.sinks.imagefolder import ImageFolderSink
 from editvec.batch.sinks.sink import Sink
-from editvec.batch.sinks.webdataset import WebDatasetSink
 from editvec.registry.labels.label import Label
-
-_SINKS: dict[Output, type[ImageFolderSink] | type[WebDatasetSink]] = {
-    Output.IMAGEFOLDER: ImageFolderSink,
-    Output.COCO: CocoSink,
-    Output.WEBDATASET: WebDatasetSink,
-}
 
 
 def open_sink(run: RunRecord, labels: Sequence[Label], *, writer_name: str) -> Sink:
@@ -27,4 +19,14 @@ def open_sink(run: RunRecord, labels: Sequence[Label], *, writer_name: str) -> S
         labels: the label scheme.
         writer_name: different for all who write at the same time.
     """
-    return _SINKS[run.plan.settings.output](run, labels, writer_name=writer_name)
+    output = run.plan.settings.output
+    # each is imported when a run writes it
+    if output is Output.COCO:
+        from editvec.batch.sinks.coco import CocoSink
+
+        return CocoSink(run, labels, writer_name=writer_name)
+    if output is Output.WEBDATASET:
+        from editvec.batch.sinks.webdataset import WebDatasetSink
+
+        return WebDatasetSink(run, labels, writer_name=writer_name)
+    return ImageFolderSink(run, labels, writer_name=writer_name)

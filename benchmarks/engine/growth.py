@@ -2,9 +2,9 @@
 
     python -m benchmarks.engine.growth [--quick] [--json FILE]
 
-Networks and tasks are those of `engine.py`, without the naive way. One setting changes at a time;
-each row is measured in a process of its own: processor time of the second call, and the peak of
-resident memory beyond the loaded networks of the first one.
+Networks and tasks are those of `benchmarks.engine`, without the naive way. One setting changes at a
+time; each row is measured in a process of its own: processor time of the second call, and the peak
+of resident memory beyond the loaded networks of the first one.
 """
 
 import json
