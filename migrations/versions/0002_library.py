@@ -180,11 +180,7 @@ _CLASSES = sa.table(
 
 
 def _bind_embeddings_to_generators() -> None:
-    """The encoder comes from the bundle, so the bundle goes into the key: none meets another.
-
-    The key is what `batch/editing/embeddings.py` computes, so that what was embedded before is
-    still found.
-    """
+    """The encoder comes from the bundle, so the bundle goes into the key: none meets another."""
     embeddings = sa.table(
         "embeddings", sa.column("bundle_digest", sa.String), sa.column("settings_key", sa.String)
     )

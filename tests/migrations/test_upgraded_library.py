@@ -1,29 +1,21 @@
 """What the program makes of a library that an older release filled."""
 
 import copy
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from editvec.batch.editing.embeddings import EmbeddingCache, pixel_digest
-from editvec.batch.editing.reading import Decoded
-from editvec.batch.recipes.settings import RunSettings
-from editvec.batch.runs.plan import PlannedInput, RunPlan
 from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import TermRole
 from editvec.registry.library.library import Library
-from editvec.registry.release import engine_version
 from editvec.registry.tables.database import reading
 from editvec.registry.tables.models import MetricRow
 from editvec.registry.tables.schema import upgrade
-from tests.support.library_at_0001 import FIRST, at, digest
+from tests.support.library_at_0001 import FIRST, at
 from tests.support.migration_libraries import fill, migrate
 
 
@@ -116,57 +108,7 @@ def test_vectors_of_before_the_upgrade_are_found_by_their_directions(
     assert [one.cosine for one in found] == pytest.approx(cosines, abs=1e-5)
 
 
-def test_image_that_was_embedded_before_the_upgrade_is_not_embedded_again(
-    engine: Engine, config: RegistryConfig
-) -> None:
-    plan = _plan()
-    image = Decoded(
-        input=PlannedInput(position=7, relative_path=b"x.png", output_name="x"),
-        pixels=np.zeros((8, 8, 3), np.uint8),
-    )
-    ws = np.arange(8, dtype=np.float32).reshape(1, 4, 2)
-    row = {
-        **FIRST["embeddings"][0],
-        "image_digest": pixel_digest(image),
-        "bundle_digest": plan.bundle_digest,
-        "settings_key": _old_settings_key(plan),
-        "ws_digest": _stored(config, encode_latent(ws)),
-        "ws_row": 0,
-    }
-    with engine.begin() as connection:
-        migrate(connection, "0001")
-        fill(connection, {**FIRST, "embeddings": [*FIRST["embeddings"], row]})
-
-    upgrade(config)
-
-    with Library.open(config) as library:
-        found = EmbeddingCache(library, plan, "the networks").find([image])
-    assert np.array_equal(found[7].ws, ws[0])
-
-
 def _stored(config: RegistryConfig, data: bytes) -> str:
     blobs = open_blob_store(config.blob_url)
     blobs.create()
     return blobs.put(data)
-
-
-def _plan() -> RunPlan:
-    return RunPlan(
-        kind="batch",
-        class_address="avatars@1",
-        generator_digest=digest("generator 1"),
-        bundle_digest=digest("bundle 1"),
-        input_folder=Path("/in"),
-        output_folder=Path("/out"),
-        request={},
-        recipes=(),
-        settings=RunSettings(embed="steps:20"),
-    )
-
-
-def _old_settings_key(plan: RunPlan) -> str:
-    """As the release of revision 0001 computed it."""
-    wanted = plan.settings.embedding
-    key: list[Any] = [str(wanted), wanted.space.value, engine_version()]
-    text = json.dumps(key, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
