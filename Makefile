@@ -10,13 +10,14 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo avatars measures check test test-full bench clean
+.PHONY: help setup demo avatars measures check test test-full soak bench clean
 
 help:
 	@echo "make setup      create .venv with pinned dependencies (every other target does this first)"
 	@echo "make demo       a labelled, attribute-controlled image set in ./demo"
 	@echo "make test       the everyday tests"
 	@echo "make test-full  the slow tests"
+	@echo "make soak       twenty minutes of kills: workers, broker, database"
 	@echo "make check      format, lint, types, import rules"
 	@echo "make bench      is the engine as much faster than the plain method as it was? (some minutes)"
 	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
@@ -70,6 +71,11 @@ test: $(STAMP)
 
 test-full: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or gpu"
+
+# The same soak as in the slow tests, for twenty minutes: kills of workers, broker and database.
+soak: $(STAMP)
+	EDITVEC_SOAK_SECONDS=$${EDITVEC_SOAK_SECONDS:-1200} OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest tests/endurance/test_soak.py
 
 # Ratios within one run, compared with stored ones; never seconds.
 bench: $(STAMP)

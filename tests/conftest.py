@@ -113,5 +113,5 @@ def rabbitmq_url() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The soak takes twenty minutes and little of the processor: the others run beside it."""
+    """The soak takes minutes and little of the processor: the others run beside it."""
     items.sort(key=lambda item: item.path.name != "test_soak.py")
