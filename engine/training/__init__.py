@@ -1,1 +1,1 @@
-"""Training of the networks of a bundle: segmentation branch, encoder."""
+"""Training of the networks of a bundle: generator, encoder, segmentation branch."""
