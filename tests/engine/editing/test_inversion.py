@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from editvec.engine.bundle.bundle import LoadedBundle
-from editvec.engine.editing.inversion import EmbedSettings, invert
+from editvec.engine.editing.inversion import EmbedSettings, invert, reconstruction_error
 from editvec.engine.editing.losses import LossWeights, Networks
 from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
 
@@ -50,6 +51,30 @@ def test_the_error_is_measured_on_what_is_returned(
     torch.testing.assert_close(
         result.perceptual, networks.perceptual((again + 1) / 2, (images + 1) / 2)
     )
+
+
+@pytest.mark.parametrize("is_seen", [False, True])
+def test_the_error_of_pictures_beyond_the_range_is_that_of_their_pixels(
+    networks: Networks, images: Tensor, ws: Tensor, is_seen: bool
+) -> None:
+    """A file holds no less than black and no more than white."""
+    ws = 20 * ws
+    with torch.no_grad():
+        pictures = networks.synthesis(ws)
+
+    perceptual, decibels = reconstruction_error(
+        networks, images, ws, see=(lambda _: pictures) if is_seen else None
+    )
+
+    assert ((pictures < -1).sum(dim=(1, 2, 3)) > 10).all()
+    assert ((pictures > 1).sum(dim=(1, 2, 3)) > 10).all()
+    shown = np.clip(pictures.numpy(), -1, 1)
+    mse = (((shown - images.numpy()) / 2) ** 2).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(decibels.numpy(), 10 * np.log10(1 / mse))
+    assert perceptual is not None
+    with torch.no_grad():
+        distance = networks.perceptual(torch.from_numpy((shown + 1) / 2), (images + 1) / 2)
+    torch.testing.assert_close(perceptual, distance)
 
 
 def test_w_has_one_row_for_all(networks: Networks, images: Tensor, w_avg: Tensor) -> None:

@@ -52,6 +52,79 @@ def test_it_solves_poissons_equation() -> None:
     torch.testing.assert_close(result, expected, atol=1e-4, rtol=0)
 
 
+def _solved(original: np.ndarray, edited: np.ndarray, roi: np.ndarray) -> np.ndarray:
+    """[3, H, W] of one image: an equation for every pixel of the region, written down one by one.
+
+    The sum over the neighbours of f - f(neighbour) is that of the edit; around the region f is the
+    original, and beyond the edge of the image there is no neighbour.
+    """
+    height, width = roi.shape
+    places = [(y, x) for y in range(height) for x in range(width) if roi[y, x]]
+    number = {place: count for count, place in enumerate(places)}
+    matrix, wanted = np.zeros((len(places), len(places))), np.zeros((len(places), 3))
+    for (y, x), row in number.items():
+        for other in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            if not (0 <= other[0] < height and 0 <= other[1] < width):
+                continue
+            matrix[row, row] += 1
+            wanted[row] += edited[:, y, x] - edited[:, other[0], other[1]]
+            if other in number:
+                matrix[row, number[other]] -= 1
+            else:
+                wanted[row] += original[:, other[0], other[1]]
+    result = original.copy()
+    for place, value in zip(places, np.linalg.solve(matrix, wanted), strict=True):
+        result[:, place[0], place[1]] = value
+    return result
+
+
+# (top, left, bottom, right) in an image of 9 x 13 pixels
+REGIONS = {
+    "top": (0, 4, 3, 9),
+    "bottom": (6, 4, 9, 9),
+    "left": (3, 0, 7, 4),
+    "right": (3, 9, 7, 13),
+    "a corner": (5, 8, 9, 13),
+    "left and right": (3, 0, 6, 13),
+    "top and bottom": (0, 5, 9, 8),
+    "inside": (2, 3, 7, 9),
+}
+
+
+@pytest.mark.parametrize("place", REGIONS)
+def test_a_region_at_each_border_of_the_image_follows_its_equations(place: str) -> None:
+    random = np.random.default_rng(3)
+    original, edited = random.uniform(-0.3, 0.3, (2, 3, 9, 13))
+    original[:, :, 0] += 0.3  # each border has a level of its own
+    original[:, :, -1] -= 0.3
+    original[:, 0] += 0.15
+    top, left, bottom, right = REGIONS[place]
+    roi = np.zeros((9, 13), bool)
+    roi[top:bottom, left:right] = True
+    roi[top, left] = place == "inside"  # no plain rectangle at the borders
+
+    result = gradient_blend(*(torch.from_numpy(one)[None] for one in (original, edited, roi[None])))
+
+    expected = _solved(original, edited, roi)
+    assert np.abs(expected).max() < 1  # nothing is cut off
+    np.testing.assert_allclose(result[0].numpy(), expected, atol=1e-9)
+
+
+def test_an_edit_and_a_result_beyond_the_range_are_cut_off() -> None:
+    original = np.full((3, 7, 8), 0.9)
+    original[:, :, :4] = -0.9
+    edited = np.random.default_rng(4).uniform(-3, 3, original.shape)
+    roi = np.zeros((7, 8), bool)
+    roi[2:5, 1:7] = True
+
+    result = gradient_blend(*(torch.from_numpy(one)[None] for one in (original, edited, roi[None])))
+
+    solved = _solved(original, edited.clip(-1, 1), roi)
+    assert solved.min() < -1
+    assert solved.max() > 1
+    np.testing.assert_allclose(result[0].numpy(), solved.clip(-1, 1), atol=1e-9)
+
+
 def test_no_seam_shows_on_a_test_card_that_was_edited_brighter() -> None:
     original = card(64)
     edited = original * 0.9 + 0.15  # another exposure, and nothing else

@@ -90,14 +90,16 @@ def test_without_compositing_the_edit_comes_out() -> None:
     assert torch.equal(composite(original, edited, roi, mode="none"), edited)
 
 
-def test_edits_beyond_the_range_do_not_darken_the_edge() -> None:
-    original = torch.full((1, 3, 8, 8), -1.0)
+@pytest.mark.parametrize("beyond", [9.0, -9.0])
+def test_edits_beyond_the_range_do_not_shift_the_edge(beyond: float) -> None:
+    end = 1.0 if beyond > 0 else -1.0
+    original = torch.full((1, 3, 8, 8), -end)
     roi = torch.ones(1, 1, 8, 8, dtype=torch.bool)
     roi[..., 0] = False
 
-    result = composite(original, torch.full_like(original, 9.0), roi, feather=1)
+    result = composite(original, torch.full_like(original, beyond), roi, feather=1)
 
-    assert result[0, 0, 0, :3].tolist() == [-1.0, 0.0, 1.0]
+    assert result[0, 0, 0, :3].tolist() == [-end, 0.0, end]
 
 
 def test_wrong_arguments_are_refused_by_name() -> None:

@@ -60,10 +60,25 @@ def test_what_lies_beyond_the_picture_is_mirrored() -> None:
     assert (seen[10:] == picture[:-3:-1, 4:]).all()
 
 
-@pytest.mark.parametrize("box", [(0, 0, 0, 5), (9, 0, 12, 5), (0, -5, 5, 0)])
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0, 0, 0, 5),
+        (0, 5, 5, 5),
+        (8, 0, 12, 5),
+        (0, 14, 5, 20),
+        (-5, 0, 0, 5),
+        (0, -5, 5, 0),
+    ],
+)
 def test_a_box_that_shows_nothing_is_refused(box: tuple[int, int, int, int]) -> None:
-    with pytest.raises(EngineSettingsError, match="box: expected to meet 8x8 pixels"):
-        view_of(8, 8, 4, box=box)
+    with pytest.raises(EngineSettingsError, match="box: expected to meet 8x14 pixels"):
+        view_of(8, 14, 4, box=box)
+
+
+@pytest.mark.parametrize("box", [(-5, 0, 1, 1), (7, 0, 12, 5), (0, -5, 5, 1), (0, 13, 5, 20)])
+def test_a_box_that_shows_a_row_or_a_column_is_taken(box: tuple[int, int, int, int]) -> None:
+    assert view_of(8, 14, 4, box=box, fit="stretch").box == box
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
@@ -171,6 +186,50 @@ def test_a_change_reaches_the_sides_of_the_picture() -> None:
     assert (result[:, 0] == 202).all()
     assert (result[0, :290] == 202).all()
     assert (result[299, :290] == 202).all()
+
+
+@pytest.mark.parametrize("size", [(300, 400), (400, 300)])
+@pytest.mark.parametrize("touching", ["top", "left", "bottom", "right", "none"])
+def test_a_change_fades_at_each_side_that_is_none_of_the_picture(
+    size: tuple[int, int], touching: str
+) -> None:
+    """Also where a side of the view is as far off as the other side of the picture is long."""
+    (height, width), side = size, 160
+    top = {"top": 0, "bottom": height - side}.get(touching, min(height, 300) - side - 1)
+    left = {"left": 0, "right": width - side}.get(touching, min(width, 300) - side - 1)
+    box = (top, left, top + side, left + side)
+    result = np.full((*size, 3), 100, np.uint8)
+    whole = np.ones((32, 32), bool)
+
+    add_change(result, np.full((3, 32, 32), 0.8, np.float32), whole, view_of(*size, 32, box=box))
+
+    middle = side // 2
+    at_sides = {
+        "top": result[top, left + middle, 0],
+        "left": result[top + middle, left, 0],
+        "bottom": result[top + side - 1, left + middle, 0],
+        "right": result[top + middle, left + side - 1, 0],
+    }
+    assert result[top + middle, left + middle, 0] == 202
+    assert at_sides == {name: 202 if name == touching else 100 for name in at_sides}
+
+
+@pytest.mark.parametrize("size", [(300, 400), (400, 300)])
+def test_a_view_that_ends_where_the_other_side_of_the_picture_does_fades_there(
+    size: tuple[int, int],
+) -> None:
+    result = np.full((*size, 3), 100, np.uint8)
+    box = (140, 140, 300, 300)  # one of the two is a side of the picture
+
+    add_change(
+        result,
+        np.full((3, 32, 32), 0.8, np.float32),
+        np.ones((32, 32), bool),
+        view_of(*size, 32, box=box),
+    )
+
+    assert result[299, 220, 0] == (202 if size[0] == 300 else 100)
+    assert result[220, 299, 0] == (202 if size[1] == 300 else 100)
 
 
 def test_a_change_made_in_bands_is_that_made_at_once() -> None:

@@ -222,6 +222,27 @@ def test_folded_form_equals_the_naive_one(
     )
 
 
+@pytest.mark.parametrize("piece", [1, 40 * 8 * 8, 2**30])  # pixels: none whole, 40, all
+@pytest.mark.parametrize("part", [1, 60 * 8 * 8, 2**30])
+@pytest.mark.parametrize("coarse", [1, 2**30])
+def test_pieces_parts_and_coarse_maps_of_any_sizes_agree(
+    monkeypatch: pytest.MonkeyPatch, piece: int, part: int, coarse: int
+) -> None:
+    """The three limits are apart: a piece can hold less than a part, and than one pixel."""
+    for name, limit in (("CPU_PIECE_BYTES", piece), ("PART_BYTES", part), ("COARSE_BYTES", coarse)):
+        monkeypatch.setattr(editvec.engine.segmentation.branch, name, limit)
+    state, features = random_state(SMALL_CONFIG), random_features(2)
+    branch = SegmentationBranch.from_members(state, SMALL_CONFIG)
+    pixels = all_pixels(2, (16, 16))[::3]
+    n, y, x = pixels.unbind(dim=1)
+
+    expected = _reference_member_logits(state, SMALL_CONFIG, features).mean(dim=0)
+    torch.testing.assert_close(branch(features), expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        branch.logits_at(features, pixels), expected[n, :, y, x], atol=1e-9, rtol=0
+    )
+
+
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("kept", [0, 2**30])
 @pytest.mark.parametrize("path", ["whole", "pixels"])
