@@ -98,6 +98,30 @@ def test_csv_names_boxes_with_labels(write: Write) -> None:
             '"annotations": [{"image_id": 1, "bbox": 4}]}',
             r"annotations\[0\]: bbox: expected",
         ),
+        *(
+            (
+                json.dumps(
+                    {
+                        "images": [{"id": 1, "file_name": "a"}],
+                        "annotations": [{"image_id": 1, "bbox": bbox}],
+                    }
+                ),
+                rf"annotations\[0\]: bbox: expected {wanted}",
+            )
+            for bbox, wanted in (
+                ([1, 2, 3], r"\[x, y, width, height\], got \[1, 2, 3\]"),
+                ([1, 2, 3, 4, 5], r"\[x, y, width, height\], got"),
+                ([], r"\[x, y, width, height\], got"),
+                ("1234", r"\[x, y, width, height\], got '1234'"),
+                ({"x": 1, "y": 2, "w": 3, "h": 4}, r"\[x, y, width, height\], got"),
+                (None, r"\[x, y, width, height\], got None"),
+                ([1, 2, 3, True], "a number of pixels, got True"),
+                ([1, 2, 3, None], "a number of pixels, got None"),
+                ([1, 2, 3, [4]], r"a number of pixels, got \[4\]"),
+                ([1, 2, 3, 1e9 + 1], "a number of pixels, got 1000000001"),
+                ([-1e9 - 1, 2, 3, 4], "a number of pixels, got -1000000001"),
+            )
+        ),
         (
             '{"images": [{"id": 1, "file_name": "\\ud800"}], '
             '"annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}',

@@ -29,6 +29,7 @@ from editvec.registry.errors import (
     ConflictError,
     LabelNotFoundError,
     RecordError,
+    RegistryError,
     RetiredVectorError,
 )
 from editvec.registry.labels.label import Label
@@ -319,6 +320,38 @@ def test_address_of_another_class_than_the_terms_is_refused_with_both_names(
 
     with pytest.raises(CompatibilityError, match="expected terms of class car, got class avatars"):
         faces.compose("car/x", [term("avatars/smile")])
+
+
+def test_class_name_says_whose_terms_are_meant(
+    faces: Library, make_bundle: Callable[..., Path]
+) -> None:
+    """Both classes have vectors of these names."""
+    faces.add_bundle(make_bundle("cars", name="car"))
+    for seed, name in enumerate(("smile", "frown"), start=20):
+        faces.add_vector(new_vector(name, class_name="car"), random_delta(seed))
+    terms, conditions = [term("smile", 0.5)], [Condition(address="frown")]
+
+    def made_of(address: str, class_name: str | None) -> tuple[str, list[str]]:
+        mix = faces.compose(address, terms, conditions=conditions, class_name=class_name)
+        planned = faces.plan_composition(terms, conditions=conditions, class_name=mix.class_name)
+        assert faces.delta(mix).tobytes() == planned.delta.tobytes()
+        return mix.address, [one.address for one in mix.terms]
+
+    of_cars, of_avatars = ([f"{one}/smile@1", f"{one}/frown@1"] for one in ("car", "avatars"))
+    assert made_of("one", "car") == ("car/one@1", of_cars)
+    assert made_of("one", "avatars") == ("avatars/one@1", of_avatars)
+    assert made_of("car/two", None) == ("car/two@1", of_cars)
+    assert made_of("avatars/three", "car") == ("avatars/three@1", of_avatars)
+    with pytest.raises(RegistryError, match="class"):
+        faces.compose("four", terms)
+
+
+def test_scale_at_the_limit_is_taken_and_beyond_it_refused(faces: Library) -> None:
+    for scale in (1e9, -1e9):
+        assert faces.plan_composition([term("smile", scale)]).terms[0].scale == scale
+    for scale in (2e9, -2e9, np.nextafter(1e9, 2e9), np.nextafter(-1e9, -2e9), -np.inf):
+        with pytest.raises(CompositionError, match=r"term smile: scale .* is beyond 1e\+09"):
+            faces.plan_composition([term("look"), term("smile", float(scale))])
 
 
 def test_retired_term_or_condition_is_refused(faces: Library) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from editvec.registry.errors import LabelNotFoundError, SchemeError
 from editvec.registry.labels.files import parse_scheme, read_scheme
-from editvec.registry.labels.label import chosen_color, expand_parts
+from editvec.registry.labels.label import Label, chosen_color, expand_parts
 from editvec.registry.labels.scheme import LabelScheme, Spelling, Split
 
 FULL = """\
@@ -48,6 +48,39 @@ def test_file_says_parts_groups_splits_and_spellings() -> None:
     assert scheme.index_of_name["left_eye"] == 2
     assert (scheme.name, scheme.source, scheme.resolution) == ("faces", "nobody", 512)
     assert scheme.rectangle == (64, 0, 448, 512)
+
+
+RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("spellings", "known"),
+    [
+        ({}, {GREY: 0, RED: 1, GREEN: 2}),
+        ({"eye": Spelling(colors=(BLUE,))}, {GREY: 0, RED: 1, GREEN: 2, BLUE: 3}),
+        ({"eye": Spelling(colors=(RED,))}, {GREY: 0, GREEN: 2}),
+        ({"eye": Spelling(colors=(RED, BLUE))}, {GREY: 0, GREEN: 2, BLUE: 3}),
+        (
+            {"left": Spelling(colors=(BLUE,)), "eye": Spelling(colors=(BLUE,))},
+            {GREY: 0, RED: 1, GREEN: 2},
+        ),
+        (
+            {"eye": Spelling(colors=(BLUE,)), "lid": Spelling(colors=(BLUE,))},
+            {GREY: 0, RED: 1, GREEN: 2},
+        ),
+        ({"left": Spelling(colors=(GREEN,))}, {GREY: 0, RED: 1}),
+        ({"left": Spelling(colors=(RED,))}, {GREY: 0, RED: 1, GREEN: 2}),  # its own
+    ],
+)
+def test_colour_that_two_parts_or_splits_share_is_none(
+    spellings: dict[str, Spelling], known: dict[tuple[int, int, int], int]
+) -> None:
+    labels = (Label(0, "background", GREY), Label(1, "left", RED), Label(2, "right", GREEN))
+    splits = (Split("eye", "left", "right", 1), Split("lid", "left", "right", 1))
+
+    scheme = LabelScheme(labels=labels, splits=splits, spellings=spellings)
+
+    assert scheme.index_of_color == known
 
 
 def test_groups_within_groups_and_splits_stand_for_their_parts() -> None:
@@ -101,6 +134,12 @@ def test_short_split_names_its_parts() -> None:
         ("parts:\n- a\n- b c", "line 3: part name: expected a letter or digit"),
         ("parts:\n- a\n- {name: b, color: '#000000'}\n- {name: c, color: [0, 0, 0]}",
          "line 4: the colour #000000 is that of b already, line 3"),
+        ("parts:\n- {name: b_left, color: [0, 0, 1]}\n- b_right\nsplits:\n"
+         "  b: {left: b_left, right: b_right, color: [0, 0, 1]}",
+         "line 5: the colour #000001 is that of b_left already, line 2"),
+        ("parts:\n- b_left\n- {name: b_right, also: [7]}\nsplits:\n"
+         "  b: {left: b_left, right: b_right, value: 7}",
+         "line 5: the value 7 is that of b_right already, line 3"),
         ("parts:\n- a\n- {name: b, color: red}", "line 3: color: expected \"#rrggbb\""),
         ("parts:\n- a\n- {name: b, color: [1, 2, 300]}", "line 3: color: .* 0 to 255"),
         ("parts:\n- a\n- {name: b, index: 2}", "line 3: index: b is number 1"),

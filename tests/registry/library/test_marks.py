@@ -14,6 +14,7 @@ from editvec.registry.entities.vectors import EditingVector, HistoryEntry, NewTe
 from editvec.registry.errors import (
     AliasNotFoundError,
     BlobError,
+    InvalidNameError,
     RecordError,
     RegistryError,
     VectorNotFoundError,
@@ -114,6 +115,47 @@ def test_aliases_are_listed_with_their_versions(library: Library) -> None:
     assert listed("avatars/look") == [look]
     with pytest.raises(VectorNotFoundError, match="did you mean smile"):
         library.aliases("smlie")
+
+
+@pytest.mark.parametrize("pin", ["1", "2", "stable", "latest"])
+def test_a_version_is_refused_where_all_versions_are_meant(library: Library, pin: str) -> None:
+    add_versions(library, 2)
+    library.set_alias("smile@1", "stable")
+    before = contents(library)
+
+    for of, call in (
+        ("alias", lambda: library.remove_alias(f"smile@{pin}", "stable")),
+        ("aliases", lambda: library.aliases(f"smile@{pin}")),
+    ):
+        with pytest.raises(
+            InvalidNameError,
+            match=f"{of}: expected a name without a version, such as avatars/smile, "
+            f"got 'avatars/smile@{pin}'",
+        ):
+            call()
+
+    assert contents(library) == before
+    assert library.remove_alias("smile", "stable").version == 1
+
+
+@pytest.mark.parametrize("address", ["smile", "smile@stable", "smile@latest"])
+def test_a_name_or_an_alias_is_refused_where_one_version_is_meant(
+    library: Library, address: str
+) -> None:
+    """Tomorrow it may stand for another one."""
+    add_versions(library, 2)
+    library.set_alias("smile@1", "stable")
+    library.retire("smile@2", reason="before")
+    before = contents(library)
+
+    for of, call in (
+        ("retire", lambda: library.retire(address, reason="why")),
+        ("restore", lambda: library.restore(address)),
+    ):
+        with pytest.raises(InvalidNameError, match=f"{of}: expected a version, such as avatars/s"):
+            call()
+
+    assert contents(library) == before
 
 
 def test_vector_of_the_same_name_in_another_class_has_aliases_of_its_own(

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editvec.registry.codec import encode_latent
+from editvec.registry.codec import decode_latent, encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.metrics import NewMetric
-from editvec.registry.entities.vectors import NewTerm
+from editvec.registry.entities.vectors import Kind, NewTerm
 from editvec.registry.errors import (
     ClassNotFoundError,
     CodecError,
@@ -100,6 +100,144 @@ def test_everything_of_a_vector_arrives(source: Library, target: Library, tmp_pa
         assert digest is not None
         assert target.blobs.get(digest) == source.blobs.get(digest)
     assert target.history("avatars/grin@1")[-1].reason == "from ada"
+
+
+def test_import_without_a_reason_names_its_file(
+    source: Library, target: Library, tmp_path: Path
+) -> None:
+    export_library(source, tmp_path / "a.zip", ["grin"])
+
+    import_library(target, tmp_path / "a.zip")
+
+    for name in ("smile", "look", "grin"):
+        assert target.history(f"avatars/{name}@1")[-1].reason == "import of a.zip"
+
+
+ROWS = tuple(row in (1, 2, 5) for row in range(6))
+
+
+@pytest.fixture
+def masked(source: Library) -> Library:
+    """The same with compositions of some rows, of rows that share none, and of each other."""
+    other = tuple(not row for row in ROWS)
+    source.add_vector(new_vector("faint"), random_delta(2) * np.float32(1e-39))
+    for name, terms in {
+        "rows": [NewTerm(address="smile", scale=0.3, row_mask=ROWS)],
+        "apart": [
+            NewTerm(address="smile", scale=0.7, row_mask=ROWS),
+            NewTerm(address="look", scale=-1.1, row_mask=other),
+        ],
+        "mixed": [
+            NewTerm(address="apart", scale=1.7, row_mask=ROWS),
+            NewTerm(address="rows", scale=-0.9),
+            NewTerm(address="look", scale=0.1),
+        ],
+        "fainter": [NewTerm(address="faint", scale=0.37, row_mask=ROWS)],
+    }.items():
+        source.compose(name, terms)
+    # it touches fewer rows than its term
+    source.add_vector(
+        new_vector("cut", kind=Kind.COMPOSED, row_mask=ROWS),
+        random_delta(0) * np.float32(0.3),
+        terms=[NewTerm(address="smile", scale=0.3)],
+    )
+    return source
+
+
+@pytest.mark.parametrize("name", ["rows", "apart", "mixed", "fainter", "cut"])
+def test_compositions_of_some_rows_arrive(
+    masked: Library, target: Library, tmp_path: Path, name: str
+) -> None:
+    export_library(masked, tmp_path / "a.zip", [name])
+
+    import_library(target, tmp_path / "a.zip")
+
+    ours, theirs = masked.get_vector(name), target.get_vector(name)
+    assert as_json(ours) == {**as_json(theirs), "id": ours.id}
+    assert theirs.row_mask == (ROWS if name in ("rows", "fainter", "cut") else (True,) * 6)
+    assert target.delta(theirs).tobytes() == masked.delta(ours).tobytes()
+
+
+def _add_to_delta(name: str, row: int, share: float) -> Callable[[dict[str, bytes]], None]:
+    """Adds a share of its largest value to one number of a vector's delta."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        record = next(one for one in manifest["vectors"] if one["name"] == name)
+        delta = decode_latent(entries.pop(f"blobs/{record['delta_digest']}.safetensors"), of="x")
+        delta = delta.copy()
+        column = int(np.abs(delta[row]).argmax())
+        delta[row, column] += np.float32(share * np.abs(delta).max())
+        data = encode_latent(delta)
+        record["delta_digest"] = digest_of(data)
+        entries[f"blobs/{record['delta_digest']}.safetensors"] = data
+        entries["manifest.json"] = json.dumps(manifest).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "share"),
+    [
+        ("rows", 1, 1e-3),
+        ("rows", 0, 1e-3),  # a row that no term touches
+        ("rows", 0, 1e-6),
+        ("cut", 0, 1e-6),
+        ("cut", 5, 1e-3),
+        ("apart", 0, -1e-3),
+        ("apart", 1, 1e-3),
+        ("mixed", 3, 1e-3),
+    ],
+)
+def test_composition_whose_delta_is_not_the_sum_of_its_terms_is_refused(
+    masked: Library, target: Library, tmp_path: Path, name: str, row: int, share: float
+) -> None:
+    export_library(masked, tmp_path / "a.zip", [name])
+    bad = _changed(tmp_path / "a.zip", _add_to_delta(name, row, share))
+    before = _state(target)
+
+    with pytest.raises(ExchangeError, match=rf"avatars/{name}@1: .*off by .* at \[{row}, ") as told:
+        import_library(target, bad)
+
+    assert "\n" not in str(told.value)
+    assert _state(target) == before
+
+
+def _change_terms(**changes: Any) -> Callable[[dict[str, bytes]], None]:
+    """Changes the first term of the last vector."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        manifest = json.loads(entries["manifest.json"])
+        manifest["vectors"][-1]["terms"][0].update(changes)
+        entries["manifest.json"] = json.dumps(manifest).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"row_mask": [*ROWS[:5], False]}, "expected the sum of its terms"),
+        ({"row_mask": list(ROWS[:5])}, "row mask|rows"),
+        ({"scale": 0.30001}, "expected the sum of its terms"),
+        ({"scale": -0.3}, "expected the sum of its terms"),
+        ({"scale": -2e9}, r"scale -2e\+09 is beyond 1e\+09"),
+        ({"scale": 2e9}, r"scale 2e\+09 is beyond 1e\+09"),
+        ({"address": "avatars/look@1"}, "its term avatars/look@1 does not come before it"),
+        ({"address": "avatars/rows@1"}, "its term avatars/rows@1 does not come before it"),
+    ],
+)
+def test_composition_whose_terms_were_changed_is_refused(
+    masked: Library, target: Library, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    export_library(masked, tmp_path / "a.zip", ["rows"])
+    bad = _changed(tmp_path / "a.zip", _change_terms(**changes))
+    before = _state(target)
+
+    with pytest.raises(RegistryError, match=message):
+        import_library(target, bad)
+
+    assert _state(target) == before
 
 
 def test_same_vectors_give_the_same_bytes(source: Library, target: Library, tmp_path: Path) -> None:

@@ -103,6 +103,37 @@ def test_coco_text_is_what_pycocotools_means(height: int, width: int, random: An
     assert (decode_coco(code["counts"], *inside.shape, of="x") == inside).all()
 
 
+def test_coco_text_of_a_number_in_seven_groups_is_the_longest() -> None:
+    """`P` is a group of nothing, and more to come."""
+    inside = np.zeros((3, 4), np.bool_)
+    inside[1:, 2] = True
+    text = _rle(inside, is_text=True)["counts"]
+    first, rest = chr(ord(text[0]) + 32), text[1:]  # the first group of more
+
+    assert text[0] == "7"
+    assert (decode_coco(f"{first}PPPPP0{rest}", 3, 4, of="x") == inside).all()
+    with pytest.raises(MaskError, match="'0' is not of COCO's code"):
+        decode_coco(f"{first}PPPPPP0{rest}", 3, 4, of="x")
+
+
+@pytest.mark.parametrize("wrong", ["/", "p", "\x00", "é"])
+def test_characters_around_coco_s_code_are_refused(wrong: str) -> None:
+    with pytest.raises(MaskError, match="is not of COCO's code"):
+        decode_coco(wrong, 1, 1, of="x")
+
+
+@pytest.mark.parametrize("text", ["o", "P", "1P"])
+def test_coco_text_that_ends_within_a_number_is_refused(text: str) -> None:
+    with pytest.raises(MaskError, match="the text ends within a number"):
+        decode_coco(text, 1, 1, of="x")
+
+
+@pytest.mark.parametrize("counts", ["O2", [-1, 2], [1.0], [True], [1 << 40], ["1"]])
+def test_lengths_that_are_none_are_refused(counts: Any) -> None:
+    with pytest.raises(MaskError, match="expected lengths of runs, 0 or more"):
+        decode_coco(counts, 1, 1, of="x")
+
+
 @given(st.lists(st.tuples(st.floats(0, 60), st.floats(0, 40)), min_size=3, max_size=3))
 def test_triangles_have_their_area_and_nothing_outside(points: list[tuple[float, float]]) -> None:
     filled = fill_polygon(points, 40, 60, of="x")

@@ -48,10 +48,48 @@ def test_brush_with_words_that_are_not_repeated_is_decoded() -> None:
     assert decode_label_studio(code, 2, 2, of="x").tolist() == [[True, False], [False, True]]
 
 
+def _packed(bits: str) -> list[int]:
+    assert len(bits) % 8 == 0  # nothing fills the last byte
+    return [int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)]
+
+
+# 4 pixels of 4 words of 8 bits; lengths of runs are written in 8 bits
+_HEADER = f"{16:032b}{7:05b}" + 4 * f"{7:04b}"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        f"1{0:02b}{15:08b}{200:08b}",
+        f"0{3:02b}{15:08b}" + 16 * f"{128:08b}",
+    ],
+    ids=["repeated", "one by one"],
+)
+def test_brush_that_ends_with_a_byte_is_decoded_and_none_of_its_beginnings(run: str) -> None:
+    code = _packed(_HEADER + run)
+
+    assert decode_label_studio(code, 2, 2, of="x").all()
+    for length in range(7, len(code)):
+        with pytest.raises(MaskError, match="ends too early"):
+            decode_label_studio(code[:length], 2, 2, of="x")
+    with pytest.raises(MaskError, match="expected a list of bytes"):
+        decode_label_studio(code[:6], 2, 2, of="x")
+
+
+def test_brush_whose_last_run_is_too_long_is_refused() -> None:
+    runs = f"1{0:02b}{14:08b}{255:08b}" + f"1{0:02b}{1:08b}{255:08b}"  # 15 words and 2
+
+    with pytest.raises(MaskError, match="its runs are longer than the picture"):
+        decode_label_studio(_packed((_HEADER + runs).ljust(96, "0")), 2, 2, of="x")
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         ([1, 2], "expected a list of bytes"),
+        ([0] * 12 + [256], "expected a list of bytes"),
+        ([0] * 12 + [-1], "expected a list of bytes"),
+        ([[0] * 12], "expected a list of bytes"),
         ([0] * 12 + [300], "expected a list of bytes"),
         (["a"] * 20, "expected a list of bytes"),
         (_BRUSH[:12], "ends too early"),
