@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -173,6 +174,67 @@ def test_a_dead_owner_on_this_host_is_seen_before_its_lease_expires(
 
     assert reaped == (1, 0, 0)
     assert Runs(database).chunk_states(run.id) == {"pending": 1, "leased": 2}
+
+
+class _MeanwhileLeases(Leases):
+    """Something happens to the chunk after `reap` has seen it expired, before it is ended."""
+
+    meanwhile: Callable[[], object]
+
+    def _end_lost(self, chunk_id: int, token: str | None) -> str | None:
+        self.meanwhile()
+        return super()._end_lost(chunk_id, token)
+
+
+@pytest.mark.parametrize("event", ["heartbeat", "finish", "give back", "claim"])
+def test_a_holder_who_is_heard_of_while_leases_are_reaped_keeps_its_own(
+    database: Engine, tmp_path: Path, event: str
+) -> None:
+    run = planned(database, tmp_path, inputs=4)
+    expired, leases = Leases(database, lease_seconds=-1), Leases(database)
+    lease = expired.claim(run.id, ME)
+    assert lease is not None
+    reaper, renewed = _MeanwhileLeases(database), []
+    state = {"finish": "done", "give back": "pending"}.get(event, "leased")
+
+    def claim_again() -> None:
+        leases.give_back(lease)
+        renewed.append(leases.claim(run.id, ELSEWHERE))
+
+    reaper.meanwhile = {
+        "heartbeat": lambda: leases.heartbeat(lease),
+        "finish": lambda: leases.finish(lease, results(lease), {}),
+        "give back": lambda: leases.give_back(lease),
+        "claim": claim_again,
+    }[event]
+
+    assert reaper.reap(run.id) == (0, 0, 0)
+
+    assert Runs(database).chunk_states(run.id) == {state: 1}
+    assert leases.attempts(run.id) == {}
+    if state == "leased":
+        holder = renewed[0] if renewed else lease
+        leases.finish(holder, results(holder), {})
+    elif state == "pending":
+        assert leases.claim(run.id, ME) is not None
+
+
+def test_a_lease_that_stays_lost_while_others_are_reaped_is_ended_once(
+    database: Engine, tmp_path: Path
+) -> None:
+    run = planned(database, tmp_path, inputs=4)
+    expired = Leases(database, lease_seconds=-1)
+    lease = expired.claim(run.id, ME)
+    assert lease is not None
+    reaper, others = _MeanwhileLeases(database), []
+    reaper.meanwhile = lambda: others.append(expired.reap(run.id))
+
+    assert reaper.reap(run.id) == (0, 0, 0)
+
+    assert others == [(1, 0, 0)]
+    assert list(expired.attempts(run.id).values()) == [1]
+    with pytest.raises(LeaseLostError):
+        expired.heartbeat(lease)
 
 
 def test_a_process_with_the_same_pid_but_another_start_is_another_process() -> None:

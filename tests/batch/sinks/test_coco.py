@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from sqlalchemy import insert
 
+from editvec.batch.recipes.boxes import read_boxes
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.models import RunItem
 from editvec.batch.runs.planning import open_run
@@ -48,11 +49,16 @@ def test_pycocotools_reads_every_part_of_every_mask(
             label + 1 for label in np.unique(mask)
         ]
         for one in annotations:
+            assert one["iscrowd"] == 0  # readers leave crowds out of training
             inside = loaded.annToMask(one).astype(bool)
             assert (inside == (mask == one["category_id"] - 1)).all()
             assert one["area"] == coco_mask.area(one["segmentation"]) == inside.sum()
             assert one["bbox"] == coco_mask.toBbox(one["segmentation"]).tolist()
     assert audit(library, run).problems == []
+    # our own reader of boxes leaves crowds out
+    boxes = read_boxes(out / "annotations.json")
+    assert boxes.crowds == 0
+    assert sum(map(len, boxes.boxes.values())) == len(loaded.getAnnIds())
 
 
 def test_categories_are_the_label_scheme(library: Library, tmp_path: Path) -> None:

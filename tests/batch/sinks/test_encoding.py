@@ -1,6 +1,7 @@
 """Image files: what their pixels and their metadata say when Pillow reads them back."""
 
 import io
+import json
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,40 @@ def test_a_lower_quality_is_smaller() -> None:
 
     assert sizes[0] > sizes[1]
     assert sizes[2] > sizes[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "luma"),
+    [
+        ("jpeg:1", 0x22),
+        ("jpeg:89", 0x22),
+        ("jpeg:90", 0x11),
+        ("jpeg:100", 0x11),
+        ("jpeg", 0x11),
+    ],
+)
+def test_a_jpeg_of_quality_90_or_more_keeps_its_colours_at_full_resolution(
+    text: str, luma: int
+) -> None:
+    data = encode_image(picture(), ImageFormat.parse(text), PROVENANCE)
+
+    # a frame header: length, precision, height, width, 3 components: each id, sampling, table
+    frame = data.index(b"\xff\xc0")
+    assert data[frame + 2 : frame + 10] == bytes([0, 17, 8, 0, 24, 0, 40, 3])
+    assert [data[frame + at] for at in (11, 14, 17)] == [luma, 0x11, 0x11]
+
+
+@pytest.mark.parametrize("text", ["jpeg", "webp"])
+def test_provenance_that_just_fits_is_whole(text: str) -> None:
+    """The limit is one of the EXIF data of a JPEG."""
+    room = 60_000 - len(json.dumps({**PROVENANCE, "content_key": ""}))
+    fitting, too_long = ({**PROVENANCE, "content_key": "x" * n} for n in (room, room + 1))
+
+    _, whole = provenance_in(encode_image(picture(), ImageFormat.parse(text), fitting))
+    _, cut = provenance_in(encode_image(picture(), ImageFormat.parse(text), too_long))
+
+    assert whole == fitting
+    assert cut == {**too_long, "vectors": "1 vectors: see metadata.jsonl"}
 
 
 def test_more_vectors_than_a_jpeg_can_name_leave_the_rest_of_its_provenance() -> None:

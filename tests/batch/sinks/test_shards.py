@@ -23,6 +23,30 @@ def test_a_tar_holds_its_members_in_order() -> None:
     assert len(data) % tarfile.RECORDSIZE == 0
 
 
+@pytest.mark.parametrize("blocks", range(1, 42))
+def test_a_tar_is_that_of_tarfile_wherever_its_last_record_ends(blocks: int) -> None:
+    """Two blocks of zeros end a tar, and the record of twenty blocks that holds them."""
+    members = [Member("a.png", b"x" * (512 * blocks - 100)), Member("b.json", b"{}")]
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+    written = b"".join(tar_parts(members))
+
+    assert written == stream.getvalue()
+    assert written[-1024:] == bytes(1024)
+
+
+def test_a_tar_of_nothing_is_that_of_tarfile() -> None:
+    stream = io.BytesIO()
+    tarfile.open(fileobj=stream, mode="w").close()
+
+    assert b"".join(tar_parts([])) == stream.getvalue()
+
+
 def test_equal_members_make_equal_bytes() -> None:
     assert b"".join(tar_parts(MEMBERS)) == b"".join(tar_parts(list(MEMBERS)))
 

@@ -212,6 +212,60 @@ def test_items_that_were_done_before_their_chunk_was_split_are_packed_once(
     assert audit(library, run).problems == []
 
 
+def test_a_shard_of_a_chunk_that_was_split_before_sql_knew_is_removed(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three processes publish it and end; the chunks of single inputs make shards of their own."""
+    out = tmp_path / "out"
+    wanted = request(make_pictures(3), out, "smile=0:1:2", output="webdataset", chunk_size=3)
+    opened = open_run(library, wanted)
+    runs, leases = Runs(library.engine), Leases(library.engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(Owner, "is_gone", lambda self: True)
+        stop_at(patch, "before SQL knows")
+        for _ in range(3):
+            lease = leases.claim(opened.run.id, Owner.current())
+            assert lease is not None
+            with processor_of(library, opened.run.id) as processor, pytest.raises(Stopped):
+                processor.process(lease)
+            assert (out / "shards/000000.tar").exists()
+            leases.reap(opened.run.id)
+    assert runs.chunk_states(opened.run.id) == {"split": 1, "pending": 3}
+
+    run = do(library, wanted)
+
+    assert run.state == "completed"
+    assert len(read_shards(out)) == 6  # none twice
+    assert "000000.tar" not in {path.name for path in (out / "shards").iterdir()}
+    assert not list(out.glob(".editvec/*/shards/000000.json"))
+    assert audit(library, run).problems == []
+
+
+def test_an_item_that_is_made_again_replaces_the_one_in_its_own_shard(
+    library: Library, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    """The shard holds as many samples as the chunk has items, before and after."""
+    source, out = make_pictures(2), tmp_path / "out"
+    run = do(library, request(source, out, "smile=1", output="webdataset", chunk_size=2))
+    before = {place: sample["png"] for place, sample in read_shards(out).items()}
+    with transaction(library.engine) as session:
+        # as if it had failed
+        session.execute(delete(RunItem).where(RunItem.position == 1))
+        session.execute(update(Chunk).values(state="pending"))
+        session.execute(update(Run).values(state="running"))
+
+    run = run_locally(library, Runs(library.engine).get(run.id))
+
+    after = {place: sample["png"] for place, sample in read_shards(out).items()}
+    assert run.state == "completed"
+    assert len(after) == 2
+    assert after == before
+    # packed with its chunk, not among what no chunk packed
+    assert [shard["shard"] for shard in rows(out, "shards.jsonl")] == ["shards/000000-2.tar"]
+    assert [path.name for path in (out / "shards").iterdir()] == ["000000-2.tar"]
+    assert audit(library, run).problems == []
+
+
 def test_a_retry_packs_a_chunk_anew_and_leaves_no_sample_twice(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:

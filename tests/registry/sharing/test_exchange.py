@@ -120,7 +120,7 @@ ROWS = tuple(row in (1, 2, 5) for row in range(6))
 def masked(source: Library) -> Library:
     """The same with compositions of some rows, of rows that share none, and of each other."""
     other = tuple(not row for row in ROWS)
-    source.add_vector(new_vector("faint"), random_delta(2) * np.float32(1e-39))
+    source.add_vector(new_vector("faint"), random_delta(2) * np.float32(1e-42))
     for name, terms in {
         "rows": [NewTerm(address="smile", scale=0.3, row_mask=ROWS)],
         "apart": [
