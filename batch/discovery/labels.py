@@ -4,7 +4,8 @@ A file of labels is one of two:
 
 - a CSV file with a column `sample` (a number of the seed, or what `batch generate` calls it, such
   as `seed-0-000012`) or `file_name` (a picture below the file's folder), and a column for each
-  attribute: 1, yes or true; 0, no, false or -1; empty where nobody knows.
+  attribute: 1, yes or true; 0, no, false or -1 (also as 1.0, 0.0, -1.0, which tables of numbers
+  become); empty or nan where nobody knows.
 - a folder with the folders `with` and `without`, of pictures.
 """
 
@@ -42,11 +43,13 @@ _AT_A_TIME = 1000
 
 _SAMPLE, _FILE = "sample", "file_name"
 _SAMPLE_NAME = re.compile(r"(?:seed-(?P<seed>\d{1,18})-)?(?P<index>\d{1,9})")
+_WHOLE_FLOAT = re.compile(r"\d{1,9}\.0+")
 _WORDS = {
-    **dict.fromkeys(("1", "+1", "yes", "true"), 1.0),
-    **dict.fromkeys(("0", "-1", "no", "false"), -1.0),
-    "": math.nan,
+    **dict.fromkeys(("yes", "true"), 1.0),
+    **dict.fromkeys(("no", "false"), -1.0),
+    **dict.fromkeys(("", "na", "n/a", "<na>", "null"), math.nan),
 }
+_NUMBERS = {1.0: 1.0, 0.0: -1.0, -1.0: -1.0}
 
 
 class Population(NamedTuple):
@@ -252,19 +255,34 @@ def _entry(cells: dict[str, str], key: str, folder: Path, seed: int, at: str) ->
     given = cells.pop(key)
     labels = {}
     for name, word in cells.items():
-        if word.lower() not in _WORDS:
-            raise PlanError(f"{at}: {name}: expected 1, 0 or nothing, got {word!r}")
-        labels[name] = _WORDS[word.lower()]
+        labels[name] = _label(word, f"{at}: {name}")
     if key == _FILE:
         if not given:
             raise PlanError(f"{at}: {_FILE}: expected a picture, got nothing")
         if not (folder / given).is_file():
             raise PlanError(f"{at}: {_FILE}: expected a picture below the file, got {given!r}")
         return _LabelEntry(folder / given, labels)
-    match = _SAMPLE_NAME.fullmatch(given)
+    # a column of numbers with a gap elsewhere is written as 12.0
+    name = given.partition(".")[0] if _WHOLE_FLOAT.fullmatch(given) else given
+    match = _SAMPLE_NAME.fullmatch(name)
     if match is None:
         raise PlanError(f"{at}: {_SAMPLE}: expected a number such as 12, got {given!r}")
     return _LabelEntry(_LabelledSample(int(match["seed"] or seed), int(match["index"])), labels)
+
+
+def _label(word: str, at: str) -> float:
+    """1, -1 or, where nobody knows, NaN; a number counts by its value."""
+    if (known := _WORDS.get(word.lower())) is not None:
+        return known
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.inf
+    if math.isnan(number):
+        return number
+    if number not in _NUMBERS:
+        raise PlanError(f"{at}: expected 1, 0 or nothing, got {word!r}")
+    return _NUMBERS[number]
 
 
 def _embed(

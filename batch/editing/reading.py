@@ -170,10 +170,11 @@ def seen_part(
         box_margin: what is seen around the box, as a share of it.
 
     Raises:
-        PlanError: the box lies outside the picture, or is too small.
+        PlanError: the box lies outside the picture, is too small, or of a picture of another size.
     """
     if box is None:
         return view_of(*size, resolution, fit=fit)
+    box.check_picture(*size)
     margin = square_around if fit == "crop" else with_margin
     around = margin(box.inside(*size), *size, margin=box_margin)
     return view_of(*size, resolution, fit=fit, box=around)

@@ -1,10 +1,13 @@
 """Boxes of objects in pictures: from a CSV file or COCO annotations to items of a run.
 
-Boxes are in pixels of the upright picture, its EXIF orientation applied.
+Boxes are in pixels of the upright picture, its EXIF orientation applied. COCO annotations say how
+large their pictures are; that is compared with the upright picture, because the boxes of one that
+was annotated as it lies in its file are somewhere else.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -37,6 +40,8 @@ class Box(NamedTuple):
         height: of the box.
         label: what the file calls the object.
         id: what the file calls the box.
+        of_height: of the picture, as the file of boxes says it; None where it does not.
+        of_width: likewise.
     """
 
     left: float
@@ -45,6 +50,8 @@ class Box(NamedTuple):
     height: float
     label: str | None = None
     id: str | None = None
+    of_height: int | None = None
+    of_width: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored with the input."""
@@ -54,6 +61,23 @@ class Box(NamedTuple):
     def from_json(cls, values: dict[str, Any]) -> Box:
         """Reads what `to_json` wrote."""
         return cls(**values)
+
+    def check_picture(self, height: int, width: int) -> None:
+        """Refuses an upright picture of another size than the one that was annotated.
+
+        Raises:
+            PlanError: gives both sizes.
+        """
+        said = (self.of_height, self.of_width)
+        if None in said or said == (height, width):
+            return
+        problem = (
+            f"box: the file of boxes says that the picture has {self.of_width} x {self.of_height} "
+            f"pixels, the upright one has {width} x {height}"
+        )
+        if said == (width, height):
+            problem += "; boxes are in pixels of the picture after its EXIF orientation"
+        raise PlanError(problem)
 
     def inside(self, height: int, width: int) -> tuple[int, int, int, int]:
         """The whole pixels of a picture that the box touches: (top, left, bottom, right).
@@ -96,7 +120,7 @@ class BoxFile:
         """Equal for files that ask for the same, whatever their format."""
         digest = hashlib.sha256()
         for path in sorted(self.boxes):
-            values = [list(box) for box in self.boxes[path]]
+            values = [_said(box) for box in self.boxes[path]]
             digest.update(json.dumps([path.hex(), values]).encode())
         return digest.hexdigest()
 
@@ -111,8 +135,7 @@ def read_boxes(path: Path) -> BoxFile:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise PlanError(f"{of}: larger than {MAX_FILE_BYTES >> 20} MiB")
-        # names of files may be any bytes
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        text = _decoded(path.read_bytes(), of)
     except OSError as exc:
         raise PlanError(f"{of}: {exc.strerror or exc}") from exc
     found: dict[bytes, list[Box]] = {}
@@ -138,6 +161,26 @@ def box_path(path: bytes, number: int) -> bytes:
     if not stem:
         stem, dot, suffix = name, b"", b""
     return folder + slash + stem + b"~box%d" % number + dot + suffix
+
+
+def _decoded(data: bytes, of: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 that says so in its first two bytes."""
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError as exc:
+        if is_wide:
+            raise PlanError(f"{of}: it begins like UTF-16 and is none ({exc.reason})") from exc
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise PlanError(
+            f"{of}, line {line}: expected text in UTF-8, got the byte 0x{data[exc.start]:02x}; "
+            "save the file as UTF-8"
+        ) from exc
+
+
+def _said(box: Box) -> list[Any]:
+    """What a file says of a box; as before there were sizes of pictures, where it has none."""
+    return list(box if box.of_height is not None else box[:6])
 
 
 def _relative(name: str, of: str) -> bytes:
@@ -184,11 +227,16 @@ def _of_coco(text: str, of: str) -> Iterator[tuple[str, Box | None]]:
         raise PlanError(f"{of}: nested too deeply") from exc
     if not isinstance(root, dict):
         raise PlanError(f"{of}: expected COCO annotations, an object with images and annotations")
-    images = dict(_named(root, "images", "file_name", of))
-    labels = dict(_named(root, "categories", "name", of)) if "categories" in root else {}
+    images = _named(root, "images", "file_name", of)
+    labels = _named(root, "categories", "name", of) if "categories" in root else {}
+    sizes = {
+        _key(entry["id"]): _size(entry, f"{of}, images[{number}]")
+        for number, entry in enumerate(_entries(root, "images", of))
+    }
     for number, entry in enumerate(_entries(root, "annotations", of)):
         where = f"{of}, annotations[{number}]"
-        name = images.get(_key(entry.get("image_id")))
+        image = _key(entry.get("image_id"))
+        name = images.get(image)
         if name is None:
             raise PlanError(f"{where}: no image has the id {entry.get('image_id')!r}")
         if entry.get("iscrowd"):
@@ -199,16 +247,40 @@ def _of_coco(text: str, of: str) -> Iterator[tuple[str, Box | None]]:
             raise PlanError(f"{where}: bbox: expected [x, y, width, height], got {sides!r:.60}")
         values = [_number(side, f"{where}: bbox") for side in sides]
         box_id = None if entry.get("id") is None else str(entry["id"])
-        yield name, _box(values, labels.get(_key(entry.get("category_id"))), box_id)
+        box = _box(values, labels.get(_key(entry.get("category_id"))), box_id)
+        height, width = sizes[image]
+        yield name, box._replace(of_height=height, of_width=width)
 
 
-def _named(root: dict[str, Any], section: str, field: str, of: str) -> Iterator[tuple[str, str]]:
-    """Id and name of every entry of a section."""
+def _named(root: dict[str, Any], section: str, field: str, of: str) -> dict[str, str]:
+    """The name of every entry of a section, by its id."""
+    names: dict[str, str] = {}
+    places: dict[str, int] = {}
     for number, entry in enumerate(_entries(root, section, of)):
         name = entry.get(field)
         if entry.get("id") is None or not isinstance(name, str) or not name:
             raise PlanError(f"{of}, {section}[{number}]: expected an id and a {field}")
-        yield _key(entry["id"]), name
+        key = _key(entry["id"])
+        first = places.setdefault(key, number)
+        # two categories of one name are one, two images of one name need not be
+        if first != number and (section == "images" or names[key] != name):
+            raise PlanError(
+                f"{of}, {section}[{number}]: the id {key} is that of {section}[{first}] already: "
+                f"{names[key]!r} and {name!r}"
+            )
+        names[key] = name
+    return names
+
+
+def _size(image: dict[str, Any], of: str) -> tuple[int | None, int | None]:
+    """Height and width of a picture, as far as they are said."""
+    said = (image.get("height"), image.get("width"))
+    if any(one is None or one == 0 for one in said):
+        return None, None
+    values = [_number(one, f"{of}: height and width") for one in said]
+    if any(value < 1 or value != int(value) for value in values):
+        raise PlanError(f"{of}: height and width: expected numbers of pixels, got {said!r:.60}")
+    return int(values[0]), int(values[1])
 
 
 def _entries(root: dict[str, Any], section: str, of: str) -> list[dict[str, Any]]:

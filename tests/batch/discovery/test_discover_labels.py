@@ -51,6 +51,26 @@ def test_samples_are_labelled_by_number_or_name(
     assert population.next_sample == 6
 
 
+def test_numbers_count_by_their_value(editor: Editor, write_csv: Callable[[str], Path]) -> None:
+    path = write_csv(
+        "sample,pink,wide\n0,0.0,1.0\n1,1.,-1.00\n2.0,nan,NaN\n3,NA,1e0\n4,-0.0,<NA>\n"
+    )
+
+    population = read_population(path, editor, seed=0)
+
+    assert population.scores["pink"].nan_to_num(9).tolist() == [-1, 1, 9, 9, -1]
+    assert population.scores["wide"].nan_to_num(9).tolist() == [1, -1, 9, 1, 9]
+    torch.testing.assert_close(population.ws[2], editor.sample(3, 0)[2])
+
+
+@pytest.mark.parametrize("word", ["0.5", "2.0", "inf", "1,0", "1.0.0", "nano"])
+def test_other_numbers_are_no_labels(
+    editor: Editor, write_csv: Callable[[str], Path], word: str
+) -> None:
+    with pytest.raises(PlanError, match="line 2: pink: expected 1, 0 or nothing, got"):
+        read_population(write_csv(f'sample,pink\n0,"{word}"\n'), editor, seed=0)
+
+
 @pytest.mark.parametrize("is_folder", [True, False])
 def test_pictures_are_labelled_by_folder_or_file(
     find: Find, library: Library, editor: Editor, tmp_path: Path, is_folder: bool

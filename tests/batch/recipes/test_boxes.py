@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,26 @@ def test_csv_names_boxes_with_labels(write: Write) -> None:
             '"annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}',
             "can be the name of no file",
         ),
+        (
+            '{"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "b"}, '
+            '{"id": 1, "file_name": "c"}], "annotations": []}',
+            r"images\[2\]: the id 1 is that of images\[0\] already: 'a' and 'c'",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "a"}], '
+            '"annotations": []}',
+            r"images\[1\]: the id 1 is that of images\[0\] already",
+        ),
+        (
+            '{"images": [], "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], '
+            '"annotations": []}',
+            r"categories\[1\]: the id 1 is that of categories\[0\] already: 'a' and 'b'",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "width": 2.5, "height": 3}], '
+            '"annotations": []}',
+            r"images\[0\]: height and width: expected numbers of pixels",
+        ),
     ],
 )
 def test_what_is_no_file_of_boxes_is_refused_by_its_line(
@@ -154,6 +175,32 @@ def test_coco_annotations_name_boxes_with_categories(write: Write) -> None:
         "sub/é.jpg".encode(): [Box(0, 0, 10, 10, None, "3")],
     }
     assert found.crowds == 1
+
+
+def test_categories_that_are_listed_twice_alike_are_one(write: Write) -> None:
+    coco = {
+        "images": [{"id": 7, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 1, "name": "dog"}],
+        "annotations": [{"image_id": 7, "bbox": [0, 0, 10, 10], "category_id": 1}],
+    }
+
+    assert read_boxes(write(json.dumps(coco))).boxes == {b"a.jpg": [Box(0, 0, 10, 10, "dog")]}
+
+
+def test_files_that_are_not_utf_8_are_read_by_their_mark_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    text = "path,x,y,width,height,label\na.png,1,2,30,40,Ada\ncafé.png,1,2,30,40,Zoë\n"
+
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_bytes(text.encode(encoding))
+        found = read_boxes(path).boxes
+        assert found["café.png".encode()] == [Box(1, 2, 30, 40, "Zoë")]
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(PlanError, match=r"boxes.csv, line 3: expected text in UTF-8.* 0xe9"):
+        read_boxes(path)
+    path.write_bytes(text.encode("utf-16") + b"x")
+    with pytest.raises(PlanError, match="begins like UTF-16 and is none"):
+        read_boxes(path)
 
 
 def test_the_digest_is_of_what_is_said_and_not_of_the_format(write: Write) -> None:
@@ -357,11 +404,17 @@ def test_odd_names_find_their_boxes(library: Library, tmp_path: Path, write: Wri
     name = os.fsdecode(b"caf\xe9.png")
     photo(tmp_path / "in" / name, 40, 40)
     photo(tmp_path / "in" / "deep" / "ü 🙂.png", 40, 40)
-    path = tmp_path / "boxes.csv"
-    path.write_bytes(
-        b"path,x,y,width,height,label\ncaf\xe9.png,0,0,20,20,\xff\n"
-        + "./deep/ü 🙂.png,0,0,20,20,\n".encode()
-    )
+    path = tmp_path / "boxes.json"
+    # JSON escapes what UTF-8 cannot hold
+    coco = {
+        "images": [{"id": 1, "file_name": name}, {"id": 2, "file_name": "./deep/ü 🙂.png"}],
+        "categories": [{"id": 1, "name": "\udcff"}],
+        "annotations": [
+            {"image_id": 1, "bbox": [0, 0, 20, 20], "category_id": 1},
+            {"image_id": 2, "bbox": [0, 0, 20, 20]},
+        ],
+    }
+    path.write_text(json.dumps(coco), encoding="ascii")
 
     run = do(library, boxed(tmp_path / "in", tmp_path / "out", path))
 
@@ -373,3 +426,34 @@ def test_odd_names_find_their_boxes(library: Library, tmp_path: Path, write: Wri
     }
     assert {row["box_label"] for row in made} == {None, "\ufffd"}
     assert all(pixels(tmp_path / "out" / row["file_name"]).shape == (32, 32, 3) for row in made)
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ((40, 60), None),
+        ((60, 40), "has 40 x 60 pixels, the upright one has 60 x 40; .* EXIF orientation"),
+        ((80, 120), "has 120 x 80 pixels, the upright one has 60 x 40$"),
+        ((None, None), None),
+    ],
+)
+def test_boxes_of_a_picture_of_another_size_are_refused(
+    library: Library,
+    tmp_path: Path,
+    write: Write,
+    size: tuple[int | None, int | None],
+    reason: str | None,
+) -> None:
+    photo(tmp_path / "in" / "p.jpg", 40, 60, orientation=6)  # upright: 60 x 40
+    image = {"id": 1, "file_name": "p.jpg", "height": size[0], "width": size[1]}
+    box = {"image_id": 1, "bbox": [5, 5, 20, 20]}
+    path = write(json.dumps({"images": [image], "annotations": [box]}))
+
+    run = do(library, boxed(tmp_path / "in", tmp_path / "out", path))
+
+    assert run.state == ("completed" if reason is None else "completed_with_failures")
+    if reason is None:
+        assert [row["box"] for row in rows(tmp_path / "out")] == [[5, 5, 20, 20]]
+    else:
+        [row] = rows(tmp_path / "out", "failed.jsonl")
+        assert re.search(reason, row["reason"])
