@@ -57,10 +57,23 @@ def range_text(lowest: float | None, highest: float | None) -> str:
 
 
 def cell_text(cell: Cell) -> str:
-    """A value as a cell: four significant digits, one line, no control characters."""
+    r"""A value as a cell: four significant digits, one line, control characters as ``\x1b``."""
     if cell is None:
         return ""
     if isinstance(cell, float):
         return f"{cell:.4g}"
     line = " ".join(str(cell).split())
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+    return printable(line)
+
+
+def printable(text: str) -> str:
+    r"""Text for a terminal: what does not print, or turns around what follows, as ``\x1b``.
+
+    Example:
+        >>> printable("a\x1b[2J")
+        'a\\x1b[2J'
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

@@ -15,7 +15,8 @@ from editvec.engine.images.views import see, see_labels, view_of
 
 if TYPE_CHECKING:
     from editvec.registry.labels.scheme import LabelScheme
-    from editvec.registry.masks.sources import MaskedImage, MaskForm
+    from editvec.registry.masks.annotations import MaskForm
+    from editvec.registry.masks.sources import MaskedImage
 
 MIN_PAIRS = 4
 SENSIBLE_PAIRS = 16
@@ -56,6 +57,7 @@ def read_pairs(
     fit: Fit,
     masks: Path | None = None,
     form: MaskForm | str | None = None,
+    skips_other_shapes: bool = False,
 ) -> Pairs:
     """Read images and masks, and bring both to the generator's square.
 
@@ -67,6 +69,7 @@ def read_pairs(
         fit: How a picture of another shape becomes a square; masks follow, by the nearest pixel.
         masks: A folder of masks or one file that speaks of all; None looks into `source`.
         form: How the masks are written; None finds out.
+        skips_other_shapes: Points and lines that somebody drew are left out.
 
     Raises:
         PlanError: The folder does not hold them, or too few.
@@ -79,7 +82,7 @@ def read_pairs(
     if not source.is_dir():
         raise PlanError(f"PAIRS: expected a folder, {source} is none")
     images, found = (source, masks) if masks is not None else _inside(source)
-    wanted = masked_images(images, found, scheme, form=form)
+    wanted = masked_images(images, found, scheme, form=form, skips_other_shapes=skips_other_shapes)
     if len(wanted) < MIN_PAIRS:
         raise PlanError(
             f"PAIRS: expected at least {MIN_PAIRS} annotated images ({SENSIBLE_PAIRS} to "

@@ -62,6 +62,7 @@ class SegmentationRequest:
         pairs: Folder of annotated images; see `read_pairs`.
         masks: Their masks, where they lie elsewhere.
         form: How the masks are written; None finds out.
+        skips_other_shapes: Points and lines that somebody drew are left out of the masks.
         scheme: Label scheme; None keeps the class's.
         fit: How a picture of another shape becomes a square.
         embed: How images become latents.
@@ -77,6 +78,7 @@ class SegmentationRequest:
     pairs: Path
     masks: Path | None = None
     form: str | None = None
+    skips_other_shapes: bool = False
     scheme: LabelScheme | None = None
     fit: Fit = "crop"
     embed: EmbeddingMethod = field(default_factory=lambda: EmbeddingMethod(num_steps=200))
@@ -151,6 +153,7 @@ def train_segmentation(
         fit=request.fit,
         masks=request.masks,
         form=request.form,
+        skips_other_shapes=request.skips_other_shapes,
     )
     folder = training_folder(config, model.name, "segmentation", work)
     folder.mkdir(parents=True, exist_ok=True)

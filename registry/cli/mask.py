@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-FORMS = ("index", "colors", "parts", "coco", "label-studio", "cvat")
+FORMS = (
+    *("index", "colors", "parts", "coco", "label-studio"),
+    *("cvat", "labelme", "yolo", "roboflow"),
+)
 TARGETS = ("palette", "index", "colors", "parts")
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -43,12 +46,24 @@ def _scheme_options(command: _Command) -> _Command:
 
 
 def _source_options(command: _Command) -> _Command:
-    """`--form` and `--image`: how the source is written, and which of its masks is meant."""
+    """How the source is written, which of its masks is meant, and what is left to say of it."""
     form = click.option(
         "--form", type=click.Choice(FORMS), help="How the masks are written. [default: found out]"
     )
     image = click.option("--image", metavar="NAME", help="Only the mask of this image.")
-    return image(form(command))
+    images = click.option(
+        "--images",
+        type=_PATH,
+        metavar="PATH",
+        help="The pictures, or one: where only they say how large a mask is.",
+    )
+    skips = click.option(
+        "--skip-other-shapes",
+        "skips_other_shapes",
+        is_flag=True,
+        help="Leave out points and lines: they are no area.",
+    )
+    return image(images(form(skips(command))))
 
 
 def _scheme(obj: dict[str, Any], source: str | None, class_name: str | None) -> LabelScheme:
@@ -64,12 +79,10 @@ def _scheme(obj: dict[str, Any], source: str | None, class_name: str | None) -> 
         return scheme_of_class(library, library.get_class(class_name))
 
 
-def _masks(
-    source: Path, scheme: LabelScheme, form: str | None, image: str | None
-) -> list[SourceMask]:
+def _masks(source: Path, scheme: LabelScheme, image: str | None, **how: Any) -> list[SourceMask]:
     from editvec.registry.masks.sources import choose_mask, open_masks
 
-    found = open_masks(source, scheme, form=form)
+    found = open_masks(source, scheme, **how)
     return found if image is None else [choose_mask(found, image, of=f"masks {source}")]
 
 
@@ -97,37 +110,50 @@ def mask_scheme(
 @click.pass_obj
 def mask_show(
     obj: dict[str, Any],
+    /,
     *,
     source: Path,
     scheme_source: str | None,
     class_name: str | None,
-    form: str | None,
     image: str | None,
     picture: Path | None,
     photo: Path | None,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Show which parts the mask in SOURCE has; of several masks, how many parts each has.
 
-    SOURCE is a PNG, a folder of PNGs, or the .json or .xml file of an annotation tool.
+    SOURCE is a PNG, a folder of PNGs, or the files of an annotation tool.
     """
     from editvec.registry.cli.mask_text import masks_text, parts_text
     from editvec.registry.files import write_atomically
-    from editvec.registry.masks.export import draw_mask, summarise
+    from editvec.registry.masks.export import (
+        UNSIZED,
+        assume_size,
+        draw_mask,
+        summarise,
+        summarise_all,
+    )
+    from editvec.registry.text_tables import printable
 
     scheme = _scheme(obj, scheme_source, class_name)
-    masks = _masks(source, scheme, form, image)
+    if photo is not None and how["images"] is None:
+        how["images"] = photo
+    masks = []
+    for one in _masks(source, scheme, image, **how):
+        masks.append(assume_size(one))
+        if one.needs_picture:
+            click.echo(f"{printable(one.name)}: {UNSIZED}", err=True)
     if len(masks) > 1:
         if picture is not None:
             raise click.UsageError("--picture shows one mask: say --image NAME")
-        found = {one.name: summarise(one.read(), scheme) for one in masks}
-        emit(found, masks_text, as_json=as_json)
+        emit(summarise_all(masks, scheme), masks_text, as_json=as_json)
         return
     labels = masks[0].read()
     if picture is not None:
         drawn = draw_mask(labels, scheme, image=photo, title=masks[0].name)
         write_atomically(picture, drawn)
-        click.echo(f"{picture}: the mask of {masks[0].name}", err=True)
+        click.echo(f"{picture}: the mask of {printable(masks[0].name)}", err=True)
     emit(summarise(labels, scheme), parts_text, as_json=as_json)
 
 
@@ -147,24 +173,26 @@ def mask_show(
 @click.pass_obj
 def mask_convert(
     obj: dict[str, Any],
+    /,
     *,
     source: Path,
     target: Path,
     scheme_source: str | None,
     class_name: str | None,
-    form: str | None,
     image: str | None,
     to: str,
+    **how: Any,
 ) -> None:
     """Convert the masks in SOURCE to PNGs: into the file TARGET, or into a folder if several.
 
     SOURCE is a PNG (of indices or colours), a folder of PNGs (one for each image, or for each
-    part), COCO's or Label Studio's JSON, or CVAT's XML. Nothing that exists is replaced.
+    part), or files of COCO, Label Studio, CVAT, LabelMe, YOLO or Roboflow. Nothing that exists is
+    replaced.
     """
     from editvec.registry.masks.export import convert_masks
 
     scheme = _scheme(obj, scheme_source, class_name)
-    masks = _masks(source, scheme, form, image)
+    masks = _masks(source, scheme, image, **how)
     is_folder = to == "parts" or target.suffix.lower() != ".png"
     if len(masks) > 1 and not is_folder:
         raise click.UsageError(f"{len(masks)} masks go into a folder, or say --image NAME")
@@ -240,13 +268,13 @@ def mask_edit(
     source: Path,
     scheme_source: str | None,
     class_name: str | None,
-    form: str | None,
     image: str | None,
     area: str | None,
     texts: Sequence[str],
     output: Path,
     picture: Path | None,
     photo: Path | None,
+    **how: Any,
 ) -> None:
     """Edit the mask in SOURCE by program.
 
@@ -264,12 +292,14 @@ def mask_edit(
 
     edits = _edits(area, ctx.meta.get(_TYPED, []), texts)
     scheme = _scheme(ctx.obj, scheme_source, class_name)
-    before = read_any_mask(source, scheme, form=form, image=image)
+    if photo is not None and how["images"] is None:
+        how["images"] = photo
+    before = read_any_mask(source, scheme, image=image, **how)
     after = edit_mask(
         before,
         edits,
         scheme,
-        read_other=lambda path: read_any_mask(path, scheme, form=form),
+        read_other=lambda path: read_any_mask(path, scheme, **how),
         of=f"mask {source}",
     )
     if picture is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,11 +108,18 @@ def library_config(obj: dict[str, Any]) -> RegistryConfig:
     return RegistryConfig.from_environment(obj.get("home"))
 
 
+def _escaped(found: re.Match[str]) -> str:
+    """A character of JSON text, escaped if it does not print."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+
+
 def emit(value: Value, text: Callable[[Value], str], *, as_json: bool) -> None:
     """Prints entities as JSON for programs, or as text for people; an empty list as no text."""
     if as_json:
         from editvec.registry.library.records import as_json as to_json
 
-        click.echo(json.dumps(to_json(value), indent=2, ensure_ascii=False))
+        printed = json.dumps(to_json(value), indent=2, ensure_ascii=False)
+        # JSON escapes control characters only; its own lines stay
+        click.echo(re.sub(r"[^\n -~]", _escaped, printed))
     elif value:
         click.echo(text(value))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,6 +27,7 @@ from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
 from editvec.registry.files import write_atomically
 from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.forms.picture_sizes import PICTURES
 from editvec.registry.masks.pictures import colored_mask, draw_mask_pairs
 from editvec.registry.masks.png import (
     INDEX_KEY,
@@ -34,12 +38,14 @@ from editvec.registry.masks.png import (
     encode_mask,
     read_picture,
 )
-from editvec.registry.masks.sources import PICTURES, SourceMask
+from editvec.registry.masks.sources import SourceMask
 from editvec.registry.masks.splits import connected_components
 
 _SIDE = 384
 _GAP = 24
 _TITLE = 22
+
+_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 FORMS = ("palette", "index", "colors", "parts")
 
@@ -81,6 +87,34 @@ def summarise(mask: MaskArray, scheme: LabelScheme) -> list[PartSummary]:
         pieces = connected_components(inside)[1]
         found.append(PartSummary(label.name, rows.size, rows.size / mask.size, pieces, box))
     return found
+
+
+def summarise_all(masks: Sequence[SourceMask], scheme: LabelScheme) -> dict[str, list[PartSummary]]:
+    """The parts of several masks, by the names of their images.
+
+    Raises:
+        MaskError: a mask cannot be read, or two are of one image.
+    """
+    found: dict[str, list[PartSummary]] = {}
+    first: dict[str, str] = {}
+    for mask in masks:
+        if mask.name in found:
+            raise MaskError(f"{mask.of}: a second mask for {mask.name}, after {first[mask.name]}")
+        first[mask.name] = mask.of
+        found[mask.name] = summarise(mask.read(), scheme)
+    return found
+
+
+UNSIZED = "only its picture says how many pixels it has; counted as of 1000 x 1000 (see --images)"
+_UNSIZED_SIDE = 1000
+
+
+def assume_size(mask: SourceMask) -> SourceMask:
+    """A mask that can be counted: its shares are right, whatever the size of its picture is."""
+    if not mask.needs_picture or mask.read_at is None:
+        return mask
+    read = partial(mask.read_at, _UNSIZED_SIDE, _UNSIZED_SIDE)
+    return replace(mask, read=read, needs_picture=False)
 
 
 def encode_as(mask: MaskArray, scheme: LabelScheme, form: str) -> bytes:
@@ -128,10 +162,8 @@ def convert_masks(
         MaskError: a mask cannot be read, or two of them or an older file have one name.
     """
     written = []
-    for mask in masks:
-        name = PurePosixPath(mask.name.lstrip("/"))
-        if ".." in name.parts:
-            raise MaskError(f"{mask.of}: a name with `..` is none for a file")
+    names = [_file_name(mask) for mask in masks]
+    for mask, name in zip(masks, names, strict=True):
         bare = name.with_suffix("") if name.suffix.lower() in PICTURES else name
         folder = target / bare.parent
         labels = mask.read()
@@ -145,6 +177,24 @@ def convert_masks(
             path = folder / f"{bare.name}.png" if is_folder else target
             written.append(_write_new(path, encode_as(labels, scheme, form)))
     return written
+
+
+def _file_name(mask: SourceMask) -> PurePosixPath:
+    """The name of a mask's image, if it can be that of a file."""
+    name = PurePosixPath(mask.name.lstrip("/"))
+    if ".." in name.parts:
+        raise MaskError(f"{mask.of}: a name with `..` is none for a file")
+    if not name.name:
+        raise MaskError(f"{mask.of}: {mask.name!r} is no name for a file")
+    for letter in mask.name:
+        # characters that end lines, that terminals obey, and that turn around what follows them
+        if unicodedata.category(letter) in ("Cc", "Zl", "Zp") or letter in _TURNING:
+            raise MaskError(f"{mask.of}: {letter!a} in {mask.name!a} is no character for a file")
+    try:
+        os.fsencode(mask.name)
+    except UnicodeEncodeError as exc:
+        raise MaskError(f"{mask.of}: {mask.name!a} can be the name of no file") from exc
+    return name
 
 
 def draw_mask(mask: MaskArray, scheme: LabelScheme, *, image: Path | None, title: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Reads part masks of any form: PNGs of indices or colours, part by part, COCO, Label Studio, CVAT.
+"""Reads part masks of any form: PNGs of indices or colours, and what annotation tools write.
 
 A source is one PNG, a folder of them, or one file that speaks of many images. Each of its masks
 has the name of an image, and is read when it is asked for.
@@ -6,12 +6,11 @@ has the name of an image, and is read when it is asked for.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
@@ -19,26 +18,15 @@ import numpy as np
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.label import Color
 from editvec.registry.labels.scheme import LabelScheme, plain_name
-from editvec.registry.masks.forms.documents import parse_json, read_document
+from editvec.registry.masks.annotations import MaskForm, find_drawings, pngs_in, relative_name
 from editvec.registry.masks.forms.drawings import Drawing, draw
+from editvec.registry.masks.forms.picture_sizes import PICTURES, upright_size
 from editvec.registry.masks.forms.pictures import read_colors, read_either, read_index, read_part
 from editvec.registry.masks.png import MaskArray, check_size
 from editvec.registry.masks.splits import split_parts
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 _VOC_MASKS, _VOC_COLORS = "SegmentationClass", "labelmap.txt"
 _JOINTS = "_-. "
-
-
-class MaskForm(StrEnum):
-    """How masks are written."""
-
-    INDEX = "index"
-    COLORS = "colors"
-    PARTS = "parts"
-    COCO = "coco"
-    LABEL_STUDIO = "label-studio"
-    CVAT = "cvat"
 
 
 @dataclass(frozen=True)
@@ -49,11 +37,17 @@ class SourceMask:
         name: of its image: a file name, with folders and suffix as far as the source knows them.
         of: what messages call it.
         read: gives its labels, int32 [H, W]; raises MaskError.
+        read_at: gives them for a height and a width, where the source does not say these.
+        needs_picture: nothing but the picture says how large it is: `read` refuses.
+        path: of the mask's own file, where it has one.
     """
 
     name: str
     of: str
     read: Callable[[], MaskArray]
+    read_at: Callable[[int, int], MaskArray] | None = None
+    needs_picture: bool = False
+    path: Path | None = None
 
 
 class MaskedImage(NamedTuple):
@@ -70,41 +64,65 @@ class MaskedImage(NamedTuple):
         Raises:
             MaskError: it cannot be read, or has another size.
         """
+        if self.mask.read_at is not None:
+            return self.mask.read_at(self.height, self.width)
         mask = self.mask.read()
         check_size(mask, self.height, self.width, of=f"{self.mask.of}, of image {self.image.name}")
         return mask
 
 
 def open_masks(
-    path: Path, scheme: LabelScheme, *, form: MaskForm | str | None = None
+    path: Path,
+    scheme: LabelScheme,
+    *,
+    form: MaskForm | str | None = None,
+    images: Path | None = None,
+    skips_other_shapes: bool = False,
 ) -> list[SourceMask]:
     """Lists the masks of a source, by the names of their images.
 
     Args:
         path: a PNG; a folder of PNGs, one for each image (also in folders like those of the
-            images), or one for each part (`IMAGE_part.png` or `IMAGE/part.png`); CVAT's folder
-            with `SegmentationClass` and `labelmap.txt`; or a .json or .xml file.
+            images), or one for each part (`IMAGE_part.png` or `IMAGE/part.png`); a folder of
+            CVAT, LabelMe, YOLO, Roboflow or Label Studio; or a .json, .xml or .txt file.
         scheme: the parts, and how the files spell them.
         form: how the masks are written; None finds out.
+        images: the pictures, or one of them: how large they are is read where the source does not
+            say it.
+        skips_other_shapes: points and lines that somebody drew are left out.
 
     Raises:
         MaskError: no such file, none of these forms, or no mask in it.
     """
     form = None if form is None else MaskForm(form)
-    if path.is_dir():
+    found: list[SourceMask]
+    if (masks := _with_classes(path, scheme, form)) is not None:
+        found = masks
+    elif not _is_voc(path) and (drawings := find_drawings(path, form)) is not None:
+        found = [
+            _drawn(one, name, scheme, skips_other_shapes)
+            for one, name in zip(drawings, _plain_names(drawings), strict=True)
+        ]
+    elif path.is_dir():
         found = _of_folder(path, scheme, form)
-    elif path.suffix.lower() in (".json", ".xml"):
-        drawings = _of_document(path, form)
-        found = [SourceMask(one.image, one.of, partial(draw, one, scheme)) for one in drawings]
     else:
         found = [_of_picture(path, path.name, scheme, form)]
     if not found:
         raise MaskError(f"masks {path}: there is no mask in it")
+    if images is not None:
+        pictures = _pictures(images)
+        found = [_sized(mask, images, pictures) for mask in found]
     return sorted(found, key=lambda mask: mask.name)
 
 
 def read_any_mask(
-    path: Path, scheme: LabelScheme, *, form: MaskForm | str | None = None, image: str | None = None
+    path: Path,
+    scheme: LabelScheme,
+    *,
+    form: MaskForm | str | None = None,
+    image: str | None = None,
+    images: Path | None = None,
+    skips_other_shapes: bool = False,
 ) -> MaskArray:
     """Reads one mask of any form; int32 [H, W], indices of the scheme's parts.
 
@@ -113,12 +131,17 @@ def read_any_mask(
         scheme: the parts, and how the files spell them.
         form: how the mask is written; None finds out.
         image: which image's; None where the source holds one mask only.
+        images: as for `open_masks`.
+        skips_other_shapes: as for `open_masks`.
 
     Raises:
         MaskError: it cannot be read, says something that the scheme does not know (with the place
             of the pixel), or the source has no mask, or several, of that image.
     """
-    return choose_mask(open_masks(path, scheme, form=form), image, of=f"masks {path}").read()
+    found = open_masks(
+        path, scheme, form=form, images=images, skips_other_shapes=skips_other_shapes
+    )
+    return choose_mask(found, image, of=f"masks {path}").read()
 
 
 def choose_mask(masks: Sequence[SourceMask], image: str | None, *, of: str) -> SourceMask:
@@ -136,7 +159,12 @@ def choose_mask(masks: Sequence[SourceMask], image: str | None, *, of: str) -> S
 
 
 def masked_images(
-    images: Path, masks: Path, scheme: LabelScheme, *, form: MaskForm | str | None = None
+    images: Path,
+    masks: Path,
+    scheme: LabelScheme,
+    *,
+    form: MaskForm | str | None = None,
+    skips_other_shapes: bool = False,
 ) -> list[MaskedImage]:
     """Pairs a folder of images with their masks, by name.
 
@@ -148,21 +176,24 @@ def masked_images(
         masks: as for `open_masks`; masks of other images are left alone.
         scheme: the parts, and how the files spell them.
         form: how the masks are written; None finds out.
+        skips_other_shapes: as for `open_masks`.
 
     Raises:
         MaskError: an image has no mask or two, one channel only, or cannot be read.
     """
     of = f"masks {masks}"
-    by_name = _by_name(open_masks(masks, scheme, form=form))
+    opened = open_masks(masks, scheme, form=form, skips_other_shapes=skips_other_shapes)
+    by_name = _by_name(opened)
+    own = {mask.path.resolve() for mask in opened if mask.path is not None}
     inside = masks.resolve() if masks.is_dir() else None
     found = []
     for path in sorted(images.rglob("*")):
-        if path.suffix.lower() not in PICTURES or not path.is_file():
+        if path.suffix.lower() not in PICTURES or not path.is_file() or path.resolve() in own:
             continue
         if inside is not None and inside != images.resolve() and inside in path.resolve().parents:
             continue
         mask = _mask_of(path.relative_to(images).as_posix(), by_name, of=of)
-        found.append(MaskedImage(path, mask, *_image_size(path)))
+        found.append(MaskedImage(path, mask, *upright_size(path, is_colored=True)))
     if not found:
         raise MaskError(f"images {images}: there is no picture in it")
     used: dict[int, Path] = {}
@@ -211,24 +242,49 @@ def _mask_of(image: str, masks: dict[str, list[SourceMask]], *, of: str) -> Sour
     raise MaskError(f"{of}: image {image} has no mask")
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an upright picture, by its header only."""
-    from PIL import Image
+def _plain_names(drawings: Sequence[Drawing]) -> list[str]:
+    """The names of images; of a path of Windows the last component, where it is the only one."""
+    windows = [PureWindowsPath(one.image) if "\\" in one.image else None for one in drawings]
+    last = [
+        one.image if path is None else path.name
+        for one, path in zip(drawings, windows, strict=True)
+    ]
+    count = Counter(last)
+    return [
+        name if path is None or count[name] == 1 else path.relative_to(path.anchor).as_posix()
+        for name, path in zip(last, windows, strict=True)
+    ]
 
-    try:
-        with Image.open(path) as image:
-            if len(image.getbands()) == 1 and image.mode != "P":
-                raise MaskError(
-                    f"image {path}: one channel ({image.mode}); a generator sees colours: store it "
-                    "as RGB if it is an image"
-                )
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            width, height = image.size
-    except MaskError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-        raise MaskError(f"image {path}: not a readable picture ({str(exc)[:100]})") from exc
-    return (width, height) if turned else (height, width)
+
+# --- sizes ---
+
+
+def _pictures(images: Path) -> dict[str, list[Path]]:
+    """The pictures of a folder by what they may be found by."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    if images.is_dir():
+        for path in sorted(images.rglob("*")):
+            if path.suffix.lower() in PICTURES and path.is_file():
+                for key in _keys(relative_name(path, images)):
+                    found[key].append(path)
+    return found
+
+
+def _sized(mask: SourceMask, images: Path, pictures: dict[str, list[Path]]) -> SourceMask:
+    """A mask that is as large as its picture, where only that says how large it is."""
+    from editvec.registry.masks.forms.label_studio import original_name
+
+    if mask.read_at is None:
+        return mask
+    keys = [*_keys(mask.name), *_keys(original_name(mask.name))]
+    matches = (pictures[key] for key in keys if len(pictures.get(key, [])) == 1)
+    picture = next((found[0] for found in matches), None)
+    if not images.is_dir():
+        picture = images
+    if picture is None:
+        return mask
+    read = partial(mask.read_at, *upright_size(picture))
+    return replace(mask, read=read, read_at=None, needs_picture=False)
 
 
 # --- sources ---
@@ -237,68 +293,72 @@ def _image_size(path: Path) -> tuple[int, int]:
 def _of_picture(path: Path, name: str, scheme: LabelScheme, form: MaskForm | None) -> SourceMask:
     of = f"mask {path}"
     if form is None:
-        return SourceMask(name, of, partial(read_either, path, scheme))
+        return SourceMask(name, of, partial(read_either, path, scheme), path=path)
     if form is MaskForm.INDEX:
-        return SourceMask(name, of, partial(read_index, path, scheme))
+        return SourceMask(name, of, partial(read_index, path, scheme), path=path)
     if form is MaskForm.COLORS:
-        return SourceMask(name, of, partial(read_colors, path, scheme))
-    raise MaskError(f"{of}: expected {_expected(form)}, got a picture")
+        return SourceMask(name, of, partial(read_colors, path, scheme), path=path)
+    raise MaskError(f"{of}: expected {form.expected}, got a picture")
 
 
 def _of_folder(folder: Path, scheme: LabelScheme, form: MaskForm | None) -> list[SourceMask]:
-    if (folder / _VOC_MASKS).is_dir() and (folder / _VOC_COLORS).is_file():
+    if _is_voc(folder):
         colors = _voc_colors(folder / _VOC_COLORS, scheme)
         masks = folder / _VOC_MASKS
         return [
-            SourceMask(_relative(path, masks), f"mask {path}", partial(_voc, path, scheme, colors))
-            for path in _pngs(masks)
+            SourceMask(
+                relative_name(path, masks), f"mask {path}", partial(_voc, path, scheme, colors)
+            )
+            for path in pngs_in(masks)
         ]
-    documents = [path for path in folder.iterdir() if path.suffix.lower() in (".json", ".xml")]
-    paths = _pngs(folder)
-    if not paths and len(documents) == 1:
-        return open_masks(documents[0], scheme, form=form)
+    paths = pngs_in(folder)
     if form is MaskForm.PARTS or (form is None and paths and _part_of(paths[0], folder, scheme)):
         return _of_parts(paths, folder, scheme)
-    return [_of_picture(path, _relative(path, folder), scheme, form) for path in paths]
+    return [_of_picture(path, relative_name(path, folder), scheme, form) for path in paths]
 
 
-def _of_document(path: Path, form: MaskForm | None) -> list[Drawing]:
-    from editvec.registry.masks.forms.coco import is_coco, read_coco
-    from editvec.registry.masks.forms.cvat import read_cvat
-    from editvec.registry.masks.forms.label_studio import is_label_studio, read_label_studio
+def _with_classes(
+    path: Path, scheme: LabelScheme, form: MaskForm | None
+) -> list[SourceMask] | None:
+    """Pictures whose values or names a tool explains; None for something else."""
+    from editvec.registry.masks.forms import label_studio_pngs as brushes
+    from editvec.registry.masks.forms.roboflow import read_roboflow, roboflow_masks
 
-    of = f"annotations {path}"
-    data = read_document(path)
-    if path.suffix.lower() == ".xml":
-        if form not in (None, MaskForm.CVAT):
-            raise MaskError(f"{of}: expected {_expected(form)}, got XML")
-        return read_cvat(data, of=of)
-    content = parse_json(data, of=of)
-    if form is MaskForm.COCO or (form is None and is_coco(content)):
-        return read_coco(content, of=of)
-    if form is MaskForm.LABEL_STUDIO or (form is None and is_label_studio(content)):
-        return read_label_studio(content, of=of)
-    expected = "COCO or Label Studio" if form is None else _expected(form)
-    raise MaskError(f"{of}: expected {expected}, got JSON of another kind")
-
-
-def _expected(form: MaskForm) -> str:
-    return {
-        MaskForm.INDEX: "a PNG of indices",
-        MaskForm.COLORS: "a PNG of colours",
-        MaskForm.PARTS: "a folder with one PNG for each part",
-        MaskForm.COCO: "COCO's JSON",
-        MaskForm.LABEL_STUDIO: "Label Studio's JSON",
-        MaskForm.CVAT: "CVAT's XML",
-    }[form]
+    if form in (None, MaskForm.ROBOFLOW) and (found := roboflow_masks(path)):
+        return [
+            SourceMask(
+                one.image,
+                f"mask {one.path}",
+                partial(read_roboflow, one, scheme),
+                path=one.path,
+            )
+            for one in found
+        ]
+    paths = pngs_in(path) if path.is_dir() and form in (None, MaskForm.LABEL_STUDIO) else []
+    if brushes.is_brush_export(paths):
+        tasks = brushes.brushed_tasks(paths, path)
+        controls = brushes.common_controls(tasks)
+        return [
+            SourceMask(one.image, one.of, partial(brushes.draw_brushes, one, scheme, controls))
+            for one in tasks
+        ]
+    return None
 
 
-def _pngs(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".png")
+def _drawn(
+    drawing: Drawing, name: str, scheme: LabelScheme, skips_other_shapes: bool
+) -> SourceMask:
+    def read_at(height: int, width: int) -> MaskArray:
+        return draw(drawing, scheme, size=(height, width), skips_other_shapes=skips_other_shapes)
+
+    read = partial(draw, drawing, scheme, skips_other_shapes=skips_other_shapes)
+    if drawing.says_size:
+        return SourceMask(name, drawing.of, read)
+    return SourceMask(name, drawing.of, read, read_at, needs_picture=drawing.height is None)
 
 
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+def _is_voc(folder: Path) -> bool:
+    return (folder / _VOC_MASKS).is_dir() and (folder / _VOC_COLORS).is_file()
 
 
 # --- one picture for each part ---
@@ -313,7 +373,7 @@ class _PartFile(NamedTuple):
 
 def _part_of(path: Path, folder: Path, scheme: LabelScheme) -> _PartFile | None:
     """What the name of a part's picture says: `IMAGE/part.png` or `IMAGE_part.png`."""
-    parent = PurePosixPath(_relative(path, folder)).parent
+    parent = PurePosixPath(relative_name(path, folder)).parent
     known = scheme.index_of_name
     if parent != PurePosixPath() and (index := known.get(plain_name(path.stem))) is not None:
         return _PartFile(str(parent), index)

@@ -14,7 +14,7 @@ def test_table_without_rows_is_its_header() -> None:
 
 
 def test_cells_stay_on_one_line_and_control_nothing() -> None:
-    assert format_table(["x"], [["two\nlines \x1b[31mred"]]) == "X\ntwo lines ?[31mred"
+    assert format_table(["x"], [["two\nlines \x1b[31mred"]]) == "X\ntwo lines \\x1b[31mred"
 
 
 def test_record_leaves_out_what_is_empty() -> None:

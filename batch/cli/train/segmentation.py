@@ -18,18 +18,41 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 
+FORMS = (
+    *("index", "colors", "parts", "coco", "label-studio"),
+    *("cvat", "labelme", "yolo", "roboflow"),
+)
+
 ANNOTATIONS = options_of(
     click.option(
         "--masks",
         type=_PATH,
         metavar="PATH",
-        help="Folder of masks, or the .json or .xml file of an annotation tool; PAIRS then holds "
-        "the images themselves.",
+        help="Folder of masks, or the .json, .xml or .txt file of an annotation tool; PAIRS then "
+        "holds the images themselves.",
     ),
     click.option(
         "--form",
-        type=click.Choice(["index", "colors", "parts", "coco", "label-studio", "cvat"]),
+        type=click.Choice(
+            [
+                "index",
+                "colors",
+                "parts",
+                "coco",
+                "label-studio",
+                "cvat",
+                "labelme",
+                "yolo",
+                "roboflow",
+            ]
+        ),
         help="How the masks are written. [default: found out]",
+    ),
+    click.option(
+        "--skip-other-shapes",
+        "skips_other_shapes",
+        is_flag=True,
+        help="Leave out points and lines that somebody drew: they are no area.",
     ),
     click.option(
         "--scheme",
@@ -158,6 +181,7 @@ def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
         pairs=pairs,
         masks=chosen["masks"],
         form=chosen["form"],
+        skips_other_shapes=chosen["skips_other_shapes"],
         scheme=None if chosen["scheme"] is None else read_scheme(chosen["scheme"]),
         fit=chosen["fit"],
         embed=EmbeddingMethod.parse(chosen["embed"]),

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from functools import partial
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 import numpy.typing as npt
 
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms import shapes
-from editvec.registry.masks.forms.drawings import Drawing, DrawnRegion, check_extent
+from editvec.registry.masks.forms.drawings import Drawing, DrawnRegion, check_extent, other_shape
 from editvec.registry.masks.forms.run_lengths import decode_cvat
 
 BoolArray = npt.NDArray[np.bool_]
 
 _SHAPES = ("polygon", "mask", "box", "ellipse")
 _NO_SHAPES = ("tag", "attribute")
+_PROLOG_STEP = 64
 
 
 def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
-    """One drawing for each image with shapes; a higher z order lies above, then the later shape.
+    """One drawing for each image; a higher z order lies above, then the later shape.
+
+    An image of a subset is called `subset/name`. An image without shapes is background.
 
     Raises:
-        MaskError: not that XML, a field is missing or wrong, or a shape covers no pixels.
+        MaskError: not that XML, or a field is missing or wrong.
     """
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise MaskError(f"{of}: it defines entities, which no export of CVAT does")
     try:
+        if _has_document_type(data):
+            raise MaskError(f"{of}: it defines entities, which no export of CVAT does")
         root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as exc:
+    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as exc:
         raise MaskError(f"{of}: not XML ({exc})") from exc
     if root.tag != "annotations":
         raise MaskError(f"{of}: expected <annotations> of CVAT, got <{root.tag}>")
@@ -41,9 +45,10 @@ def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
         where = f"{of}: image {name!r}"
         if not name:
             raise MaskError(f"{where}: it has no name")
+        subset = image.get("subset", "")
+        if subset and not name.startswith(f"{subset}/"):
+            name = f"{subset}/{name}"
         shapes_found = [one for one in image if one.tag not in _NO_SHAPES]
-        if not shapes_found:
-            continue
         height, width = (_integer(image, key, of=where) for key in ("height", "width"))
         check_extent(height, width, of=where)
         shapes_found.sort(key=lambda shape: _integer(shape, "z_order", of=where, default="0"))
@@ -52,11 +57,27 @@ def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
     return drawings
 
 
+def _has_document_type(data: bytes) -> bool:
+    """Whether XML of any encoding has a document type, which may define entities.
+
+    It would come before the root. Little is parsed at a time, so that nothing is expanded.
+    """
+    seen: list[bool] = []
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = lambda *_: seen.append(True)
+    parser.StartElementHandler = lambda *_: seen.append(False)
+    for start in range(0, len(data), _PROLOG_STEP):
+        parser.Parse(data[start : start + _PROLOG_STEP], False)
+        if seen:
+            return seen[0]
+    return False
+
+
 def _region(shape: ElementTree.Element, *, of: str) -> DrawnRegion:
     label = shape.get("label", "")
     of = f"{of}: {shape.tag} {label!r}"
     if shape.tag not in _SHAPES:
-        raise MaskError(f"{of}: it covers no pixels; {', '.join(_SHAPES)} are read")
+        return other_shape(label, of)
     return DrawnRegion(label, of, partial(_fill, shape, of=of))
 
 

@@ -166,3 +166,120 @@ def test_what_is_wrong_with_an_edit_is_told_and_nothing_is_written(
 
     assert message in _run(capsys, "edit", "a.png", *scheme, *words, status=status)
     assert not Path("out.png").exists()
+
+
+# --- what annotation tools say ---
+
+
+def _coco(*names: str) -> Path:
+    square = [[1, 2, 19, 2, 19, 11, 1, 11]]
+    content = {
+        "images": [
+            {"id": place, "file_name": name, "height": 12, "width": 20}
+            for place, name in enumerate(names)
+        ],
+        "categories": [{"id": 1, "name": "body"}],
+        "annotations": [
+            {"image_id": place, "category_id": 1, "segmentation": square}
+            for place in range(len(names))
+        ],
+    }
+    Path("coco.json").write_text(json.dumps(content))
+    return Path("coco.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\x1b]0;owned\x07.jpg", r"a\x1b]0;owned\x07.jpg"),
+        ("a\x9b2J.jpg", r"a\x9b2J.jpg"),
+        ("gpj.\u202eexe", r"gpj.\u202eexe"),
+        ("a\u2066.jpg", r"a\u2066.jpg"),
+    ],
+)
+def test_names_that_terminals_obey_are_escaped_and_become_no_files(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, shown: str
+) -> None:
+    source = str(_coco("good.jpg", name))
+
+    assert shown in _run(capsys, "show", source, "--scheme", "toy.yaml")
+    printed = _run(capsys, "show", source, "--scheme", "toy.yaml", "--json")
+    assert printed.isascii()
+    assert sorted(json.loads(printed)) == sorted(["good.jpg", name])
+    for target in ("palette", "parts"):
+        error = _run(capsys, "convert", source, "out", "--scheme", "toy.yaml", "--to", target,
+                     status=1)  # fmt: skip
+        assert "is no character for a file" in error
+        assert error.rstrip("\n").isprintable()
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.jpg", "a\u2028b.jpg", "a\0.jpg", "\ud800.jpg", "/", "a/../b"]
+)
+def test_names_that_are_none_of_files_are_refused_before_anything_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    source = str(_coco("good.jpg", name))
+
+    error = _run(capsys, "convert", source, "out", "--scheme", "toy.yaml", status=1)
+
+    assert "for a file" in error or "name of no file" in error
+    assert not Path("out").exists()
+
+
+def test_names_of_every_script_become_files(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["می\u200cخواهم.jpg", "Zoë 👩\u200d🚀.jpg", "שלום.png"]
+    source = str(_coco(*names))
+
+    _run(capsys, "convert", source, "out", "--scheme", "toy.yaml")
+
+    made = {path.stem for path in Path("out").iterdir()}
+    assert made == {name.rpartition(".")[0] for name in names}
+
+
+def test_two_masks_of_one_image_are_refused_with_both_places(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = _run(capsys, "show", str(_coco("a.jpg", "a.jpg")), "--scheme", "toy.yaml", status=1)
+
+    assert "images[1]: a second mask for a.jpg, after annotations coco.json: images[0]" in error
+
+
+def test_other_shapes_are_left_out_on_demand(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.xml").write_text(
+        '<annotations><image id="0" name="a.jpg" width="20" height="12">'
+        '<points label="body" points="3,3"/></image></annotations>'
+    )
+    words = ("a.xml", "--scheme", "toy.yaml", "--skip-other-shapes")
+
+    assert "--skip-other-shapes leaves" in _run(capsys, "show", *words[:3], status=1)
+    assert "body" not in _run(capsys, "show", *words)
+    assert _run(capsys, "convert", words[0], "a.png", *words[1:]) == "a.png\n"
+    assert (read_mask(Path("a.png")) == np.zeros((12, 20))).all()
+    edited = _run(capsys, "edit", *words, "--operation", "background: grow 1", "-o", "b.png")
+    assert edited.startswith("b.png: 0 of 240")
+
+
+def test_shares_are_told_where_only_the_picture_says_the_size(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("data.yaml").write_text("names: [body]\n")
+    Path("a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    words = ("a.txt", "--scheme", "toy.yaml")
+    Image.new("RGB", (20, 12)).save("photo.jpg")
+
+    assert editvec.cli.main(["mask", "show", *words]) == 0
+    printed = capsys.readouterr()
+    assert "25.0%" in printed.out
+    assert "a: only its picture says how many pixels it has" in printed.err
+    assert "--images" in _run(capsys, "convert", words[0], "a.png", *words[1:], status=1)
+    _run(capsys, "convert", words[0], "a.png", *words[1:], "--images", "photo.jpg")
+    expected = np.zeros((12, 20))
+    expected[3:9, 5:15] = 1
+    assert (read_mask(Path("a.png")) == expected).all()
+    assert "60" in _run(capsys, "show", *words, "--photo", "photo.jpg")

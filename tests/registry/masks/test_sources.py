@@ -142,7 +142,7 @@ def test_jpeg_and_broken_files_are_refused(tmp_path: Path) -> None:
         ("a.jpg", "JPEG changes colours"),
         ("a.png", "not a readable PNG"),
         ("a.json", "not JSON"),
-        ("b.json", "expected COCO or Label Studio"),
+        ("b.json", "expected COCO, Label Studio or LabelMe"),
         ("a.xml", "not XML"),
         ("c.png", "No such file"),
     ):

@@ -15,7 +15,7 @@ from pycocotools import mask as pycoco
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms.run_lengths import decode_coco
 from editvec.registry.masks.forms.shapes import fill_polygon
-from editvec.registry.masks.sources import read_any_mask
+from editvec.registry.masks.sources import open_masks, read_any_mask
 from tests.support.mask_drawings import SCHEME, drawn_mask
 
 # of pycocotools itself, with numpy 2
@@ -61,6 +61,42 @@ def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
         assert (read_any_mask(tmp_path / "a.json", SCHEME, image="a.jpg") == drawn_mask()).all()
 
 
+@pytest.mark.parametrize("segmentation", [[], None, {}])
+def test_part_with_a_box_only_is_its_box(tmp_path: Path, segmentation: Any) -> None:
+    content = _coco([("body", segmentation), ("eye_left", [_polygon(4, 3, 7, 7)])])
+    content["annotations"][0]["bbox"] = [1.0, 2, 18, 9]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+
+    read = read_any_mask(tmp_path / "a.json", SCHEME)
+
+    assert (read == np.where(drawn_mask() == 3, 1, drawn_mask())).all()
+
+
+def test_images_without_annotations_are_background_and_equal_categories_are_one(
+    tmp_path: Path,
+) -> None:
+    content = _coco([("body", [_polygon(2, 1, 11, 19)])])
+    content["images"].insert(0, {"id": 6, "file_name": "b.jpg", "height": 7, "width": 9})
+    content["categories"].append(dict(content["categories"][1]))
+    (tmp_path / "a.json").write_text(json.dumps(content))
+
+    found = open_masks(tmp_path / "a.json", SCHEME)
+
+    assert [mask.name for mask in found] == ["b.jpg", "x/a.jpg"]
+    assert (found[0].read() == np.zeros((7, 9))).all()
+    assert (found[1].read() == (drawn_mask() > 0)).all()
+
+
+def test_skipped_key_points_leave_the_rest(tmp_path: Path) -> None:
+    content = _coco([("body", [_polygon(2, 1, 11, 19)]), ("eye", [])])
+    content["annotations"][1] |= {"keypoints": [4, 4, 2], "bbox": [3, 3, 2, 2]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+
+    read = read_any_mask(tmp_path / "a.json", SCHEME, skips_other_shapes=True)
+
+    assert (read == (drawn_mask() > 0)).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -69,7 +105,8 @@ def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
         (lambda c: c["annotations"][0].update(image_id=6), "image_id 6 is none of the images"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3]]), "3 numbers"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "needs three points"),
-        (lambda c: c["annotations"][0].update(segmentation=None), "expected a list, got None"),
+        (lambda c: c["annotations"][0].update(segmentation=None),
+         "expected a segmentation or a bbox"),
         (lambda c: c["annotations"][0]["segmentation"][0].__setitem__(0, "x"), "a number, got 'x'"),
         (lambda c: c["annotations"][0].update(segmentation={"size": [1, 1], "counts": []}),
          "size .1, 1. is not that of its image"),
@@ -79,7 +116,17 @@ def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
          "'~' is not of COCO's code"),
         (lambda c: c["images"][0].update(height=1 << 30), "no size of a mask"),
         (lambda c: c["images"][0].pop("file_name"), "file_name: expected a text"),
-        (lambda c: c.update(annotations=[]), "there is no mask in it"),
+        (lambda c: c["annotations"][0].update(segmentation=[], bbox=[1, 2, 0, 4]),
+         r"annotations\[0\]: bbox: expected .x, y, width, height."),
+        (lambda c: c["annotations"][0].update(segmentation=[], bbox=[1, 2, 3, 4], keypoints=[1]),
+         r"annotations\[0\]: it covers no pixels"),
+        (lambda c: c["categories"].append({"id": 11, "name": "hair"}),
+         r"categories\[5\]: the id 11 is that of categories\[1\] already: 'body' and 'hair'"),
+        (lambda c: c["images"].append({**c["images"][0], "file_name": "b.jpg"}),
+         r"images\[1\]: the id 5 is that of images\[0\] already: 'x/a.jpg' and 'b.jpg'"),
+        (lambda c: c["images"].append(dict(c["images"][0])),
+         r"images\[1\]: the id 5 is that of images\[0\] already"),
+        (lambda c: c.update(images=[], annotations=[]), "there is no mask in it"),
     ],
 )  # fmt: skip
 def test_wrong_coco_is_refused(

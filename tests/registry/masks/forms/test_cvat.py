@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms.run_lengths import decode_cvat
-from editvec.registry.masks.sources import read_any_mask
+from editvec.registry.masks.sources import open_masks, read_any_mask
 from tests.support.mask_drawings import SCHEME, drawn_mask
 
 _CVAT = """<?xml version="1.0" encoding="utf-8"?>
@@ -24,7 +25,59 @@ _CVAT = """<?xml version="1.0" encoding="utf-8"?>
 def test_cvat_by_z_order(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(_CVAT)
 
-    assert (read_any_mask(tmp_path / "a.xml", SCHEME) == drawn_mask()).all()
+    assert (read_any_mask(tmp_path / "a.xml", SCHEME, image="x/a.jpg") == drawn_mask()).all()
+
+
+def test_image_without_shapes_is_background(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(
+        _CVAT.replace("</image>\n</ann", '<tag label="t"/></image></ann')
+    )
+
+    assert (read_any_mask(tmp_path / "a.xml", SCHEME, image="b.jpg") == np.zeros((12, 20))).all()
+
+
+def test_points_and_lines_are_of_their_image_only_and_can_be_left_out(tmp_path: Path) -> None:
+    shapes = "".join(
+        f'<{kind} label="anything" points="3,3;4,4" z_order="9"/>'
+        for kind in ("points", "polyline", "skeleton", "cuboid")
+    )
+    (tmp_path / "a.xml").write_text(
+        _CVAT.replace('height="12"></image>', f'height="12">{shapes}</image>')
+    )
+    (tmp_path / "b.xml").write_text(_CVAT.replace("  <tag", f"{shapes}<tag"))
+
+    assert (read_any_mask(tmp_path / "a.xml", SCHEME, image="a.jpg") == drawn_mask()).all()
+    with pytest.raises(MaskError, match=r"image 'b.jpg': points 'anything': it covers no pixels"):
+        read_any_mask(tmp_path / "a.xml", SCHEME, image="b.jpg")
+    read = read_any_mask(tmp_path / "b.xml", SCHEME, image="a.jpg", skips_other_shapes=True)
+    assert (read == drawn_mask()).all()
+
+
+def test_images_of_subsets_are_listed_by_both_names(tmp_path: Path) -> None:
+    text = _CVAT.replace('name="x/a.jpg"', 'name="a.jpg" subset="train"')
+    text = text.replace('name="b.jpg"', 'name="a.jpg" subset="val"')
+    (tmp_path / "a.xml").write_text(text)
+
+    found = open_masks(tmp_path / "a.xml", SCHEME)
+
+    assert [mask.name for mask in found] == ["train/a.jpg", "val/a.jpg"]
+    assert [int(mask.read().max()) for mask in found] == [3, 0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+def test_document_types_are_found_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
+    plain = _CVAT.replace("utf-8", encoding[:6]).replace(
+        "x/a.jpg", "<!DOCTYPE".replace("<", "&lt;")
+    )
+    path = tmp_path / "a.xml"
+
+    path.write_bytes(mark + plain.encode(encoding))
+    assert (read_any_mask(path, SCHEME, image="<!DOCTYPE") == drawn_mask()).all()
+    bomb = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">]>'
+    path.write_bytes(mark + plain.replace("<annotations>", f"{bomb}<annotations>").encode(encoding))
+    with pytest.raises(MaskError, match="defines entities"):
+        open_masks(path, SCHEME)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +99,7 @@ def test_wrong_cvat_is_refused(tmp_path: Path, old: str, new: str, message: str)
     (tmp_path / "a.xml").write_text(_CVAT.replace(old, new))
 
     with pytest.raises(MaskError, match=message):
-        read_any_mask(tmp_path / "a.xml", SCHEME)
+        read_any_mask(tmp_path / "a.xml", SCHEME, image="x/a.jpg")
 
 
 def test_run_lengths_of_cvat() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from editvec.registry.errors import MaskError
 from editvec.registry.masks.forms.run_lengths import decode_label_studio
-from editvec.registry.masks.sources import read_any_mask
-from tests.support.mask_drawings import SCHEME, drawn_mask, label_studio_task, result
+from editvec.registry.masks.sources import masked_images, open_masks, read_any_mask
+from tests.support.mask_drawings import SCHEME, drawn_mask, label_studio_task, percent, result
 
 # what label-studio-sdk 2.1.2 makes (converter.brush.mask2rle) of the picture that the test draws
 _BRUSH = [
@@ -158,3 +159,124 @@ def test_wrong_label_studio_is_refused(
 
     with pytest.raises(MaskError, match=message):
         read_any_mask(tmp_path / "a.json", SCHEME)
+
+
+# --- tasks and their pictures ---
+
+
+def _square(label: str, *, picture: str = "image", region: str | None = None) -> dict[str, Any]:
+    value = {"points": percent(4, 3, 7, 7), "polygonlabels": [label]}
+    return {**result(value), "to_name": picture, "id": region}
+
+
+def _save(path: Path, *tasks: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(tasks))
+    return path
+
+
+def test_task_of_two_pictures_is_a_mask_for_each(tmp_path: Path) -> None:
+    data = {"img1": "a.jpg", "img2": "b.jpg", "thumbnail": "t.png"}
+    results = [_square("body", picture="img1"), _square("eye_left", picture="img2")]
+    both = {"data": data, "annotations": [{"result": results}]}
+    one = {"data": {**data, "img1": "c.jpg", "img2": "d.jpg"}, "annotations": [{"result": []}]}
+
+    found = open_masks(_save(tmp_path / "a.json", both, one), SCHEME)
+
+    assert [mask.name for mask in found] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    inside = drawn_mask() == 2
+    expected = [inside * 1, inside * 2, inside * 0, inside * 0]
+    for mask, labels in zip(found, expected, strict=True):
+        assert (mask.read() == labels).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "picture", "message"),
+    [
+        ({"one": "a.jpg", "two": "b.jpg"}, "img", "to_name 'img' is none of .*: one, two"),
+        ({"one": "a.jpg", "two": "blob?id=3"}, "two", "to_name 'two' is none of .*: one"),
+    ],
+)
+def test_region_of_no_certain_picture_is_refused(
+    tmp_path: Path, data: dict[str, Any], picture: str, message: str
+) -> None:
+    task = {"data": data, "annotations": [{"result": [_square("body", picture=picture)]}]}
+
+    with pytest.raises(MaskError, match=message):
+        open_masks(_save(tmp_path / "a.json", task), SCHEME)
+    short = {**data, "annotation_id": 1, "label": [_square("body")["value"]]}
+    short["two"] = "b.jpg"
+    with pytest.raises(MaskError, match="does not say which of the task's pictures"):
+        open_masks(_save(tmp_path / "a.json", short), SCHEME)
+
+
+def test_object_may_be_called_other_than_the_one_picture_of_the_data(tmp_path: Path) -> None:
+    for data in ({"photo": "a.jpg"}, {"image": "a.jpg", "thumbnail": "t.jpg"}):
+        task = {"data": data, "annotations": [{"result": [_square("body", picture="img")]}]}
+        found = open_masks(_save(tmp_path / "a.json", task), SCHEME)
+        assert [mask.name for mask in found] == ["a.jpg"]
+
+
+def test_task_without_regions_is_background_of_the_size_of_its_picture(tmp_path: Path) -> None:
+    empty = {"data": {"image": "b.jpg"}, "annotations": [{"result": []}]}
+    short = {"image": "c.jpg", "annotation_id": 4}
+    skipped = {"data": {"image": "d.jpg"}, "annotations": [{"result": [], "was_cancelled": True}]}
+    Image.new("RGB", (9, 7)).save(tmp_path / "b.jpg")
+    path = _save(tmp_path / "a.json", label_studio_task(), empty, short, skipped)
+
+    found = {mask.name: mask for mask in open_masks(path, SCHEME)}
+
+    assert sorted(found) == ["/data/upload/1/0a1b2c3d-a.jpg", "b.jpg", "c.jpg"]
+    assert (found["b.jpg"].read() == np.zeros((12, 20))).all()  # as large as the others
+    [pair] = masked_images(tmp_path, path, SCHEME)
+    assert (pair.read_mask() == np.zeros((7, 9))).all()
+    sized = open_masks(path, SCHEME, images=tmp_path)
+    assert [mask.read().shape for mask in sized] == [(12, 20), (7, 9), (12, 20)]
+    with pytest.raises(MaskError, match="does not say how many pixels its picture has"):
+        read_any_mask(_save(tmp_path / "b.json", empty), SCHEME)
+
+
+def test_region_has_one_label(tmp_path: Path) -> None:
+    two = _square("body")
+    two["value"]["polygonlabels"] = ["body", "eye"]
+    bare = {**_square("body", region="r"), "type": "polygon"}
+    bare["value"] = {"points": bare["value"]["points"]}
+    elsewhere = _square("body", region="r")
+    elsewhere["value"] = {**elsewhere["value"], "points": percent(2, 1, 11, 19)}
+    choice = {**bare, "value": {**bare["value"], "choices": ["x"]}}
+
+    for results, message in (
+        ([two], r"result\[0\]: 2 labels on one region, 'body' and 'eye'"),
+        ([_square("body", region="r"), _square("eye", region="r")], "2 labels on one region"),
+        ([bare], r"result\[0\]: a region without a label"),
+        ([elsewhere, bare], r"result\[1\]: a region without a label"),
+        ([_square("body", region="s"), bare], r"result\[1\]: a region without a label"),
+    ):
+        task = {"data": {"image": "a.jpg"}, "annotations": [{"result": results}]}
+        with pytest.raises(MaskError, match=message):
+            read_any_mask(_save(tmp_path / "a.json", task), SCHEME)
+    good = [bare, choice, _square("body", region="r"), _square("eye_left")]
+    task = {"data": {"image": "a.jpg"}, "annotations": [{"result": good}]}
+    read = read_any_mask(_save(tmp_path / "a.json", task), SCHEME)
+    assert (read == (drawn_mask() == 2) * 2).all()
+
+
+def test_key_points_are_of_their_picture_only_and_can_be_left_out(tmp_path: Path) -> None:
+    point = result({"x": 1, "y": 2, "width": 1, "keypointlabels": ["no part"]})
+    other = {"data": {"image": "b.jpg"}, "annotations": [{"result": [point]}]}
+    path = _save(tmp_path / "a.json", label_studio_task(), other)
+
+    assert (read_any_mask(path, SCHEME, image="a.jpg") == drawn_mask()).all()
+    with pytest.raises(MaskError, match=r"task 2: result\[0\]: it covers no pixels"):
+        read_any_mask(path, SCHEME, image="b.jpg")
+    read = read_any_mask(path, SCHEME, image="b.jpg", skips_other_shapes=True)
+    assert (read == np.zeros((12, 20))).all()
+
+
+def test_last_component_of_a_windows_path_counts(tmp_path: Path) -> None:
+    served = "/data/local-files/?d=Ml%5Ccoco-segments%5Ctrain%5C"
+    one = label_studio_task(image=f"{served}win.jpg")
+    same = label_studio_task(image="D:\\other\\win.jpg")
+
+    assert [m.name for m in open_masks(_save(tmp_path / "a.json", one), SCHEME)] == ["win.jpg"]
+    both = [m.name for m in open_masks(_save(tmp_path / "a.json", one, same), SCHEME)]
+    assert both == ["Ml/coco-segments/train/win.jpg", "other/win.jpg"]

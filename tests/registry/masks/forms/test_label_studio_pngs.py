@@ -1,0 +1,88 @@
+"""Masks in Label Studio's export of brushes as PNGs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from editvec.registry.errors import MaskError
+from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.sources import open_masks, read_any_mask
+from tests.support.mask_drawings import (
+    SCHEME,
+    drawn_mask,
+    label_studio_task,
+    unsplit_mask,
+    write_png,
+)
+
+
+def _brush(folder: Path, name: str, inside: npt.NDArray[Any], task: int = 7) -> Path:
+    path = folder / f"task-{task}-annotation-{task + 1}-by-me@x.org-{name}.png"
+    return write_png(path, np.where(inside, 255, 0).astype(np.uint8))
+
+
+def test_labels_of_a_task_are_one_mask(tmp_path: Path) -> None:
+    _brush(tmp_path, "tag-body-0", drawn_mask() > 0)
+    _brush(tmp_path, "tag-eye_left-0", np.indices((12, 20))[1] < 4)
+    _brush(tmp_path, "tag-Right Eye-0", drawn_mask() == 3)
+    _brush(tmp_path, "tag-eye_left-1", drawn_mask() == 2)
+    _brush(tmp_path, "tag-eye-0", unsplit_mask() == 4, task=12)
+
+    found = open_masks(tmp_path, SCHEME)
+
+    assert [mask.name for mask in found] == ["task-12", "task-7"]
+    left = (drawn_mask() == 2) | (np.indices((12, 20))[1] < 4)
+    assert (found[1].read() == np.where(left, 2, drawn_mask())).all()
+    assert (found[0].read() == np.where(drawn_mask() > 1, drawn_mask(), 0)).all()
+
+
+def test_export_as_json_names_the_pictures(tmp_path: Path) -> None:
+    _brush(tmp_path, "tag-body-0", drawn_mask() > 0)
+    (tmp_path / "tasks.json").write_text(json.dumps([label_studio_task()]))
+
+    read = read_any_mask(tmp_path, SCHEME, image="a.jpg")
+
+    assert (read == (drawn_mask() > 0)).all()
+
+
+def test_label_is_what_follows_the_control_that_all_files_have(tmp_path: Path) -> None:
+    scheme = parse_scheme("parts: [background, eye, left-eye, nose]")
+    _brush(tmp_path, "a-tag-left-eye-0", drawn_mask() == 2)
+    _brush(tmp_path, "a-tag-nose-0", drawn_mask() == 3)
+
+    read = read_any_mask(tmp_path, scheme)
+
+    assert (read == np.where(drawn_mask() < 2, 0, drawn_mask())).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["tag-left-eye-0"], "can be read in several ways"),
+        (["tag-nose-eye-0"], "can be read in several ways"),
+        (["tag-nose-eye-0", "tag-nose-0"], "'tag-nose-eye' ends with none of the parts"),
+        (["tag-wing-0"], "'tag-wing' ends with none of the parts"),
+        (["tag-no_label-0"], "ends with none of the parts"),
+    ],
+)
+def test_label_that_is_not_certain_is_refused(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
+    scheme = parse_scheme("parts: [background, eye, left-eye, nose]")
+    for name in names:
+        _brush(tmp_path, name, drawn_mask() > 0)
+
+    with pytest.raises(MaskError, match=message):
+        read_any_mask(tmp_path, scheme)
+
+
+def test_two_annotations_of_one_task_are_two_masks(tmp_path: Path) -> None:
+    path = _brush(tmp_path, "tag-body-0", drawn_mask() > 0)
+    path.with_name(path.name.replace("annotation-8", "annotation-9")).write_bytes(path.read_bytes())
+
+    with pytest.raises(MaskError, match="two masks for image task-7"):
+        read_any_mask(tmp_path, SCHEME, image="task-7")
