@@ -54,6 +54,7 @@ from editvec.batch.sinks.sink import NewOutput, Sink
 from editvec.engine.editor import Editor
 from editvec.engine.errors import ImageError
 from editvec.registry.entities.vectors import Embedding
+from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
 
 
@@ -101,11 +102,11 @@ class ChunkProcessor:
             editor, run.plan, load_deltas(library, run.plan), load_brushes(library, run.plan)
         )
         self.cache = EmbeddingCache(library, run.plan, networks_digest(editor))
-        self.labels = library.get_class(run.plan.class_address).labels
+        self.scheme = scheme_of_class(library, library.get_class(run.plan.class_address))
         self.resolution = editor.bundle.resolution
         self.budget = PixelBudget()
         self.pictures = Pictures(
-            run.plan, self.labels, resolution=self.resolution, budget=self.budget
+            run.plan, self.scheme, resolution=self.resolution, budget=self.budget
         )
         self.pace = Pace(run.plan, resolution=self.resolution, mini_batch=mini_batch)
         self.clock = clock
@@ -145,7 +146,7 @@ class ChunkProcessor:
             LeaseLostError: somebody else holds the chunk now; nothing was recorded.
             DeviceLostError: the process must end; the lease was given back.
         """
-        sink = open_sink(self.run, self.labels, writer_name=lease.token)
+        sink = open_sink(self.run, self.scheme.labels, writer_name=lease.token)
         work = _ChunkWork(self, lease, sink)
         try:
             with Heartbeat(
@@ -259,7 +260,7 @@ class _ChunkWork:
             decode,
             self.plan,
             resolution=self.processor.resolution,
-            labels=self.processor.labels,
+            scheme=self.processor.scheme,
             budget=self.processor.budget,
         )
         return [self.processor.readers.submit(read, one) for one in batch]

@@ -18,7 +18,7 @@ from editvec.batch.recipes.settings import OutputSize
 from editvec.batch.runs.plan import RunPlan
 from editvec.engine.images.compositing import gradient_blend
 from editvec.engine.images.views import add_change, put_labels
-from editvec.registry.labels.label import Label
+from editvec.registry.labels.scheme import LabelScheme
 
 # Of what waits to be written: a change takes four times as much as a picture of its size.
 _WAITING_BYTES = 64 << 20
@@ -70,18 +70,18 @@ class Pictures:
     """
 
     def __init__(
-        self, plan: RunPlan, labels: tuple[Label, ...], *, resolution: int, budget: PixelBudget
+        self, plan: RunPlan, scheme: LabelScheme, *, resolution: int, budget: PixelBudget
     ) -> None:
         """Makes it for one run.
 
         Args:
             plan: of the run.
-            labels: the label scheme.
+            scheme: the parts, and how mask files spell them.
             resolution: of the generator, in pixels.
             budget: for the pictures that are held at the same time.
         """
         self._plan = plan
-        self._labels = labels
+        self._scheme = scheme
         self._budget = budget
         self._is_original = plan.settings.output_size is OutputSize.ORIGINAL
         item_bytes = (_CHANGE_BYTES if self._is_original else _PICTURE_BYTES) * resolution**2
@@ -137,7 +137,7 @@ class Pictures:
 
     def _mask_around(self, one: Decoded) -> Mask:
         assert one.source_size is not None
-        kind = np.uint8 if len(self._labels) <= 256 else np.uint16
+        kind = np.uint8 if len(self._scheme.labels) <= 256 else np.uint16
         if one.picture_mask_digest is None:
             return np.zeros(one.source_size, kind)
-        return read_wanted_mask(self._plan, one.input, self._labels).astype(kind)
+        return read_wanted_mask(self._plan, one.input, self._scheme).astype(kind)

@@ -22,8 +22,9 @@ from editvec.engine.errors import ImageError
 from editvec.engine.images.images import Fit, Pixels, read_image, read_size
 from editvec.engine.images.views import View, see, see_labels, square_around, view_of, with_margin
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.label import Label
-from editvec.registry.masks.png import check_labels, check_size, read_mask
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.masks.png import check_size
+from editvec.registry.masks.sources import read_any_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def decode(
     planned: PlannedInput,
     *,
     resolution: int,
-    labels: tuple[Label, ...],
+    scheme: LabelScheme,
     budget: PixelBudget | None = None,
 ) -> Decoded:
     """Reads, checks and fits one input; trouble with it becomes its reason, never an exception.
@@ -72,14 +73,14 @@ def decode(
         plan: of the run.
         planned: the input.
         resolution: of the generator, in pixels.
-        labels: the label scheme.
+        scheme: the parts, and how mask files spell them.
         budget: shared with others who hold photographs; None where nobody else does.
     """
     if planned.seed is not None:
         return Decoded(input=planned, digest=sample_digest(plan, planned))
     try:
         with _held(plan, planned, budget):
-            return _decode(plan, planned, resolution=resolution, labels=labels)
+            return _decode(plan, planned, resolution=resolution, scheme=scheme)
     except (ImageError, PlanError, MaskPairingError) as exc:
         return Decoded(input=planned, reason=str(exc))
     except OSError as exc:
@@ -97,7 +98,7 @@ def _held(
 
 
 def _decode(
-    plan: RunPlan, planned: PlannedInput, *, resolution: int, labels: tuple[Label, ...]
+    plan: RunPlan, planned: PlannedInput, *, resolution: int, scheme: LabelScheme
 ) -> Decoded:
     digest, picture = read_picture(plan, planned)
     size = (picture.shape[0], picture.shape[1])
@@ -110,7 +111,7 @@ def _decode(
         box_margin=settings.box_margin,
     )
     pixels = see(picture, view, resolution)
-    wanted = _wanted_mask(plan, planned, size, view, resolution=resolution, labels=labels)
+    wanted = _wanted_mask(plan, planned, size, view, resolution=resolution, scheme=scheme)
     return Decoded(
         input=planned,
         digest=digest,
@@ -140,21 +141,19 @@ def _path_of(plan: RunPlan, planned: PlannedInput) -> Path:
 
 
 def read_wanted_mask(
-    plan: RunPlan, planned: PlannedInput, labels: tuple[Label, ...]
+    plan: RunPlan, planned: PlannedInput, scheme: LabelScheme
 ) -> npt.NDArray[np.integer[Any]]:
     """The edited mask of an input as it is in its file, [H, W].
 
     Raises:
-        MaskPairingError: there is none, or it is no mask of these labels.
+        MaskPairingError: there is none, or it is no mask of this scheme.
     """
     assert plan.settings.masks_folder is not None
     path = _mask_path(Path(plan.settings.masks_folder), planned)
     try:
-        mask = read_mask(path)
-        check_labels(mask, labels, of="mask")
+        return read_any_mask(path, scheme)
     except MaskError as exc:
         raise MaskPairingError(str(exc)) from exc
-    return mask
 
 
 def seen_part(
@@ -209,12 +208,12 @@ def _wanted_mask(
     view: View,
     *,
     resolution: int,
-    labels: tuple[Label, ...],
+    scheme: LabelScheme,
 ) -> _WantedMask | None:
     """The edited mask of an input, of the picture's own size or of the generator's."""
     if plan.settings.masks_folder is None:
         return None
-    mask = read_wanted_mask(plan, planned, labels)
+    mask = read_wanted_mask(plan, planned, scheme)
     if mask.shape == (resolution, resolution) != size:
         return _WantedMask(mask)
     try:

@@ -17,6 +17,7 @@ from editvec.batch.runs.leases import ItemResult
 from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.editor import Editor
 from editvec.registry.entities.vectors import Embedding
+from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
 
 
@@ -35,7 +36,7 @@ class EmbedWork:
         self._plan = run.plan
         self._maker = VariantMaker(editor, run.plan, {}, {})
         self._cache = EmbeddingCache(library, run.plan, networks_digest(editor))
-        self._labels = library.get_class(run.plan.class_address).labels
+        self._scheme = scheme_of_class(library, library.get_class(run.plan.class_address))
         self._resolution = editor.bundle.resolution
 
     def do(self, inputs: Sequence[PlannedInput], require_lease: Callable[[], None]) -> Worked:
@@ -43,7 +44,7 @@ class EmbedWork:
         worked = Worked()
         good = []
         for planned in inputs:
-            one = decode(self._plan, planned, resolution=self._resolution, labels=self._labels)
+            one = decode(self._plan, planned, resolution=self._resolution, scheme=self._scheme)
             if one.digest is not None:
                 worked.digests[planned.position] = one.digest
             if one.reason is None:

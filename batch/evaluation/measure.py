@@ -167,7 +167,7 @@ class _Job:
         )
         self.scale = vector.default_scale if settings.scale is None else settings.scale
         self.attribute = attribute_of(editor, vector, settings)
-        found = mask_target_of(self.model, vector, settings)
+        found = mask_target_of(library, self.model, vector, settings)
         self.no_target = found if isinstance(found, str) else ""
         self.target = None if isinstance(found, str) else found
         self.has_targets = (

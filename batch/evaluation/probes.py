@@ -28,6 +28,7 @@ from editvec.engine.editor import Editor
 from editvec.engine.metrics.edits import psnr
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.vectors import EditingVector
+from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
 
 _NAMED = 3
@@ -99,7 +100,7 @@ class Probes:
         self.skipped: dict[str, str] = {}
         self.unlike: list[str] = []
         self._editor = editor
-        self._model = model
+        self._scheme = scheme_of_class(library, model)
         self._plan: RunPlan = _with_masks(maker.plan, settings)
         self._maker = maker
         self._target = target
@@ -134,7 +135,7 @@ class Probes:
             self._plan,
             planned,
             resolution=self._editor.bundle.resolution,
-            labels=self._model.labels,
+            scheme=self._scheme,
         )
 
     def _prepare(self, decoded: Sequence[Decoded]) -> ProbeBatch:

@@ -24,9 +24,11 @@ from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.library.contents import scheme_of_class
+from editvec.registry.library.library import Library
 from editvec.registry.masks.operation_text import parse_edits
 from editvec.registry.masks.operations import MaskEdit, edit_mask
-from editvec.registry.masks.png import check_labels, read_mask
+from editvec.registry.masks.sources import read_any_mask
 
 _NOT = "not "
 
@@ -76,9 +78,7 @@ class MaskTarget(NamedTuple):
         return torch.as_tensor(np.stack(wanted), device=masks.device).long(), has_one
 
     def _read(self, path: Path) -> Any:
-        mask = read_mask(path)
-        check_labels(mask, self.scheme.labels, of=f"mask {path}")
-        return resize_mask(mask, self.resolution)
+        return resize_mask(read_any_mask(path, self.scheme), self.resolution)
 
 
 def attribute_of(
@@ -118,7 +118,7 @@ def _found_for(vector: EditingVector, known: Sequence[str]) -> str | None:
 
 
 def mask_target_of(
-    model: ClassModel, vector: EditingVector, settings: EvaluateSettings
+    library: Library, model: ClassModel, vector: EditingVector, settings: EvaluateSettings
 ) -> MaskTarget | str:
     """The operation that an edit is judged by, or why there is none."""
     operation = settings.operation
@@ -135,4 +135,5 @@ def mask_target_of(
             "nobody said what the mask of another image should become: --operation "
             f"'PARTS: ...' as in `mask edit`; or --masks DIR, with the pictures of --probe{more}"
         )
-    return MaskTarget(operation, parse_edits(operation), model.scheme, model.resolution)
+    scheme = scheme_of_class(library, model)
+    return MaskTarget(operation, parse_edits(operation), scheme, model.resolution)

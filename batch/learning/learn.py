@@ -32,6 +32,8 @@ from editvec.registry.addresses import parse_new_address
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.metrics import Direction, NewMetric
 from editvec.registry.entities.vectors import EditingVector, NewMaskPair, NewVector, VectorParcel
+from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.masks.png import encode_mask
 from editvec.registry.release import engine_version
 
@@ -104,7 +106,8 @@ def learn_vector(
     """
     model = library.get_class(parse_new_address(request.address).class_name)
     require_segmentation(library, model)
-    learned = learn(editor, model, request, on_progress=on_progress)
+    scheme = scheme_of_class(library, model)
+    learned = learn(editor, model, request, scheme=scheme, on_progress=on_progress)
     stored = library.add_vectors([learned.parcel], reason=learned.reason)[0]
     return LearnedVector(stored.vector, learned)
 
@@ -114,6 +117,7 @@ def learn(
     model: ClassModel,
     request: LearnRequest,
     *,
+    scheme: LabelScheme | None = None,
     job_key: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Learned:
@@ -123,6 +127,8 @@ def learn(
         editor: Holds the networks of the class.
         model: The class model that the vector is for.
         request: What to learn.
+        scheme: How mask files spell the parts, see `scheme_of_class`; None knows the parts' own
+            values, colours and names only.
         job_key: Goes into the vector's settings, to find it by.
         on_progress: Told how far it is.
 
@@ -135,7 +141,8 @@ def learn(
     wanted = parse_new_address(request.address)
     editor.check_generator(model.generator_digest)
     pixels = read_image(request.image)
-    pair = read_pair(request, model, pixels)
+    scheme = scheme or model.scheme
+    pair = read_pair(request, scheme, pixels)
     roi_labels: list[str] = []
     if pair is not None:
         roi_labels = roi_of(request, pair, model)
@@ -150,7 +157,7 @@ def learn(
     embed_seconds = time.monotonic() - began
     if pair is None:
         predicted = editor.synthesize_with_mask(embedded.ws).mask[0].cpu().numpy()
-        pair = pair_of_prediction(request, model, pixels, predicted)
+        pair = pair_of_prediction(request, model, scheme, pixels, predicted)
         roi_labels = roi_of(request, pair, model)
     learned = editor.learn(
         images,

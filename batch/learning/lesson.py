@@ -18,9 +18,11 @@ from editvec.batch.learning.request import LearnRequest
 from editvec.engine.images.images import crop_box, resize_mask
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.operation_text import parse_edits
 from editvec.registry.masks.operations import edit_mask
-from editvec.registry.masks.png import check_labels, check_size, read_mask
+from editvec.registry.masks.png import check_size
+from editvec.registry.masks.sources import choose_mask, open_masks
 
 if TYPE_CHECKING:
     from editvec.engine.editing.editing import EditResult
@@ -43,12 +45,12 @@ class AskedPair(NamedTuple):
     mask_before: Mask | None
 
 
-def read_pair(request: LearnRequest, model: ClassModel, pixels: Pixels) -> AskedPair | None:
+def read_pair(request: LearnRequest, scheme: LabelScheme, pixels: Pixels) -> AskedPair | None:
     """Read the masks of a request, or make the second one from the first.
 
     Args:
         request: With its files.
-        model: Whose labels the masks have.
+        scheme: Of the class: its parts, and how files spell them.
         pixels: The picture, uint8 [H, W, 3].
 
     Returns:
@@ -59,22 +61,27 @@ def read_pair(request: LearnRequest, model: ClassModel, pixels: Pixels) -> Asked
     """
     before = None
     if request.mask_before is not None:
-        before = _read(request.mask_before, model, pixels)
+        before = _read(request.mask_before, request, scheme, pixels)
     if request.mask_after is not None:
-        return AskedPair(pixels, _read(request.mask_after, model, pixels), before)
+        return AskedPair(pixels, _read(request.mask_after, request, scheme, pixels), before)
     if before is None:
         return None
-    return AskedPair(pixels, _operate(request, model, before, pixels), before)
+    return AskedPair(pixels, _operate(request, scheme, before, pixels), before)
 
 
 def pair_of_prediction(
-    request: LearnRequest, model: ClassModel, pixels: Pixels, predicted: Mask
+    request: LearnRequest,
+    model: ClassModel,
+    scheme: LabelScheme,
+    pixels: Pixels,
+    predicted: Mask,
 ) -> AskedPair:
     """Do the operations of a request on a predicted mask.
 
     Args:
         request: With operations.
-        model: Whose labels the masks have.
+        model: Whose branch predicted it.
+        scheme: Of the class: its parts, and how files spell them.
         pixels: The picture, uint8 [H, W, 3].
         predicted: Labels of its middle square, [R, R], as the generator sees it.
 
@@ -89,7 +96,7 @@ def pair_of_prediction(
     square = pixels[top:bottom, left:right]
     before = resize_mask(predicted.astype(np.int32), bottom - top)
     try:
-        after = _operate(request, model, before, square)
+        after = _operate(request, scheme, before, square)
     except MaskError as exc:
         asked = model.parts(
             [name for edit in parse_edits(request.operation) for name in edit.parts]
@@ -121,22 +128,26 @@ def roi_of(request: LearnRequest, pair: AskedPair, model: ClassModel) -> list[st
     return [model.labels[label].name for label in labels]
 
 
-def _read(path: Path, model: ClassModel, pixels: Pixels) -> npt.NDArray[np.int32]:
-    mask = read_mask(path)
+def _read(
+    path: Path, request: LearnRequest, scheme: LabelScheme, pixels: Pixels
+) -> npt.NDArray[np.int32]:
+    """A mask of any form; of a file with several, that of the picture's name."""
+    found = open_masks(path, scheme)
+    image = request.image.name if len(found) > 1 else None
+    mask = choose_mask(found, image, of=f"masks {path}").read()
     check_size(mask, pixels.shape[0], pixels.shape[1], of=f"mask {path}")
-    check_labels(mask, model.labels, of=f"mask {path}")
     return mask
 
 
 def _operate(
-    request: LearnRequest, model: ClassModel, before: npt.NDArray[np.int32], pixels: Pixels
+    request: LearnRequest, scheme: LabelScheme, before: npt.NDArray[np.int32], pixels: Pixels
 ) -> Mask:
     def read_other(path: Path) -> npt.NDArray[np.int32]:
-        return _read(path, model, pixels)
+        return _read(path, request, scheme, pixels)
 
     edits = parse_edits(request.operation)
     of = f"mask of {request.image.name}"
-    after = edit_mask(before, edits, model.scheme, read_other=read_other, of=of)
+    after = edit_mask(before, edits, scheme, read_other=read_other, of=of)
     if (after == before).all():
         raise SettingsError(f"operation {request.operation!r}: it changes nothing in the {of}")
     return after

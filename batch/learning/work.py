@@ -23,6 +23,7 @@ from editvec.registry.addresses import parse_new_address
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import BlobError, DatabaseError, RegistryError
+from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
 from editvec.registry.masks.operation_text import pasted_files
 from editvec.registry.release import engine_version
@@ -45,6 +46,7 @@ class LearnWork:
         self._editor = editor
         self._folder = run.plan.input_folder
         self._model = library.get_class(run.plan.class_address)
+        self._scheme = scheme_of_class(library, self._model)
 
     def do(self, inputs: Sequence[PlannedInput], require_lease: Callable[[], None]) -> Worked:
         """Learns from some jobs, one after the other."""
@@ -69,7 +71,7 @@ class LearnWork:
             return _done(planned, key, known)
 
         def compute(_one: Sequence[LearnRequest]) -> Learned:
-            return learn(self._editor, self._model, request, job_key=key)
+            return learn(self._editor, self._model, request, scheme=self._scheme, job_key=key)
 
         (outcome,) = isolated([request], compute)
         if outcome.result is None:

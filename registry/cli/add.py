@@ -118,13 +118,13 @@ def registry_add(
     directions (rows, columns) or of InterFaceGAN boundaries (1, columns). What `registry export
     FILE.safetensors` wrote says itself what it is.
     """
-    from editvec.registry.masks.png import read_mask_pair
+    from editvec.registry.masks.pairs import PairFiles
     from editvec.registry.sharing.vector_files import add_vector_file
 
-    request = _file_request(**options)
-    pairs = [read_mask_pair(*paths) for paths in mask_pairs]
+    pair_files = tuple(PairFiles(*paths) for paths in mask_pairs)
+    request = _file_request(pair_files=pair_files, **options)
     with opened(obj) as library:
-        stored = add_vector_file(library, file, request, pairs=pairs, reason=reason)
+        stored = add_vector_file(library, file, request, reason=reason)
     known = "" if stored.is_new else " (the library held it already)"
     emit(stored.vector, lambda vector: f"{vector.address}{known}", as_json=as_json)
 

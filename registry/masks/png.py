@@ -20,7 +20,9 @@ from editvec.registry.labels.label import Label
 
 MAX_PIXELS = 1 << 26
 INDEX_KEY = "editvec-mask"
-"""Text in a PNG that holds indices of parts, whatever values the scheme's own files hold."""
+"""Text in a PNG of ours: `INDICES`, or the name of the part of each value, as JSON."""
+INDICES = "indices"
+"""Says that a PNG holds indices of parts, whatever values the scheme's own files hold."""
 
 INDEX_MODES = ("P", "L", "I;16", "1")
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -38,19 +40,6 @@ def read_mask(path: Path) -> MaskArray:
     return decode_mask(read_bytes(path, of=of), of=of)
 
 
-def read_mask_pair(image: Path, mask_before: Path, mask_after: Path) -> NewMaskPair:
-    """Reads the three files of a mask pair; the library checks them against a class.
-
-    Raises:
-        MaskError: a file cannot be read, or is no picture.
-    """
-    return NewMaskPair(
-        image_png=read_picture(image),
-        mask_before_png=read_bytes(mask_before, of=f"mask {mask_before}"),
-        mask_after_png=read_bytes(mask_after, of=f"mask {mask_after}"),
-    )
-
-
 def decode_mask(data: bytes, *, of: str = "mask") -> MaskArray:
     """The labels of an index PNG: palette, 8-bit or 16-bit grey, or 1-bit; int32 [H, W].
 
@@ -63,6 +52,8 @@ def decode_mask(data: bytes, *, of: str = "mask") -> MaskArray:
             f"{of}: expected a PNG of label indices (palette or grey), got mode {image.mode}, "
             "where colours hide the labels"
         )
+    if (said := image.info.get(INDEX_KEY)) is not None and said != INDICES:
+        raise MaskError(f"{of}: it holds the values of a scheme, {said:.80}; expected indices")
     return np.asarray(image).astype(np.int32)
 
 
@@ -84,7 +75,7 @@ def encode_mask(mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label]) -> 
         palette = [value for label in labels for value in label.color]
         image.putpalette(palette)
     info = PngImagePlugin.PngInfo()
-    info.add_text(INDEX_KEY, "indices")
+    info.add_text(INDEX_KEY, INDICES)
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=False, pnginfo=info)
     return stream.getvalue()

@@ -22,7 +22,9 @@ from editvec.registry.entities.vectors import (
     VectorParcel,
 )
 from editvec.registry.errors import CodecError, CompatibilityError
+from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
+from editvec.registry.masks.pairs import PairFiles, read_mask_pair
 from editvec.registry.sharing import foreign_vectors as foreign
 from editvec.registry.sharing.annotations import Annotation, read_annotation
 
@@ -47,6 +49,7 @@ class FileRequest:
         brush_png: the painted region, an index PNG, 0 = keep.
         dilation: ROI buffer in pixels.
         scale_range: lowest and highest usable scale.
+        pair_files: mask pairs that the vector comes from; the scheme of the class reads them.
     """
 
     class_name: str | None = None
@@ -63,6 +66,7 @@ class FileRequest:
     license: str | None = None
     description: str | None = None
     tags: tuple[str, ...] = ()
+    pair_files: tuple[PairFiles, ...] = ()
 
 
 def add_vector_file(
@@ -82,7 +86,7 @@ def add_vector_file(
         library: must hold the class.
         path: the file.
         request: what the file does not say.
-        pairs: mask pairs that belong to the vector.
+        pairs: mask pairs that belong to the vector, beside those that the request names.
         reason: why, for the history.
 
     Raises:
@@ -139,8 +143,9 @@ def read_vector_file(
         tags=tuple({*said.tags, *request.tags}),
     )
     original = OriginalFile(name=path.name, data=data)
+    read = [read_mask_pair(files, scheme_of_class(library, model)) for files in request.pair_files]
     return VectorParcel(
-        new=new, delta=fitted.delta, pairs=tuple(pairs), brush_png=brush, original=original
+        new=new, delta=fitted.delta, pairs=(*pairs, *read), brush_png=brush, original=original
     )
 
 

@@ -208,7 +208,7 @@ class _PairJob:
         is_backward = part.scale * part.vector.default_scale < 0
         if is_backward and part.attribute is None and isinstance(attribute, WantedAttribute):
             attribute = attribute._replace(sign=-attribute.sign)
-        return Purpose(attribute, mask_target_of(self.model, part.vector, told))
+        return Purpose(attribute, mask_target_of(self.library, self.model, part.vector, told))
 
     def _evaluated_for(self, vector: EditingVector) -> str | None:
         """What `evaluate` was told that a vector is for, where the class still knows it.

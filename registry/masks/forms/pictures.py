@@ -2,30 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.label import Color
-from editvec.registry.labels.scheme import LabelScheme
-from editvec.registry.masks.png import INDEX_KEY, INDEX_MODES, MaskArray, open_png, read_bytes
+from editvec.registry.labels.scheme import LabelScheme, plain_name
+from editvec.registry.masks.forms.pixels import (
+    BoolArray,
+    Colors,
+    IntArray,
+    Pixels,
+    colors_of,
+    first_place,
+    grey_values,
+    open_pixels,
+    packed,
+)
+from editvec.registry.masks.png import (
+    INDEX_KEY,
+    INDEX_MODES,
+    INDICES,
+    MaskArray,
+    open_png,
+    read_bytes,
+)
 from editvec.registry.masks.splits import split_parts
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 def read_index(path: Path, scheme: LabelScheme) -> MaskArray:
-    """A PNG of values: palette, grey or 1-bit; int32 [H, W].
+    """A PNG of values: palette, grey, 1-bit, or grey written as colours (R = G = B = value).
+
+    Args:
+        path: the file.
+        scheme: what the values mean, unless the file says it itself.
+
+    Returns:
+        int32 [H, W].
 
     Raises:
         MaskError: it holds colours, or a value that the scheme does not know; tells where.
     """
     of = f"mask {path}"
-    return _from_values(open_png(read_bytes(path, of=of), of=of), scheme, of=of)
+    pixels = open_pixels(path, of=of)
+    if pixels.colors is None:
+        return _choose(_by_value(pixels, scheme, of=of), scheme, of=of)
+    if not pixels.colors.is_grey:
+        raise MaskError(
+            f"{of}: mode {pixels.image.mode} holds colours, not values; read it as colors"
+        )
+    return _choose(_by_grey(pixels.colors, scheme), scheme, of=of)
 
 
 def read_colors(
@@ -42,121 +73,255 @@ def read_colors(
         MaskError: a colour that the scheme does not have, or a soft edge; tells where.
     """
     of = f"mask {path}"
-    image = open_png(read_bytes(path, of=of), of=of)
-    return _from_colors(image, scheme, colors or scheme.index_of_color, of=of)
+    pixels = open_pixels(path, of=of)
+    if pixels.image.mode.startswith("I"):
+        raise MaskError(
+            f"{of}: mode {pixels.image.mode} holds values, not colours; read it as index"
+        )
+    found = colors_of(pixels.image, of=of) if pixels.colors is None else pixels.colors
+    known = scheme.index_of_color if colors is None else colors
+    return _choose([_by_color(found, known, scheme, of=of)], scheme, of=of)
 
 
 def read_either(path: Path, scheme: LabelScheme) -> MaskArray:
-    """A PNG of values, or of colours: by what its pixels are.
+    """A PNG of values, or of colours: by what its pixels are; int32 [H, W].
 
     Raises:
-        MaskError: as the other readers; or the values of a palette mean other parts than its
-            colours.
+        MaskError: as the other readers; or values and colours of its pixels mean different parts.
     """
     of = f"mask {path}"
-    image = open_png(read_bytes(path, of=of), of=of)
-    if image.mode not in INDEX_MODES:
-        return _from_colors(image, scheme, scheme.index_of_color, of=of)
-    if image.mode == "P":
-        _check_palette(image, scheme, of=of)
-    return _from_values(image, scheme, of=of)
+    pixels = open_pixels(path, of=of)
+    if pixels.colors is None:
+        if pixels.image.mode == "P":
+            _check_palette(pixels.image, scheme, of=of)
+        return _choose(_by_value(pixels, scheme, of=of), scheme, of=of)
+    readings = []
+    if pixels.colors.in_8_bits() is not None or not pixels.colors.is_grey:
+        readings.append(_by_color(pixels.colors, scheme.index_of_color, scheme, of=of))
+    if pixels.colors.is_grey:
+        readings += _by_grey(pixels.colors, scheme)
+    return _choose(readings, scheme, of=of)
 
 
 def read_part(path: Path) -> BoolArray:
     """A PNG of one part, bool [H, W]: black, 0 or transparent elsewhere.
 
+    Of a palette the colours count, not the order in which they stand.
+
     Raises:
-        MaskError: it has more than two values, so that its edge is none.
+        MaskError: it has more than two values, so that its edge is none; or nothing tells the
+            part from what is around it.
     """
     of = f"mask {path}"
     image = open_png(read_bytes(path, of=of), of=of)
-    if image.mode in INDEX_MODES:
+    opaque: BoolArray = np.ones((image.height, image.width), np.bool_)
+    if image.mode in INDEX_MODES and image.mode != "P":
         values = np.asarray(image).astype(np.int64)
     else:
         pixels = np.asarray(image.convert("RGBA")).astype(np.int64)
-        values = pixels[..., :3].max(axis=2) * (pixels[..., 3] > 0)
-    soft = (values != 0) & (values != values.max())
-    if soft.any():
-        row, column = (int(place) for place in np.argwhere(soft)[0])
+        values, opaque = packed(pixels), pixels[..., 3] > 0
+    painted: BoolArray = opaque & (values != 0)
+    inks = np.unique(values[painted])
+    if len(inks) == 2 and painted.all():
+        first, second = (_shown(int(ink), image) for ink in inks)
         raise MaskError(
-            f"{of}: value {values[row, column]} at row {row}, column {column} is neither 0 nor "
-            f"{values.max()}: the picture of one part has two values"
+            f"{of}: {first} and {second}, neither of them black, 0 or transparent: which of them "
+            "is the part cannot be told; paint it white on black"
         )
-    inside: BoolArray = values != 0
-    return inside
+    if len(inks) > 1:
+        row, column = first_place(painted & (values != inks[-1]))
+        soft, hard = (_shown(int(value), image) for value in (values[row, column], inks[-1]))
+        raise MaskError(
+            f"{of}: {soft} at row {row}, column {column} is neither 0 nor "
+            f"{hard.removeprefix('value ')}: the picture of one part has two values"
+        )
+    if not len(inks) and opaque.any() and not _is_uniform(image, opaque):
+        raise MaskError(
+            f"{of}: what is painted is as black as what is not: the part cannot be told; paint it "
+            "white on black"
+        )
+    return painted
 
 
-def _from_values(image: Image.Image, scheme: LabelScheme, *, of: str) -> MaskArray:
-    if image.mode not in INDEX_MODES:
-        raise MaskError(f"{of}: mode {image.mode} holds colours, not values; read it as colors")
-    values = np.asarray(image).astype(np.int64)
-    if image.info.get(INDEX_KEY) == "indices":
-        meaning = {label.index: label.index for label in scheme.labels}
-    else:
-        meaning = scheme.index_of_value
+def _is_uniform(image: Image.Image, opaque: BoolArray) -> bool:
+    """All pixels are the same also in what a palette or transparency hides."""
+    is_one = image.mode != "P" or len(np.unique(np.asarray(image))) == 1
+    return is_one and bool(opaque.all())
+
+
+def _shown(value: int, image: Image.Image) -> str:
+    is_grey = image.mode in INDEX_MODES and image.mode != "P"
+    return f"value {value}" if is_grey else f"colour #{value:06x}"
+
+
+# --- what pixels mean ---
+
+
+class _Reading(NamedTuple):
+    """One way to understand a picture.
+
+    Attributes:
+        mask: indices of parts and splits, -1 where it says nothing, int32 [H, W].
+        what: what its pixels hold.
+        fault: what to say of the first pixel that says nothing; "" where there is none.
+    """
+
+    mask: MaskArray
+    what: str
+    fault: str = ""
+
+
+def _choose(readings: Sequence[_Reading], scheme: LabelScheme, *, of: str) -> MaskArray:
+    """The labels of the reading that understands every pixel; int32 [H, W].
+
+    Raises:
+        MaskError: there is none, or two of them say different things.
+    """
+    whole = [reading for reading in readings if not reading.fault]
+    if not whole:
+        best = min(readings, key=lambda reading: int((reading.mask < 0).sum()))
+        raise MaskError(f"{of}: {best.fault}")
+    masks = [split_parts(reading.mask, scheme, of=of) for reading in whole]
+    for mask, reading in zip(masks[1:], whole[1:], strict=True):
+        if (mask != masks[0]).any():
+            row, column = first_place(mask != masks[0])
+            one, other = (scheme.label_names[two[row, column]] for two in (masks[0], mask))
+            raise MaskError(
+                f"{of}: row {row}, column {column} is {one} by its {whole[0].what}, and {other} by "
+                f"its {reading.what}; {_WAY}"
+            )
+    return masks[0]
+
+
+_WAY = "say --form index or --form colors; `editvec mask convert` writes one that says it itself"
+
+
+def _by_value(pixels: Pixels, scheme: LabelScheme, *, of: str) -> list[_Reading]:
+    meaning = _meaning(pixels.image, scheme, of=of)
+    return [
+        _read_values(values, meaning, scheme) for values in grey_values(pixels.image, pixels.bits)
+    ]
+
+
+def _by_grey(colors: Colors, scheme: LabelScheme) -> list[_Reading]:
+    """Readings of a grey that is written as colours: as ids, of 16 bits and of 8."""
+    greys = [colors.values]
+    scaled = colors.in_8_bits()
+    if colors.is_deep and scaled is not None:
+        greys.append(scaled)
+    return [
+        _read_values(grey.max(axis=2), scheme.index_of_value, scheme, is_clear=colors.is_clear)
+        for grey in greys
+    ]
+
+
+def _read_values(
+    values: IntArray,
+    meaning: Mapping[int, int],
+    scheme: LabelScheme,
+    *,
+    is_clear: BoolArray | None = None,
+) -> _Reading:
     table = np.full(int(values.max()) + 1, -1, np.int32)
     for value, index in meaning.items():
         if value < len(table):
             table[value] = index
     mask: MaskArray = table[values]
-    if (mask < 0).any():
-        row, column = (int(place) for place in np.argwhere(mask < 0)[0])
-        raise MaskError(
-            f"{of}: value {values[row, column]} at row {row}, column {column} is none of "
-            f"{scheme.title} ({_shown_values(list(meaning))}); {int((mask < 0).sum())} such pixels"
-        )
-    return split_parts(mask, scheme, of=of)
+    if is_clear is not None:
+        mask = np.where(is_clear, np.int32(0), mask)
+    if not (mask < 0).any():
+        return _Reading(mask, "value")
+    row, column = first_place(mask < 0)
+    return _Reading(
+        mask,
+        "value",
+        f"value {values[row, column]} at row {row}, column {column} is none of {scheme.title} "
+        f"({_shown_values(list(meaning))}); {int((mask < 0).sum())} such pixels",
+    )
 
 
-def _from_colors(
-    image: Image.Image, scheme: LabelScheme, colors: Mapping[Color, int], *, of: str
-) -> MaskArray:
-    if image.mode.startswith("I"):
-        raise MaskError(f"{of}: mode {image.mode} holds values, not colours; read it as index")
-    pixels = np.asarray(image.convert("RGBA")).astype(np.int64)
-    soft = (pixels[..., 3] > 0) & (pixels[..., 3] < 255)
-    if soft.any():
-        row, column = (int(place) for place in np.argwhere(soft)[0])
+def _by_color(
+    colors: Colors, known: Mapping[Color, int], scheme: LabelScheme, *, of: str
+) -> _Reading:
+    """The reading of colours.
+
+    Raises:
+        MaskError: they have 16 bits that 8 cannot say.
+    """
+    shown = colors.in_8_bits()
+    if shown is None:
         raise MaskError(
-            f"{of}: the pixel at row {row}, column {column} is half transparent: a mask has no "
-            "soft edges"
+            f"{of}: its colours have 16 bits, those of {scheme.title} 8; if it holds ids, write "
+            "them as a grey PNG of 8 or 16 bits"
         )
-    packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
-    found, places = np.unique(packed, return_inverse=True)
-    known = {red << 16 | green << 8 | blue: index for (red, green, blue), index in colors.items()}
-    indices = np.array([known.get(int(color), -1) for color in found], np.int32)
-    mask: MaskArray = np.where(pixels[..., 3] == 0, 0, indices[places.reshape(packed.shape)])
-    if (mask < 0).any():
-        row, column = (int(place) for place in np.argwhere(mask < 0)[0])
-        raise MaskError(
-            f"{of}: colour #{int(packed[row, column]):06x} at row {row}, column {column} is that "
-            f"of no part of {scheme.title}; {int((mask < 0).sum())} such pixels"
-        )
-    return split_parts(mask.astype(np.int32), scheme, of=of)
+    pixels = packed(shown)
+    found, places = np.unique(pixels, return_inverse=True)
+    index_of = {int(packed(np.array(color))): index for color, index in known.items()}
+    indices = np.array([index_of.get(int(color), -1) for color in found], np.int32)
+    mask: MaskArray = np.where(colors.is_clear, 0, indices[places.reshape(pixels.shape)])
+    mask = mask.astype(np.int32)
+    if not (mask < 0).any():
+        return _Reading(mask, "colour")
+    row, column = first_place(mask < 0)
+    # many colours are a photograph
+    may_be_ids = len(found) <= len(scheme.index_of_value)
+    ids = "; if it holds ids, write them as a grey PNG of 8 or 16 bits" if may_be_ids else ""
+    return _Reading(
+        mask,
+        "colour",
+        f"colour #{int(pixels[row, column]):06x} at row {row}, column {column} is that of no part "
+        f"of {scheme.title}; {int((mask < 0).sum())} such pixels{ids}",
+    )
+
+
+def _meaning(image: Image.Image, scheme: LabelScheme, *, of: str) -> Mapping[int, int]:
+    """The index of each value: as the file says it, or else the scheme."""
+    said = image.info.get(INDEX_KEY)
+    if said == INDICES:
+        return {label.index: label.index for label in scheme.labels}
+    if not isinstance(said, str):
+        return scheme.index_of_value
+    try:
+        names = {int(value): str(name) for value, name in json.loads(said).items()}
+    except (ValueError, AttributeError, RecursionError) as exc:
+        raise MaskError(f"{of}: its text {INDEX_KEY} is none of ours: {said!r:.80}") from exc
+    known = scheme.index_of_name
+    return {
+        value: known[plain_name(name)] for value, name in names.items() if plain_name(name) in known
+    }
 
 
 def _check_palette(image: Image.Image, scheme: LabelScheme, *, of: str) -> None:
     """Refuses values that the palette colours like other parts: some programs reorder them."""
     palette = np.array(image.getpalette("RGB"), np.int64).reshape(-1, 3)
     used = [int(value) for value in np.unique(np.asarray(image)) if value < len(palette)]
-    shown = {value: tuple(int(part) for part in palette[value]) for value in used}
-    meant = {
-        value: scheme.index_of_color.get((color[0], color[1], color[2]))
-        for value, color in shown.items()
-    }
-    if None in meant.values():
-        return  # its colours are not those of the scheme: only the values say something
-    is_ours = image.info.get(INDEX_KEY) == "indices"
-    for value, by_color in meant.items():
-        by_value = value if is_ours else scheme.index_of_value.get(value)
-        if by_color != by_value:
-            names = (*scheme.label_names, *(split.name for split in scheme.splits))
-            told = f"means {names[by_value]}" if by_value is not None else "means nothing"
-            assert by_color is not None
-            raise MaskError(
-                f"{of}: value {value} {told}, but its palette colours it like {names[by_color]}; "
-                "say whether it holds index or colors"
-            )
+    shown = {value: palette[value] for value in used}
+    if len(used) > 1:
+        is_ramp = all((color == value).all() for value, color in shown.items())
+        is_flat = all((color == shown[used[0]]).all() for color in shown.values())
+        if is_ramp or is_flat:
+            return  # nobody chose these colours: only the values say something
+    by_value = _meaning(image, scheme, of=of)
+    names = (*scheme.label_names, *(split.name for split in scheme.splits))
+    for value, color in shown.items():
+        red, green, blue = color.tolist()
+        seen = scheme.index_of_color.get((red, green, blue))
+        meant = by_value.get(value)
+        if seen is None or seen == meant or _is_side(meant, seen, scheme):
+            continue
+        told = "means nothing" if meant is None else f"means {names[meant]}"
+        raise MaskError(
+            f"{of}: value {value} {told}, but its palette colours it like {names[seen]}; {_WAY}"
+        )
+
+
+def _is_side(index: int | None, split: int, scheme: LabelScheme) -> bool:
+    """The part is one of the two that a split becomes."""
+    place = split - len(scheme.labels)
+    if index is None or place < 0 or index >= len(scheme.labels):
+        return False
+    two = (scheme.splits[place].first, scheme.splits[place].second)
+    return scheme.label_names[index] in two
 
 
 def _shown_values(values: list[int]) -> str:

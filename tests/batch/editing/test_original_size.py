@@ -24,9 +24,12 @@ from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
 from editvec.engine.images.images import read_image
 from editvec.engine.images.views import put_labels, view_of
+from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import encode_mask, read_mask
 from tests.support.folder_runs import do, pixels, read_shards, request, rows
+
+NO_PARTS = LabelScheme(labels=())
 
 ORIGINAL = OutputSize.ORIGINAL
 RECIPE = "smile+1.00"
@@ -53,7 +56,7 @@ def run_over(
 def region_of(library: Library, run: RunRecord, position: int) -> tuple[np.ndarray, np.ndarray]:
     """Where an input may change: the up-sampled parts, before or after, with their margin."""
     [planned] = Runs(library.engine).inputs(run.id, position, 1)
-    decoded = decode(run.plan, planned, resolution=32, labels=())
+    decoded = decode(run.plan, planned, resolution=32, scheme=NO_PARTS)
     assert decoded.source_size is not None
     assert decoded.view is not None
     seen = np.zeros(decoded.source_size, np.uint8)
@@ -91,7 +94,7 @@ def test_content_keys_know_the_size_only_where_it_is_the_original(
     plan = open_run(library, request(make_pictures(1), tmp_path / "out", "smile=1")).run.plan
     runs = Runs(library.engine)
     [planned] = runs.inputs(runs.latest()[0].id, 0, 1)
-    one = decode(plan, planned, resolution=32, labels=())
+    one = decode(plan, planned, resolution=32, scheme=NO_PARTS)
     settings = dataclasses.replace(plan.settings, output_size=ORIGINAL)
     original = dataclasses.replace(plan, settings=settings)
     # taken with the release before there were sizes and boxes
@@ -141,7 +144,7 @@ def test_pixels_outside_the_edited_parts_are_the_input_s(library: Library, tmp_p
     after, before = pixels(tmp_path / "out" / row["file_name"]), pixels(tmp_path / "in" / "0.png")
     # where the small output differs from its input is inside the region
     decoded = decode(
-        small.plan, Runs(library.engine).inputs(small.id, 0, 1)[0], resolution=32, labels=()
+        small.plan, Runs(library.engine).inputs(small.id, 0, 1)[0], resolution=32, scheme=NO_PARTS
     )
     differs = (pixels(tmp_path / "small" / small_row["file_name"]) != decoded.pixels).any(axis=2)
     region = np.zeros((240, 320), np.uint8)
@@ -257,7 +260,9 @@ def test_a_mask_is_fitted_as_its_picture_is(library: Library, tmp_path: Path, fi
     )  # fmt: skip
 
     [planned] = Runs(library.engine).inputs(opened.run.id, 0, 1)
-    decoded = decode(opened.run.plan, planned, resolution=32, labels=labels)
+    decoded = decode(
+        opened.run.plan, planned, resolution=32, scheme=library.get_class("tiny").scheme
+    )
 
     assert decoded.reason is None
     assert decoded.pixels is not None
@@ -282,7 +287,7 @@ def test_every_box_may_have_a_mask_of_its_own(library: Library, tmp_path: Path) 
     run = open_run(library, dataclasses.replace(wanted, boxes=read_boxes(boxes))).run
 
     decoded = [
-        decode(run.plan, one, resolution=32, labels=labels)
+        decode(run.plan, one, resolution=32, scheme=library.get_class("tiny").scheme)
         for one in Runs(library.engine).inputs(run.id, 0, 2)
     ]
 
@@ -333,9 +338,9 @@ def finisher(
         library, request(tmp_path / "in", tmp_path / "out", "smile=1", output_size=ORIGINAL)
     ).run
     [planned] = Runs(library.engine).inputs(run.id, 0, 1)
-    one = decode(run.plan, planned, resolution=32, labels=())
-    labels = library.get_class("tiny").labels
-    return Pictures(run.plan, labels, resolution=32, budget=budget or PixelBudget()), one
+    one = decode(run.plan, planned, resolution=32, scheme=NO_PARTS)
+    scheme = library.get_class("tiny").scheme
+    return Pictures(run.plan, scheme, resolution=32, budget=budget or PixelBudget()), one
 
 
 def test_a_file_that_changed_while_it_was_edited_fails(library: Library, tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ from editvec.batch.editing.reading import decode
 from editvec.batch.recipes.settings import OutputSize
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
+from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, request, rows
+
+NO_PARTS = LabelScheme(labels=())
 
 SIDE = 64
 
@@ -64,7 +67,8 @@ def test_only_photographs_that_fit_are_decoded_at_the_same_time(
     with ThreadPoolExecutor(6) as threads:
         decoded = list(
             threads.map(
-                lambda one: decode(run.plan, one, resolution=32, labels=(), budget=budget), inputs
+                lambda one: decode(run.plan, one, resolution=32, scheme=NO_PARTS, budget=budget),
+                inputs,
             )
         )
 
@@ -118,7 +122,7 @@ def test_threads_take_no_more_memory_than_there_is_room(library: Library, tmp_pa
 
     def read_all() -> None:
         with ThreadPoolExecutor(count) as threads:
-            read = partial(decode, run.plan, resolution=32, labels=(), budget=budget)
+            read = partial(decode, run.plan, resolution=32, scheme=NO_PARTS, budget=budget)
             assert [one.reason for one in threads.map(read, inputs)] == [None] * count
 
     assert grown_mib(read_all) < 3 * for_one / 2**20
@@ -158,4 +162,6 @@ def test_fewer_items_wait_to_be_written_where_they_are_larger(
     settings = dataclasses.replace(plan.settings, output_size=size)
     plan = dataclasses.replace(plan, settings=settings)
 
-    assert Pictures(plan, (), resolution=resolution, budget=PixelBudget()).most_waiting == most
+    assert (
+        Pictures(plan, NO_PARTS, resolution=resolution, budget=PixelBudget()).most_waiting == most
+    )

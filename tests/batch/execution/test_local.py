@@ -318,7 +318,17 @@ def test_refinement_runs_for_whole_mini_batches(
 def test_optimize_pairs_masks_by_name_and_records_what_is_wrong_with_them(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
-    source = make_pictures(names=("good.png", "none.png", "sub/size.png", "unknown.png", "rgb.png"))
+    source = make_pictures(
+        names=(
+            "good.png",
+            "none.png",
+            "sub/size.png",
+            "unknown.png",
+            "rgb.png",
+            "photo.png",
+            "turned.png",
+        )
+    )
     masks = tmp_path / "masks"
     (masks / "sub").mkdir(parents=True)
     wanted = np.zeros((32, 32), np.uint8)
@@ -326,7 +336,12 @@ def test_optimize_pairs_masks_by_name_and_records_what_is_wrong_with_them(
     Image.fromarray(wanted).save(masks / "good.png")
     Image.fromarray(wanted[:5, :7]).save(masks / "sub/size.png")
     Image.fromarray(wanted + 100).save(masks / "unknown.png")
-    Image.fromarray(np.stack([wanted] * 3, axis=-1)).save(masks / "rgb.png")
+    colors = np.array([label.color for label in library.get_class("tiny").labels], np.uint8)
+    Image.fromarray(colors[wanted]).save(masks / "rgb.png")
+    Image.fromarray(colors[wanted] + np.uint8([0, 3, 5])).save(masks / "photo.png")
+    turned = Image.fromarray(len(colors) - 1 - wanted, "L")
+    turned.putpalette(colors[::-1].ravel().tolist())
+    turned.save(masks / "turned.png")
     out = tmp_path / "out"
 
     run = do(
@@ -342,12 +357,14 @@ def test_optimize_pairs_masks_by_name_and_records_what_is_wrong_with_them(
     )
 
     assert run.state == "completed_with_failures"
-    assert [row["file_name"] for row in rows(out)] == ["images/optimize/good.png"]
+    done = sorted(row["file_name"] for row in rows(out))
+    assert done == ["images/optimize/good.png", "images/optimize/rgb.png"]
     reasons = {row["source"]: row["reason"] for row in rows(out, "failed.jsonl")}
     assert reasons["none.png"] == "no mask: expected none.png in the mask folder"
     assert "expected 32 x 32 pixels, got 7 x 5" in reasons["sub/size.png"]
-    assert "label 100 at row 0, column 0" in reasons["unknown.png"]
-    assert "mode RGB" in reasons["rgb.png"]
+    assert "value 100 at row 0, column 0" in reasons["unknown.png"]
+    assert "at row 0, column 0 is that of no part" in reasons["photo.png"]
+    assert "but its palette colours it like" in reasons["turned.png"]
 
 
 def test_inverted_embeddings_are_kept_for_the_next_run(

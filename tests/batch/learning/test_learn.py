@@ -263,7 +263,7 @@ def test_an_unknown_label_is_named_with_its_place(bench: Workbench, files: Files
     mask[5, 7] = 9
     Image.fromarray(mask).save(files.after)
 
-    with pytest.raises(MaskError, match="label 9 at row 5, column 7"):
+    with pytest.raises(MaskError, match="value 9 at row 5, column 7"):
         _learn(bench, files.request())
 
     assert bench.library.find_vectors() == []
@@ -276,10 +276,40 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes(bench: Workbench, fil
         _learn(bench, files.request())
 
 
-def test_a_mask_of_colours_is_refused(bench: Workbench, files: Files) -> None:
+def test_masks_in_the_colours_of_the_class_are_those_of_its_labels(
+    bench: Workbench, files: Files
+) -> None:
+    labels = bench.library.get_class("tiny").labels
+    colors = np.array([label.color for label in labels], np.uint8)
+    for path, mask in ((files.before, files.mask_before), (files.after, files.mask_after)):
+        Image.fromarray(colors[mask]).save(path)
+
+    pair = _learn(bench, files.request()).vector.pairs[0]  # type: ignore[attr-defined]
+
+    for digest, mask in (
+        (pair.mask_before_digest, files.mask_before),
+        (pair.mask_after_digest, files.mask_after),
+    ):
+        assert (decode_mask(bench.library.blobs.get(digest)) == mask).all()
+
+
+def test_mask_whose_palette_contradicts_its_indices_is_refused(
+    bench: Workbench, files: Files
+) -> None:
+    labels = bench.library.get_class("tiny").labels
+    # the picture is the same, its colours are numbered from the last
+    turned = Image.fromarray((len(labels) - 1 - files.mask_after).astype(np.uint8), "L")
+    turned.putpalette([level for label in labels[::-1] for level in label.color])
+    turned.save(files.after)
+
+    with pytest.raises(MaskError, match=r"after\.png: value \d means .*, but its palette colours"):
+        _learn(bench, files.request())
+
+
+def test_a_photograph_is_refused_as_a_mask(bench: Workbench, files: Files) -> None:
     Image.fromarray(files.pixels).save(files.after)
 
-    with pytest.raises(MaskError, match="indices"):
+    with pytest.raises(MaskError, match=r"colour #.* is that of no part"):
         _learn(bench, files.request())
 
 

@@ -20,8 +20,11 @@ from editvec.batch.recipes.settings import Fit
 from editvec.batch.runs.planning import OpenedRun, RunRequest, open_run
 from editvec.batch.runs.retry import retry
 from editvec.batch.runs.store import Runs
+from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, request, rows
+
+NO_PARTS = LabelScheme(labels=())
 
 EXIF_ORIENTATION = 0x0112
 Write = Callable[[str], Path]
@@ -339,7 +342,7 @@ def test_boxes_are_in_pixels_of_the_upright_picture(
     opened = open_run(library, boxed(tmp_path / "in", tmp_path / "out", boxes, box_margin=0.0))
 
     [planned] = Runs(library.engine).inputs(opened.run.id, 0, 1)
-    decoded = decode(opened.run.plan, planned, resolution=32, labels=())
+    decoded = decode(opened.run.plan, planned, resolution=32, scheme=NO_PARTS)
     assert decoded.reason is None
     assert decoded.pixels is not None
     assert (decoded.pixels == 255).all()
@@ -360,7 +363,7 @@ def test_a_box_at_the_corner_is_seen_whole(
     )
 
     [planned] = Runs(library.engine).inputs(opened.run.id, 0, 1)
-    decoded = decode(opened.run.plan, planned, resolution=32, labels=())
+    decoded = decode(opened.run.plan, planned, resolution=32, scheme=NO_PARTS)
     assert decoded.view is not None
     assert decoded.pixels is not None
     assert decoded.pixels.shape == (32, 32, 3)
@@ -378,12 +381,14 @@ def test_content_keys_know_boxes_only_where_there_are_some(
     plain = open_run(library, request(source, tmp_path / "plain", "smile=1")).run
     [whole] = Runs(library.engine).inputs(plain.id, 0, 1)
     key = content_key(
-        plain.plan, 0, dataclasses.replace(decode(plain.plan, whole, resolution=32, labels=()))
+        plain.plan,
+        0,
+        dataclasses.replace(decode(plain.plan, whole, resolution=32, scheme=NO_PARTS)),
     )
     boxes = write("path,x,y,width,height\n0.png,0,0,30,30\n0.png,0,0,30,31\n")
     run = open_run(library, boxed(source, tmp_path / "boxed", boxes)).run
     keys = [
-        content_key(run.plan, 0, decode(run.plan, one, resolution=32, labels=()))
+        content_key(run.plan, 0, decode(run.plan, one, resolution=32, scheme=NO_PARTS))
         for one in Runs(library.engine).inputs(run.id, 0, 2)
     ]
 
@@ -391,12 +396,12 @@ def test_content_keys_know_boxes_only_where_there_are_some(
     # a margin changes what is seen of a box, and means nothing without one
     other = dataclasses.replace(plain.plan.settings, box_margin=0.5)
     plan = dataclasses.replace(plain.plan, settings=other)
-    assert content_key(plan, 0, decode(plan, whole, resolution=32, labels=())) == key
+    assert content_key(plan, 0, decode(plan, whole, resolution=32, scheme=NO_PARTS)) == key
     boxed_plan = dataclasses.replace(
         run.plan, settings=dataclasses.replace(run.plan.settings, box_margin=0.5)
     )
     [one, _] = Runs(library.engine).inputs(run.id, 0, 2)
-    wider = content_key(boxed_plan, 0, decode(boxed_plan, one, resolution=32, labels=()))
+    wider = content_key(boxed_plan, 0, decode(boxed_plan, one, resolution=32, scheme=NO_PARTS))
     assert wider not in keys
 
 

@@ -11,6 +11,7 @@ from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
+from editvec.registry.masks.pairs import PairFiles, read_mask_pair
 from editvec.registry.masks.png import (
     check_labels,
     check_pair,
@@ -18,7 +19,6 @@ from editvec.registry.masks.png import (
     decode_mask,
     encode_mask,
     read_mask,
-    read_mask_pair,
     read_picture,
 )
 from tests.support.registry_fixtures import mask_pair
@@ -142,7 +142,23 @@ def test_mask_pair_is_read_from_three_files(tmp_path: Path, sqlite_library: Libr
     ):
         path.write_bytes(data)
 
-    read = read_mask_pair(*paths)
+    read = read_mask_pair(PairFiles(*paths), model.scheme)
 
     assert (read.image_png, read.mask_after_png) == (pair.image_png, pair.mask_after_png)
     assert read.source_ws is None
+
+
+def test_mask_pair_may_be_of_colours(tmp_path: Path, sqlite_library: Library) -> None:
+    model = sqlite_library.get_class()
+    pair = mask_pair(model.labels)
+    colors = np.array([label.color for label in model.labels], np.uint8)
+    (tmp_path / "i.png").write_bytes(pair.image_png)
+    for name, data in (("b", pair.mask_before_png), ("a", pair.mask_after_png)):
+        Image.fromarray(colors[decode_mask(data)]).save(tmp_path / f"{name}.png")
+
+    read = read_mask_pair(PairFiles(*(tmp_path / f"{name}.png" for name in "iba")), model.scheme)
+
+    assert (read.mask_before_png, read.mask_after_png) == (
+        pair.mask_before_png,
+        pair.mask_after_png,
+    )

@@ -33,7 +33,8 @@ from editvec.registry.errors import (
 from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import encode_brush, read_brush
-from editvec.registry.masks.png import encode_mask, read_mask, read_mask_pair, read_picture
+from editvec.registry.masks.pairs import PairFiles
+from editvec.registry.masks.png import encode_mask, read_mask, read_picture
 from editvec.registry.sharing.vector_files import FileRequest, add_vector_file
 from tests.support.places import ROOT
 from tests.support.registry_fixtures import (
@@ -402,14 +403,18 @@ def test_mask_with_labels_outside_the_scheme_is_refused(
     pair = [tmp_path / f"{name}.png" for name in files]
     before = contents(library)
 
-    with pytest.raises(MaskError, match="mask after: label 5 at row 3, column 7 is none of the 5"):
+    with pytest.raises(
+        MaskError, match=r"after.png: value 5 at row 3, column 7 is none of .* \(0 to 4\)"
+    ):
         add_vector_file(
-            library, path, FileRequest(roi_labels=("mouth",)), pairs=[read_mask_pair(*pair)]
+            library,
+            path,
+            FileRequest(roi_labels=("mouth",), pair_files=(PairFiles(*pair),)),
         )
     arguments = ["registry", "add", path, "--roi", "mouth", "--mask-pair", *pair]
     assert editvec.cli.main(["--home", *map(str, [library.config.home, *arguments])]) == 1
 
-    assert "label 5 at row 3, column 7" in capsys.readouterr().err
+    assert "value 5 at row 3, column 7" in capsys.readouterr().err
     assert contents(library) == before
 
 
