@@ -21,6 +21,13 @@ class Side(NamedTuple):
     axis: int
 
 
+_SIDE_WORDS = (
+    (("top", "bottom"), ("upper", "lower"), ("u", "l")),
+    (("left", "right"), ("l", "r")),
+)
+_OTHER_SIDE = tuple(
+    {one: other for pair in pairs for one, other in (pair, pair[::-1])} for pairs in _SIDE_WORDS
+)
 SIDES = (Side("left", "right", 1), Side("top", "bottom", 0))
 
 
@@ -137,6 +144,13 @@ class LabelScheme:
         return found
 
     @cached_property
+    def values(self) -> tuple[int, ...]:
+        """The value of each part in index PNGs; of several, the first."""
+        return tuple(
+            (self._spelling(label.name).values or (label.index,))[0] for label in self.labels
+        )
+
+    @cached_property
     def index_of_color(self) -> dict[Color, int]:
         """Index by colour; a colour that two parts share is none."""
         found: dict[Color, int] = {}
@@ -161,6 +175,27 @@ class LabelScheme:
         for place, split in enumerate(self.splits):
             for name in (split.name, *self._spelling(split.name).names):
                 found[plain_name(name)] = self.index_of_split(place)
+        return found
+
+    @cached_property
+    def opposites(self) -> tuple[dict[int, int], dict[int, int]]:
+        """By axis (0 = top and bottom, 1 = left and right), the part on the other side of each.
+
+        Parts are opposite when a split says so, or when only a word for a side tells their names
+        apart: `eye_left` and `eye_right`, `l_brow` and `r_brow`.
+        """
+        found: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        index_of = {plain_name(label.name): label.index for label in self.labels}
+        for name, index in index_of.items():
+            words = name.split("_")
+            for place, word in enumerate(words):
+                for axis, word_of in enumerate(_OTHER_SIDE):
+                    other = "_".join((*words[:place], word_of.get(word, ""), *words[place + 1 :]))
+                    if word in word_of and other in index_of:
+                        found[axis][index] = index_of[other]
+        for split in self.splits:
+            ends = [self.label_names.index(name) for name in (split.first, split.second)]
+            found[split.axis].update({ends[0]: ends[1], ends[1]: ends[0]})
         return found
 
     def index_of_split(self, place: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from editvec.registry.masks.forms.picture_sizes import PICTURES
 from editvec.registry.masks.pictures import colored_mask, draw_mask_pairs
 from editvec.registry.masks.png import (
     INDEX_KEY,
+    INDICES,
     MaskArray,
     check_labels,
     check_size,
@@ -122,8 +124,10 @@ def encode_as(mask: MaskArray, scheme: LabelScheme, form: str) -> bytes:
 
     Args:
         mask: label indices, [H, W].
-        scheme: its colours become the palette or the pixels.
-        form: "palette", "index" (grey, 16 bit over 256 parts) or "colors".
+        scheme: its colours become the palette or the pixels, its values those of the file, so that
+            programs which know the scheme, and those which drop the file's text, read it right.
+        form: "palette", "index" (grey) or "colors"; with values over 255 both of the first are
+            grey of 16 bits.
 
     Raises:
         MaskError: an index that the scheme does not have.
@@ -133,14 +137,30 @@ def encode_as(mask: MaskArray, scheme: LabelScheme, form: str) -> bytes:
     if form == "colors":
         image = colored_mask(mask, scheme.labels)
     else:
-        info.add_text(INDEX_KEY, "indices")
-        is_small = len(scheme.labels) <= 256
-        image = Image.fromarray(mask.astype(np.uint8 if is_small else np.uint16))
-        if form == "palette":
-            image = Image.open(io.BytesIO(encode_mask(mask, scheme.labels)))
+        info.add_text(INDEX_KEY, _what_values_are(scheme))
+        is_small = max(scheme.values) <= 255
+        values = np.array(scheme.values)[mask]
+        image = Image.fromarray(values.astype(np.uint8 if is_small else np.uint16))
+        if form == "palette" and is_small:
+            image.putpalette(_palette(scheme))
     stream = io.BytesIO()
     image.save(stream, "PNG", pnginfo=info)
     return stream.getvalue()
+
+
+def _what_values_are(scheme: LabelScheme) -> str:
+    """What the text of a PNG says: indices, or the names of values that are none."""
+    if scheme.values == tuple(label.index for label in scheme.labels):
+        return INDICES
+    return json.dumps(dict(zip(scheme.values, scheme.label_names, strict=True)))
+
+
+def _palette(scheme: LabelScheme) -> list[int]:
+    """The colours of all values up to the last; one between them is black."""
+    colors = [(0, 0, 0)] * (max(scheme.values) + 1)
+    for value, label in zip(scheme.values, scheme.labels, strict=True):
+        colors[value] = label.color
+    return [level for color in colors for level in color]
 
 
 def convert_masks(

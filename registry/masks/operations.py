@@ -7,7 +7,7 @@ leaves behind becomes the label that is nearest to it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -159,7 +159,7 @@ def edit_mask(
     check_labels(mask, scheme.labels, of=of)
     for edit in edits:
         labels = np.array(scheme.indices(edit.parts))
-        area = _Area(labels, edit.pieces, of, ", ".join(edit.parts))
+        area = _Area(labels, edit.pieces, of, ", ".join(edit.parts), scheme.opposites)
         for is_move, found in groupby(edit.operations, lambda one: isinstance(one, Move)):
             operations = list(found)
             if is_move:
@@ -174,12 +174,16 @@ def edit_mask(
 
 
 class _Area(NamedTuple):
-    """What is edited: the pixels of these labels, and which pieces of them."""
+    """What is edited: the pixels of these labels, and which pieces of them.
+
+    `opposites` are the labels on the other side, see `LabelScheme.opposites`.
+    """
 
     labels: npt.NDArray[np.int64]
     pieces: Pieces
     of: str
     names: str
+    opposites: tuple[Mapping[int, int], Mapping[int, int]]
 
     def find(self, mask: MaskArray) -> BoolArray:
         """The pixels, bool [H, W]."""
@@ -235,10 +239,33 @@ def _move_pieces(mask: MaskArray, moves: Sequence[Move], area: _Area) -> MaskArr
     inside = area.find(mask)
     result = _behind(mask, inside, area).copy()
     for piece in area.split(inside):
-        _move(mask, piece, moves, result)
+        _move(_with_sides_swapped(mask, piece, moves, area), piece, moves, result)
     if not np.isin(result, area.labels).any():
         raise MaskError(f"{area.of}: nothing of {area.names} is left in the picture")
     return result
+
+
+def _with_sides_swapped(
+    mask: MaskArray, piece: BoolArray, moves: Sequence[Move], area: _Area
+) -> MaskArray:
+    """The mask where a piece that has both sides, and is mirrored, has the labels of the other.
+
+    A left eye that is mirrored alone stays the left one; mirrored together with the right one it
+    comes to the right.
+    """
+    edited = set(area.labels.tolist())
+    for axis, opposites in enumerate(area.opposites):
+        mirrors = [move for move in moves if isinstance(move, Mirror) and move.axis == axis]
+        found = set(np.unique(mask[piece]).tolist())
+        has_both = any(opposites.get(label) in found for label in found)
+        if len(mirrors) % 2 == 0 or not has_both:
+            continue
+        new = np.arange(int(mask.max()) + 1, dtype=np.int32)
+        for label in found & opposites.keys():
+            if opposites[label] in edited:
+                new[label] = opposites[label]
+        mask = np.where(piece, new[mask], mask)
+    return mask
 
 
 def _grow(mask: MaskArray, inside: BoolArray, by: float) -> MaskArray:

@@ -226,6 +226,62 @@ def test_rotation_is_clockwise() -> None:
     assert (edited != 0).sum() == 11
 
 
+SIDED = """
+parts: [bg, skin, near, far, l_brow, r_brow, u_lip, l_lip]
+groups: {features: [near, far, l_brow, r_brow, u_lip, l_lip]}
+splits: {eye: {left: near, right: far}}
+"""
+# a pixel of each, its own size: near, far, brows, lips
+_SIDED_FACE = """
+..........
+.44....5..
+..........
+.222..33..
+..........
+...666....
+...7777...
+..........
+"""
+
+
+def _sided() -> MaskArray:
+    rows = [[1 if one == "." else int(one) for one in row] for row in _SIDED_FACE.split()]
+    return np.array(rows, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "pairs"),
+    [
+        ("eye[together]: mirror left-right", (3, 4), [(2, 3)]),
+        ("l_brow, r_brow[together]: mirror left-right", (1, 2), [(4, 5)]),
+        ("u_lip, l_lip[together]: mirror top-bottom", (5, 7), [(6, 7)]),
+        ("eye[together]: mirror left-right, mirror top-bottom, mirror left-right", (3, 4), []),
+        ("eye[each]: mirror left-right", (3, 4), []),
+        ("near[together]: mirror left-right", (3, 4), []),
+        ("eye[together]: mirror top-bottom", (3, 4), []),
+    ],
+)
+def test_sides_that_are_mirrored_together_change_places(
+    text: str, rows: tuple[int, int], pairs: list[tuple[int, int]]
+) -> None:
+    mask = _sided()
+    expected = mask.copy()
+    if pairs:
+        ((one, other),) = pairs
+        inside = np.isin(mask, (one, other))
+        columns = np.flatnonzero(inside.any(axis=0))
+        box = (slice(*rows), slice(columns[0], columns[-1] + 1))
+        turned = mask[box][::-1] if "top-bottom" in text else mask[box][:, ::-1]
+        swap = np.arange(8)
+        swap[[one, other]] = other, one
+        expected[box] = swap[turned]
+
+    scheme = parse_scheme(SIDED)
+    found = edit_mask(mask, parse_edits(text), scheme, read_other=_no_other)
+
+    assert (found == expected).all()
+
+
 def test_mirror_is_within_the_box() -> None:
     mask = np.zeros((9, 12), np.int32)
     mask[2:6, 3] = mask[5, 3:9] = 2

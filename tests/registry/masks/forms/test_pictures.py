@@ -14,6 +14,8 @@ from PIL import Image
 
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.export import encode_as
+from editvec.registry.masks.png import decode_mask
 from editvec.registry.masks.sources import read_any_mask
 from tests.support.mask_drawings import COLORS, SCHEME, drawn_mask, write_png
 
@@ -240,3 +242,48 @@ def test_part_that_is_everywhere_or_nowhere(tmp_path: Path) -> None:
         write_png(tmp_path / f"x_{name}.png", np.full((12, 20), level, np.uint8))
 
     assert (read_any_mask(tmp_path, SCHEME) == 1).all()
+
+
+# --- what the program writes ---
+
+
+def _without_text(path: Path) -> Path:
+    """The same picture as a program leaves it that drops texts."""
+    with Image.open(path) as image:
+        bare = image.copy()
+    bare.info = {}
+    bare.save(path.with_name(f"bare-{path.name}"))
+    return path.with_name(f"bare-{path.name}")
+
+
+@pytest.mark.parametrize("form", ["palette", "index", "colors"])
+@pytest.mark.parametrize("values", [(0, 2, 1, 7), (0, 300, 1, 2), (3, 2, 1, 0), (0, 1, 2, 3)])
+def test_files_carry_the_values_of_the_scheme(
+    tmp_path: Path, form: str, values: tuple[int, int, int, int]
+) -> None:
+    names = ("background", "body", "left", "right")
+    parts = [f"{{name: {name}, value: {value}}}" for name, value in zip(names, values, strict=True)]
+    scheme = parse_scheme(f"parts: [{', '.join(parts)}]")
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_as(drawn_mask(), scheme, form))
+
+    bare = _without_text(path)
+
+    assert (read_any_mask(path, scheme) == drawn_mask()).all()
+    assert (read_any_mask(bare, scheme) == drawn_mask()).all()
+    if form != "colors":
+        with Image.open(bare) as image:
+            assert (np.asarray(image) == np.array(values)[drawn_mask()]).all()
+        # who does not know the values goes by the names in the file
+        assert (read_any_mask(path, PLAIN) == drawn_mask()).all()
+
+
+def test_file_that_names_a_part_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    scheme = parse_scheme("parts: [background, {name: wing, value: 7}, left, {name: a, value: 1}]")
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_as(drawn_mask(), scheme, "index"))
+
+    with pytest.raises(MaskError, match="value 7 at row 2, column 1 is none of the scheme"):
+        read_any_mask(path, PLAIN)
+    with pytest.raises(MaskError, match="values of a scheme"):
+        decode_mask(path.read_bytes())
