@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
 @click.command()
 @click.argument("address", required=False, metavar="[CLASS/NAME]")
 @click.option("--image", type=FILE, help="The picture.")
-@click.option("--mask-after", type=FILE, help="Its part mask, edited: an index PNG.")
+@click.option("--mask-after", type=FILE, help="Its part mask, edited, of any form.")
 @click.option("--mask-before", type=FILE, help="The mask before the edit. [default: segmented]")
 @click.option(
     "--from-operation",
@@ -66,6 +67,11 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     help="Loss weights: ours, or those of the paper's code.",
 )
 @click.option("--dilation", type=click.IntRange(0, 64), help="ROI buffer in pixels.")
+@click.option(
+    "--accept-failure",
+    is_flag=True,
+    help="Store the vector also when its edit reaches nothing of the mask (IoU 0.000).",
+)
 @click.option("--description", default="", help="What the vector does, for people.")
 @click.option("--license", "license_name", default="", help="License of the vector.")
 @click.option(
@@ -82,7 +88,7 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     type=click.Path(exists=True, path_type=Path),
     help="Learn every pair of a JSON list, or of a folder with NAME.png, NAME.edited.png and, to "
     "find the parts, NAME.mask.png, as one run; --steps, --embed, --preset and --dilation hold "
-    "for pairs that do not say.",
+    "for pairs that do not say, --accept-failure for all.",
 )
 @CLASS
 @click.option(
@@ -155,6 +161,9 @@ def _learn_in_run(
     if request is None:
         assert pair_list is not None
         jobs = read_jobs(pair_list, defaults=_settings(**options))
+        if options["accept_failure"]:
+            accepting = [replace(one, accept_failure=True) for one in jobs.requests]
+            jobs = jobs._replace(requests=accepting)
     else:
         jobs = Jobs(Path.cwd(), [request.below(Path.cwd())], [])
     config, library = open_library(ctx)
@@ -182,6 +191,7 @@ def _request(address: str, **options: Any) -> LearnRequest:
         license=options["license_name"],
         tags=tuple(options["tags"]),
         settings=_settings(**options),
+        accept_failure=options["accept_failure"],
     )
 
 

@@ -15,6 +15,7 @@ from editvec.batch.learning.lesson import (
     AskedPair,
     Mask,
     check_asked,
+    check_success,
     check_taught,
     pair_of_prediction,
     read_pair,
@@ -136,7 +137,8 @@ def learn(
         RegistryError: The address, the generator, a part name or a mask is wrong.
         EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
         SettingsError: The parts to edit are neither given nor to be found, or there is nothing to
-            learn: no change is asked for, or the class does not see the part.
+            learn: no change is asked for, or the class does not see the part; or the edit reaches
+            nothing of the mask, and the request does not accept that.
     """
     wanted = parse_new_address(request.address)
     editor.check_generator(model.generator_digest)
@@ -173,6 +175,8 @@ def learn(
     before = editor.synthesize_with_mask(learned.ws)
     check_taught(learned, before.mask[0].cpu().numpy(), request, model, roi_labels)
     metrics = [*_measure_edit(editor, learned, before, roi_labels), *_measure_embedding(embedded)]
+    value = {metric.name: metric.value for metric in metrics}
+    check_success(value["success_iou"], value["success_iou_unedited"], request, roi_labels)
     job = {} if job_key is None else {JOB_KEY: job_key}
     new = NewVector(
         class_name=model.address,

@@ -27,6 +27,9 @@ from editvec.registry.masks.sources import choose_mask, open_masks
 if TYPE_CHECKING:
     from editvec.engine.editing.editing import EditResult
 
+# an IoU that reads 0.000
+_NO_SUCCESS = 0.0005
+
 Mask = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]
 
@@ -196,6 +199,30 @@ def unseen(request: LearnRequest, model: ClassModel, parts: Sequence[str]) -> Se
         f"{', '.join(parts)} in {request.image.name}, so it cannot tell what to change;{way} "
         f"`editvec train segmentation --class {model.name} PAIRS`, on images that show it, makes a "
         "better one"
+    )
+
+
+def check_success(
+    edited: float, unedited: float, request: LearnRequest, roi_labels: Sequence[str]
+) -> None:
+    """Refuse a vector whose edit reaches nothing of the mask, unless the request accepts that.
+
+    Args:
+        edited: IoU of the parts in the ROI with the mask after the edit, [0, 1].
+        unedited: The same before the edit.
+        request: The lesson.
+        roi_labels: Parts that may change.
+
+    Raises:
+        SettingsError: The IoU reads 0.000.
+    """
+    if request.accept_failure or not edited < _NO_SUCCESS:
+        return
+    raise SettingsError(
+        f"learn: the edit failed: {', '.join(roi_labels)} of the edited picture have IoU "
+        f"{edited:.3f} with the mask after, {unedited:.3f} before the edit, so no vector is "
+        "stored; see whether the mask is that of the picture, or give more --steps; "
+        "--accept-failure (in a list, accept_failure) stores the vector as it is"
     )
 
 

@@ -72,7 +72,7 @@ class LearnRequest:
     Attributes:
         address: ``class/name``; with ``@version`` it must be that version.
         image: The picture.
-        mask_after: Its part mask, edited; an index PNG as large as the picture.
+        mask_after: Its part mask, edited, of any form and as large as the picture.
         operation: Edits of the mask before, as text, instead of `mask_after`; see
             `registry/masks/operation_text.py`. Without `mask_before` they are done on the mask
             that is predicted for the middle square of the picture.
@@ -83,6 +83,7 @@ class LearnRequest:
         license: Of the vector.
         tags: To find it by.
         settings: How it is learned.
+        accept_failure: Store the vector also when its edit reaches nothing of the mask.
     """
 
     address: str
@@ -95,18 +96,24 @@ class LearnRequest:
     license: str = ""
     tags: tuple[str, ...] = ()
     settings: LearnSettings = field(default_factory=LearnSettings)
+    accept_failure: bool = False
 
     def __post_init__(self) -> None:
         """Check that it is told in one way what the mask shall become.
 
         Raises:
-            SettingsError: It is not, or in two ways.
+            SettingsError: It is not, or in two ways; or `accept_failure` is no bool.
             OperationError: The operation is none.
         """
         if (self.mask_after is None) != bool(self.operation):
             raise SettingsError(f"{self.address}: give either mask_after or operation")
         if self.operation:
             parse_edits(self.operation)
+        if not isinstance(self.accept_failure, bool):
+            raise SettingsError(
+                f"{self.address}: accept_failure: expected true or false, got "
+                f"{self.accept_failure!r}"
+            )
 
     @classmethod
     def from_json(
@@ -168,4 +175,6 @@ class LearnRequest:
                 values[name] = str(path.relative_to(folder) if is_below else path)
         for name in ("roi_labels", "tags"):
             values[name] = list(values[name])
+        if not self.accept_failure:
+            del values["accept_failure"]  # plans of before know no such word
         return values | {"settings": asdict(self.settings)}

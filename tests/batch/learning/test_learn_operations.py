@@ -94,11 +94,29 @@ def test_operations_name_groups_and_paste_from_masks(bench: Workbench, image: Pa
     other[10:12, 10:12] = 4
     Image.fromarray(other).save(image.parent / "other.png")
 
-    vector = _learn(bench, image, f"lips: paste {image.parent / 'other.png'}")
+    operation = f"lips: paste {image.parent / 'other.png'}"
+    vector = _learn(bench, image, operation, accept_failure=True)
 
     after = _masks(bench, vector)[1]
     assert (after == 4).sum() == 4
     assert vector.roi_labels == ("mouth",)
+
+
+def test_edit_that_reaches_nothing_is_stored_only_where_that_is_accepted(
+    bench: Workbench, image: Path
+) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[10:12, 10:12] = 4  # the class never shows a mouth there
+    Image.fromarray(mask).save(image.parent / "other.png")
+    operation = f"mouth: paste {image.parent / 'other.png'}"
+
+    with pytest.raises(SettingsError, match=r"IoU 0\.000 with the mask after.*--accept-failure"):
+        _learn(bench, image, operation)
+    assert bench.library.find_vectors() == []
+
+    vector = _learn(bench, image, operation, accept_failure=True)
+    success = next(one for one in vector.latest_metrics if one.name == "success_iou")
+    assert success.value == 0
 
 
 @pytest.mark.parametrize(
@@ -125,6 +143,11 @@ def test_request_is_the_same_after_a_trip_through_json(tmp_path: Path) -> None:
 
     assert request.operation == f"mouth: paste {tmp_path / 'm.png'}, shift 0,-2%"
     assert LearnRequest.from_json(request.to_json(folder=tmp_path), folder=tmp_path) == request
+    assert "accept_failure" not in request.to_json(folder=tmp_path)
+    bold = replace(request, accept_failure=True)
+    assert LearnRequest.from_json(bold.to_json(folder=tmp_path), folder=tmp_path) == bold
+    with pytest.raises(SettingsError, match="accept_failure: expected true or false, got 'no'"):
+        LearnRequest.from_json(entry | {"accept_failure": "no"}, folder=tmp_path)
 
 
 def test_command_draws_what_was_asked_and_lists_may_hold_operations(
