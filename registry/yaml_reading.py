@@ -6,6 +6,73 @@ from collections.abc import Iterator
 
 import yaml
 
+MAX_ALIASED_NODES = 50_000
+
+
+def read_nodes(text: str, *, of: str, error: type[Exception]) -> yaml.Node | None:
+    """The nodes of a YAML text, because values alone do not know their lines.
+
+    Nothing is constructed. Aliases may stand for what is written elsewhere as long as the text
+    stays of a size that can be worked through: a few lines of them can mean billions of values.
+
+    Args:
+        text: YAML.
+        of: what is read, as refusals name it.
+        error: what a refusal raises.
+
+    Returns:
+        The root; None where the text holds nothing.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as exc:
+        line = "" if exc.problem_mark is None else f", line {exc.problem_mark.line + 1}"
+        raise error(f"{of}{line}: not YAML ({exc.problem})") from exc
+    except (yaml.YAMLError, RecursionError) as exc:
+        raise error(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
+    except ValueError as exc:
+        # what the reader makes of a few characters that no text holds, such as \U00110000
+        raise error(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
+    if root is not None:
+        _check_aliases(root, of=of, error=error)
+    return root
+
+
+def _check_aliases(root: yaml.Node, *, of: str, error: type[Exception]) -> None:
+    """Refuses nodes that hold themselves, and aliases that multiply what there is."""
+    sizes: dict[int, int] = {}  # with all that is below, however often; by identity
+    open_nodes: set[int] = set()
+    is_shared = False
+    rest = [root]
+    while rest:
+        node = rest[-1]
+        if id(node) in sizes:
+            is_shared = True
+            rest.pop()
+            continue
+        below = _children(node)
+        if id(node) in open_nodes:
+            open_nodes.remove(id(node))
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in below)
+            rest.pop()
+            continue
+        open_nodes.add(id(node))
+        for child in below:
+            if id(child) in open_nodes:
+                raise error(f"{of}, line {child.start_mark.line + 1}: an alias holds itself")
+        rest += below
+    if is_shared and sizes[id(root)] > MAX_ALIASED_NODES:
+        raise error(
+            f"{of}: its aliases (*name) stand for {sizes[id(root)]:,} values; expected at most "
+            f"{MAX_ALIASED_NODES:,}, or all values written out"
+        )
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [one for pair in node.value for one in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
 
 class NodeReader:
     """The base of readers that turn nodes into values.

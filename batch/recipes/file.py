@@ -19,10 +19,10 @@ from typing import Any
 import yaml
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.pinning import EditArgument
+from editvec.batch.recipes.pinning import MAX_RECIPES, EditArgument
 from editvec.batch.recipes.scales import parse_asked_scales
 from editvec.batch.recipes.settings import MAX_STEPS, Mode
-from editvec.registry.yaml_reading import NodeReader
+from editvec.registry.yaml_reading import NodeReader, read_nodes
 
 MAX_FILE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}\Z")
@@ -72,14 +72,7 @@ def read_recipes(path: Path) -> list[RecipeArgument]:
         raise RecipeError(f"recipes {path}: {exc.strerror or exc}") from exc
     except UnicodeDecodeError as exc:
         raise RecipeError(f"recipes {path}: not UTF-8 text") from exc
-    try:
-        # nodes, because values alone do not know their lines; nothing is constructed
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as exc:
-        line = "" if exc.problem_mark is None else f", line {exc.problem_mark.line + 1}"
-        raise RecipeError(f"recipes {path}{line}: not YAML ({exc.problem})") from exc
-    except (yaml.YAMLError, RecursionError) as exc:
-        raise RecipeError(f"recipes {path}: not YAML ({' '.join(str(exc).split())})") from exc
+    root = read_nodes(text, of=f"recipes {path}", error=RecipeError)
     if root is None:
         raise RecipeError(f"recipes {path}: the file is empty")
     return _RecipeReader(path).recipes(root)
@@ -99,10 +92,16 @@ class _RecipeReader(NodeReader):
         listed = fields["recipes"]
         if not isinstance(listed, yaml.SequenceNode) or not listed.value:
             raise self._refuse(listed, "recipes: expected a list of at least one recipe")
+        if len(listed.value) > MAX_RECIPES:
+            raise self._refuse(
+                listed, f"recipes: expected at most {MAX_RECIPES}, got {len(listed.value)}"
+            )
         found = [self._recipe(node) for node in listed.value]
-        for place, recipe in enumerate(found):
-            if recipe.name is not None and recipe.name in {one.name for one in found[:place]}:
-                raise self._refuse(listed.value[place], f"name: {recipe.name!r} is given twice")
+        names: set[str] = set()
+        for node, recipe in zip(listed.value, found, strict=True):
+            if recipe.name in names:
+                raise self._refuse(node, f"name: {recipe.name!r} is given twice")
+            names |= set() if recipe.name is None else {recipe.name}
         return found
 
     def _recipe(self, node: yaml.Node) -> RecipeArgument:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 MAX_RECIPES = 256
+MAX_SHOWN = 10_000_000
 _ROWS = re.compile(r"(?P<address>[^\[\]]+)\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\]", re.ASCII)
 
 
@@ -202,12 +204,10 @@ def expand(arguments: Sequence[PinnedArgument]) -> list[Recipe]:
     """
     vectors = [argument.vector for argument in arguments]
     terms = [vector.term for vector in vectors]
-    for term in terms:
-        if terms.count(term) > 1:
+    for term, times in Counter(terms).items():
+        if times > 1:
             raise RecipeError(f"edit: {term} is given twice; give one scale or one sweep")
-    count = math.prod(len(argument.scales) for argument in arguments)
-    if count > MAX_RECIPES:
-        raise RecipeError(f"edit: the sweeps make {count} variants, at most {MAX_RECIPES} in a run")
+    check_variants(arguments)
     variants = itertools.product(*(argument.scales for argument in arguments))
     recipes = []
     for scales in variants:
@@ -215,6 +215,18 @@ def expand(arguments: Sequence[PinnedArgument]) -> list[Recipe]:
         chosen = tuple(Edit(vector=vector, scale=scale) for vector, scale in edits)
         recipes.append(Recipe(name=recipe_name(chosen), edits=chosen))
     return recipes
+
+
+def check_variants(*recipes: Sequence[EditArgument] | Sequence[PinnedArgument]) -> None:
+    """Refuse recipes whose sweeps make more variants than a run takes.
+
+    Raises:
+        RecipeError: says how many they make.
+    """
+    count = sum(math.prod(len(edit.scales) for edit in edits) for edits in recipes if edits)
+    if count > MAX_RECIPES:
+        shown = str(count) if count < MAX_SHOWN else "millions of"
+        raise RecipeError(f"edit: the sweeps make {shown} variants, at most {MAX_RECIPES} in a run")
 
 
 def recipe_name(edits: Sequence[Edit]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from editvec.batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
 from editvec.batch.recipes.boxes import BoxFile
 from editvec.batch.recipes.file import RecipeArgument
-from editvec.batch.recipes.pinning import MAX_RECIPES, EditArgument, expand, pin_vector
+from editvec.batch.recipes.pinning import EditArgument, check_variants, expand, pin_vector
 from editvec.batch.recipes.recipe import OPTIMIZE_RECIPE, SOURCE_RECIPE, Recipe
 from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.batch.runs.entities import RunRecord
@@ -185,6 +185,8 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
             not possible.
     """
     settings = request.settings
+    # before any vector is looked for
+    check_variants(request.edits, *(recipe.edits for recipe in request.recipes))
     pinned = [
         pin_vector(library, model, argument, force_scale=request.force_scale)
         for argument in request.edits
@@ -199,8 +201,6 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
     ]
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise RecipeError("edit: two variants have the same name; give the vectors other names")
-    if len(recipes) > MAX_RECIPES:
-        raise RecipeError(f"edit: {len(recipes)} variants, at most {MAX_RECIPES} in a run")
     if settings.mode is Mode.OPTIMIZE and not recipes:
         recipes = [Recipe(name=OPTIMIZE_RECIPE, edits=())]
     if request.input_folder is None:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +104,7 @@ class Bundle:
         """
         _check_names(self)
         _check_labels(self.labels)
-        _check_groups(self.groups, [label.name for label in self.labels])
+        _check_groups(self.groups, {label.name for label in self.labels})
         _check_networks(self)
         top, left, bottom, right = self.valid_rectangle
         if not (0 <= top < bottom <= self.resolution and 0 <= left < right <= self.resolution):
@@ -164,15 +164,24 @@ class Bundle:
             SettingsError: The scheme has no such label, or none is given.
         """
         indices: list[int] = []
-        for label in labels:
-            if isinstance(label, str) and label in self.groups:
-                indices += self.label_indices(self.groups[label])
-                continue
-            if isinstance(label, int) and not 0 <= label < len(self.labels):
+        visited: set[str] = set()
+        rest: list[Iterator[str | int]] = [
+            iter(labels)
+        ]  # of groups within groups, the innermost last
+        while rest:
+            label = next(rest[-1], None)
+            if label is None:
+                rest.pop()
+            elif isinstance(label, str) and label in self.groups:
+                if label not in visited:
+                    visited.add(label)
+                    rest.append(iter(self.groups[label]))
+            elif isinstance(label, int) and not 0 <= label < len(self.labels):
                 raise EngineSettingsError(
                     f"label: expected an index from 0 to {len(self.labels) - 1}, got {label}"
                 )
-            indices.append(label if isinstance(label, int) else self.label_index(label))
+            else:
+                indices.append(label if isinstance(label, int) else self.label_index(label))
         if not indices:
             raise EngineSettingsError("roi_labels: expected at least one label, got none")
         return indices
@@ -326,18 +335,26 @@ def _check_labels(labels: Sequence[BundleLabel]) -> None:
             raise BundleError(f"labels: expected colours from 0 to 255, got {label.color}")
 
 
-def _check_groups(groups: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
+def _check_groups(groups: Mapping[str, Sequence[str]], labels: Set[str]) -> None:
     """Every group has members, and in the end they are labels."""
-    known = set(labels)
-    rest = dict(groups)
-    while rest:
-        resolved = [name for name, members in rest.items() if members and known.issuperset(members)]
-        if not resolved or known.intersection(rest):
-            raise BundleError(
-                f"groups: expected new names with labels or groups as members, got {sorted(rest)}"
-            )
-        known.update(resolved)
-        rest = {name: members for name, members in rest.items() if name not in known}
+    waits_for = {name: len(set(members) - labels) for name, members in groups.items()}
+    holders: dict[str, list[str]] = {}
+    for name, members in groups.items():
+        for member in set(members) - labels:
+            holders.setdefault(member, []).append(name)
+    ready = [name for name, count in waits_for.items() if not count]
+    resolved = set(ready)
+    while ready:
+        for holder in holders.get(ready.pop(), ()):
+            waits_for[holder] -= 1
+            if not waits_for[holder]:
+                resolved.add(holder)
+                ready.append(holder)
+    wrong = {name for name, members in groups.items() if name in labels or not members}
+    if wrong := wrong | (groups.keys() - resolved):
+        raise BundleError(
+            f"groups: expected new names with labels or groups as members, got {sorted(wrong)}"
+        )
 
 
 def _check_networks(bundle: Bundle) -> None:

@@ -20,7 +20,7 @@ from editvec.registry.errors import (
 )
 from editvec.registry.files import temporary_folder
 from editvec.registry.json_fields import Fields
-from editvec.registry.labels.label import Label, expand_parts
+from editvec.registry.labels.label import MAX_GROUPS, Label, expand_parts
 from editvec.registry.labels.spellings import FIELD, parse_spellings
 from editvec.whole_files import digest_of, digest_of_file
 
@@ -206,15 +206,18 @@ def _groups(fields: Fields, labels: Sequence[Label], *, of: str) -> dict[str, tu
     """Groups of parts; a bundle without any does not name them."""
     if fields.is_silent("groups"):
         return {}
-    parts = [label.name for label in labels]
+    parts = dict.fromkeys(label.name for label in labels)
     entries = Fields(fields.mapping("groups"), of=f"{of}: groups", error=BundleFormatError)
     groups = {name: entries.texts(name) for name in fields.mapping("groups")}
+    if len(groups) > MAX_GROUPS:
+        raise BundleFormatError(f"{of}: groups: expected at most {MAX_GROUPS}, got {len(groups)}")
+    visited: set[str] = set()
     try:
         for name in groups:
             check_name(name, of="group name")
             if name in parts or not groups[name]:
                 raise BundleFormatError(f"{of}: groups: {name}: expected a new name and members")
-            expand_parts([name], parts, groups, of="the bundle")
+            expand_parts([name], parts, groups, of="the bundle", visited=visited)
     except (InvalidNameError, LabelNotFoundError) as exc:
         raise BundleFormatError(f"{of}: groups: {exc}") from exc
     return groups

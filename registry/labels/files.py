@@ -23,9 +23,9 @@ import yaml
 
 from editvec.registry.addresses import check_name
 from editvec.registry.errors import InvalidNameError, LabelNotFoundError, SchemeError
-from editvec.registry.labels.label import Color, Label, chosen_color, expand_parts
+from editvec.registry.labels.label import MAX_GROUPS, Color, Label, chosen_color, expand_parts
 from editvec.registry.labels.scheme import SIDES, LabelScheme, Spelling, Split, plain_name
-from editvec.registry.yaml_reading import NodeReader
+from editvec.registry.yaml_reading import NodeReader, read_nodes
 
 MAX_FILE_BYTES = 1 << 20
 MAX_PARTS = 256
@@ -108,14 +108,7 @@ def _parse(text: str, *, of: str) -> yaml.Node | None:
             raise SchemeError(f"{of}: not JSON (nested too deeply)") from exc
         # JSON is YAML but for tabs, which no text of JSON can hold
         text = text.replace("\t", " ")
-    try:
-        # nodes, because values alone do not know their lines; nothing is constructed
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as exc:
-        line = "" if exc.problem_mark is None else f", line {exc.problem_mark.line + 1}"
-        raise SchemeError(f"{of}{line}: not YAML ({exc.problem})") from exc
-    except (yaml.YAMLError, RecursionError) as exc:
-        raise SchemeError(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
+    return read_nodes(text, of=of, error=SchemeError)
 
 
 class _SchemeReader(NodeReader):
@@ -273,10 +266,13 @@ class _SchemeReader(NodeReader):
             if not members:
                 raise self._refuse(value, f"{name}: expected a list of parts or groups")
             groups[name], places[name] = tuple(dict.fromkeys(members)), value
-        parts = [label.name for label in self._labels]
+        if len(groups) > MAX_GROUPS:
+            raise self._refuse(node, f"expected at most {MAX_GROUPS} groups, got {len(groups)}")
+        parts = dict.fromkeys(label.name for label in self._labels)
+        visited: set[str] = set()
         for name, value in places.items():
             try:
-                expand_parts([name], parts, groups, of=f"group {name}")
+                expand_parts([name], parts, groups, of=f"group {name}", visited=visited)
             except LabelNotFoundError as exc:
                 raise self._refuse(value, str(exc)) from exc
         return {name: groups[name] for name in places}

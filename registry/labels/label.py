@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from editvec.registry.addresses import quote
@@ -22,8 +22,16 @@ Color = tuple[int, int, int]
 Groups = Mapping[str, Sequence[str]]
 
 
+MAX_GROUPS = 2048
+
+
 def expand_parts(
-    names: Iterable[str], parts: Sequence[str], groups: Groups, *, of: str
+    names: Iterable[str],
+    parts: Collection[str],
+    groups: Groups,
+    *,
+    of: str,
+    visited: set[str] | None = None,
 ) -> tuple[str, ...]:
     """The parts that names of parts and groups stand for, each once, in the order of the names.
 
@@ -32,28 +40,36 @@ def expand_parts(
         parts: all part names.
         groups: members by name; a group within a group is taken apart too.
         of: what messages call the scheme.
+        visited: groups that are not taken apart again, because earlier calls did; this call adds
+            its own. So all groups of a scheme are checked in the time that their members take.
 
     Raises:
-        LabelNotFoundError: a name is neither; lists what there is.
+        LabelNotFoundError: a name is neither, or a group holds itself; lists what there is.
     """
+    known = parts if isinstance(parts, dict) else dict.fromkeys(parts)
+    done = set() if visited is None else visited
     found: dict[str, None] = {}
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in above:
+    above: dict[str, Iterator[str]] = {}  # groups that are being taken apart, outermost first
+    rest = iter(names)
+    while True:
+        name = next(rest, None)
+        if name is None:
+            if not above:
+                return tuple(found)
+            group, rest = above.popitem()
+            done.add(group)
+        elif name in above:
             raise LabelNotFoundError(f"{of}: the group {quote(name)} holds itself")
-        if name in groups:
-            for member in groups[name]:
-                visit(member, (*above, name))
-        elif name in parts:
+        elif name in groups:
+            if name not in done:
+                above[name] = rest
+                rest = iter(groups[name])
+        elif name in known:
             found[name] = None
         else:
-            known = f"its parts are {', '.join(parts)}"
-            known += f"; its groups are {', '.join(groups)}" if groups else ""
-            raise LabelNotFoundError(f"{of} has no part {quote(name)}; {known}")
-
-    for name in names:
-        visit(name, ())
-    return tuple(found)
+            listed = f"its parts are {', '.join(known)}"
+            listed += f"; its groups are {', '.join(groups)}" if groups else ""
+            raise LabelNotFoundError(f"{of} has no part {quote(name)}; {listed}")
 
 
 def chosen_color(index: int) -> Color:

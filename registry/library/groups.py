@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from editvec.registry.addresses import check_name, quote
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import LabelNotFoundError, RecordError
-from editvec.registry.labels.label import expand_parts
+from editvec.registry.labels.label import MAX_GROUPS, expand_parts
 from editvec.registry.library import selects
 from editvec.registry.library.records import class_model, history_row
 from editvec.registry.tables.database import serialise, transaction
@@ -82,6 +82,9 @@ def _changed(model: ClassModel, groups: Mapping[str, Sequence[str]]) -> dict[str
             wanted[name] = tuple(dict.fromkeys(members))
         elif wanted.pop(name, None) is None:
             raise LabelNotFoundError(f"class {model.address} has no group {quote(name)}")
-    for name in wanted:
-        expand_parts([name], model.label_names, wanted, of=f"class {model.address}")
+    if len(wanted) > MAX_GROUPS:
+        raise RecordError(
+            f"class {model.address}: expected at most {MAX_GROUPS} groups, got {len(wanted)}"
+        )
+    expand_parts(wanted, model.label_names, wanted, of=f"class {model.address}")
     return wanted

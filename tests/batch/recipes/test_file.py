@@ -51,6 +51,32 @@ def test_uniform_alone_means_the_usable_range(tmp_path: Path) -> None:
     assert one.edits[0].scales == (UsableRange(),)
 
 
+@pytest.mark.parametrize("edits", ["{smile: 1}", "{smile: '-1:1:101'}"])
+def test_more_recipes_than_a_run_takes_are_refused(tmp_path: Path, edits: str) -> None:
+    text = f"recipes:\n- &one {{edits: {edits}}}\n" + "- *one\n" * 3000
+
+    with pytest.raises(RecipeError, match="line 2: recipes: expected at most 256, got 3001"):
+        read_recipes(written(tmp_path, text))
+
+
+def test_aliases_that_stand_for_millions_of_values_are_refused(tmp_path: Path) -> None:
+    # 3 + 256 * (3 + 2 * 30,000) nodes
+    edits = ", ".join(f"v{place}: 1" for place in range(30_000))
+    text = f"recipes:\n- edits: &all {{{edits}}}\n" + "- edits: *all\n" * 255
+
+    with pytest.raises(RecipeError, match=r"its aliases \(\*name\) stand for 15,360,771 values"):
+        read_recipes(written(tmp_path, text))
+
+
+def test_aliases_save_writing(tmp_path: Path) -> None:
+    text = "recipes:\n- {name: a, edits: &one {smile: 1, frown: 0.5}}\n- {name: b, edits: *one}"
+
+    first, second = read_recipes(written(tmp_path, text))
+
+    assert first.edits == second.edits
+    assert [edit.vector for edit in second.edits] == ["smile", "frown"]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "complaint"),
     [

@@ -390,3 +390,22 @@ def test_groups_that_stand_for_no_labels_are_refused(
 ) -> None:
     with pytest.raises(BundleError, match="groups: expected new names"):
         _write(tmp_path / "b", groups=groups)
+
+
+def test_groups_of_groups_take_the_time_of_their_members(tmp_path: Path) -> None:
+    labels = [BundleLabel(0, "a", (0, 0, 0)), BundleLabel(1, "b", (1, 1, 1))]
+    groups: dict[str, tuple[str, ...]] = {"g0": ("b", "a")}
+    groups |= {f"g{n}": (f"g{n - 1}", f"g{n - 1}") for n in range(1, 3000)}
+    groups = dict(reversed(groups.items()))
+
+    _write(tmp_path / "b", labels=labels, groups=groups)
+
+    bundle = read_networks(tmp_path / "b")[0]
+    assert bundle.label_indices(["g2999", 1]) == [1, 0, 1]
+
+
+def test_a_ring_of_groups_below_a_group_is_refused(tmp_path: Path) -> None:
+    groups = {"top": ("background", "g0"), "g0": ("g1",), "g1": ("g0",)}
+
+    with pytest.raises(BundleError, match=r"groups: expected .* got \['g0', 'g1', 'top'\]"):
+        _write(tmp_path / "b", groups=groups)

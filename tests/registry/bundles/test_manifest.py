@@ -117,3 +117,18 @@ def test_altered_file_is_named_and_nothing_is_stored(
 
 def test_good_files_pass(bundle: Path) -> None:
     verify_files(bundle, read_manifest(bundle))
+
+
+def test_groups_of_groups_take_the_time_of_their_members(
+    bundle: Path, sqlite_library: Library
+) -> None:
+    content = _content(bundle)
+    groups = {"g0": ["mouth"]} | {f"g{n}": [f"g{n - 1}", f"g{n - 1}"] for n in range(1, 1200)}
+    content["groups"] = dict(reversed(groups.items()))
+    rewrite_manifest(bundle, content)
+
+    assert sqlite_library.add_bundle(bundle).parts(["g1199"]) == ("mouth",)
+    content["groups"] = {f"g{n}": ["mouth"] for n in range(2049)}
+    rewrite_manifest(bundle, content)
+    with pytest.raises(BundleFormatError, match="groups: expected at most 2048, got 2049"):
+        read_manifest(bundle)

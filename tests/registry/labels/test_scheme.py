@@ -155,11 +155,59 @@ def test_short_split_names_its_parts() -> None:
         ("parts: [a]\nrectangle: [0, 0, 4, 4]", "line 2: rectangle: it needs `resolution:`"),
         ("parts: [a]\nresolution: 8\nrectangle: [4, 0, 4, 4]", "line 3: rectangle: expected top"),
         ("parts: [a]\nresolution: big", "line 2: resolution: expected a number"),
-        ("x: &x [*x]", "line 1"),
+        ("x: &x [*x]", "line 1: an alias holds itself"),
     ],
 )  # fmt: skip
 def test_refusal_names_the_line(text: str, message: str) -> None:
     with pytest.raises(SchemeError, match=message):
+        parse_scheme(text)
+
+
+def _doubled(levels: int) -> str:
+    """Groups that hold the one before twice, through two others: 2 ** levels ways to the part."""
+    lines = [
+        f"  g{n}: [a{n}, b{n}]\n  a{n}: [{below}]\n  b{n}: [{below}]"
+        for n in range(levels)
+        for below in [f"g{n - 1}" if n else "tire"]
+    ]
+    return "parts: [background, tire]\ngroups:\n" + "\n".join(lines)
+
+
+def test_groups_of_groups_take_the_time_of_their_members() -> None:
+    scheme = parse_scheme(_doubled(60))
+
+    assert scheme.expand(["g59"]) == ("tire",)
+
+
+@pytest.mark.parametrize("count", [1200, 2048])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_long_chains_of_groups_are_read(count: int, turn: int) -> None:
+    lines = [f"  g{n}: [{f'g{n - 1}' if n else 'tire'}]" for n in range(count)]
+
+    scheme = parse_scheme("parts: [background, tire]\ngroups:\n" + "\n".join(lines[::turn]))
+
+    assert scheme.expand([f"g{count - 1}", "background"]) == ("background", "tire")
+
+
+def test_more_groups_than_anybody_names_are_refused() -> None:
+    lines = [f"  g{n}: [tire]" for n in range(2049)]
+
+    with pytest.raises(SchemeError, match="line 3: expected at most 2048 groups, got 2049"):
+        parse_scheme("parts: [background, tire]\ngroups:\n" + "\n".join(lines))
+
+
+def test_a_long_ring_of_groups_is_named() -> None:
+    lines = [f"  g{n}: [g{(n + 1) % 1500}]" for n in range(1500)]
+
+    with pytest.raises(SchemeError, match="line 3: group g0: the group 'g0' holds itself"):
+        parse_scheme("parts: [background, tire]\ngroups:\n" + "\n".join(lines))
+
+
+def test_aliases_that_stand_for_millions_of_values_are_refused() -> None:
+    text = "parts: [background, tire]\ngroups:\n  g: &all [" + "tire, " * 50_000 + "]\n"
+    text += "".join(f"  g{n}: *all\n" for n in range(2000))
+
+    with pytest.raises(SchemeError, match=r"its aliases \(\*name\) stand for 100,\d+,\d+ values"):
         parse_scheme(text)
 
 
