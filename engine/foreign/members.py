@@ -15,6 +15,10 @@ from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
 MAX_MEMBERS = 100
 SUFFIXES = frozenset({".pth", ".pt"})
 
+_NUMBER = re.compile(r"([0-9]+)")
+_STEPS = r"(?:iter|iters|iteration|step|steps|epoch|ep|snapshot|snap|checkpoint|ckpt|kimg)"
+_TIME = re.compile(rf"(?i)(?<![a-z]){_STEPS}[^a-z0-9]*\Z")
+_SNAPSHOT = re.compile(rf"(?i)(?<![a-z]){_STEPS}[^a-z0-9]*[0-9]|[0-9]+[^a-z0-9]*kimg")
 _LAYER = re.compile(r"(?:module\.)?layers\.([02356])\.(\w+)")
 _WEIGHTS = ("weight", "bias")
 _AVERAGES = (*_WEIGHTS, "running_mean", "running_var")
@@ -61,25 +65,71 @@ class ImportedMembers(NamedTuple):
 def member_files(sources: Sequence[Path]) -> list[Path]:
     """The files of members: those given, and of a folder its .pth files by their numbers.
 
+    Trainings leave more in a folder than members: EditGAN's has `model_0.pth`, and snapshots on
+    the way there, `model_iter5000_number_0.pth`. Where finished members are, they are taken alone.
+    Where names do not tell what is a member of its own, nothing is guessed.
+
     Raises:
-        ForeignFileError: A folder has none.
+        ForeignFileError: A folder has none, or files of several kinds, or a file is given twice.
     """
     found: list[Path] = []
     for source in sources:
-        if not source.is_dir():
+        if source.is_dir():
+            found += _members_of(source)
+        else:
             found.append(source)
-            continue
-        inside = [path for path in source.iterdir() if path.suffix in SUFFIXES]
-        if not inside:
-            raise ForeignFileError(f"{source}: expected .pth files of members, found none")
-        found += sorted(inside, key=_by_number)
+    places = [path.resolve() for path in found]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise ForeignFileError(f"members: expected every file once, got {found[number]} twice")
     return found
+
+
+def _members_of(folder: Path) -> list[Path]:
+    """The members in a folder: files whose names differ in one number."""
+    try:
+        inside = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file()]
+    except OSError as exc:
+        raise ForeignFileError(f"{folder}: cannot be read: {exc.strerror or exc}") from exc
+    if not inside:
+        raise ForeignFileError(f"{folder}: expected .pth files of members, found none")
+    finished = [path for path in inside if not _SNAPSHOT.search(path.stem)]
+    chosen = sorted(finished or inside, key=_by_number)
+    for one in chosen[1:]:
+        first, other = _NUMBER.split(chosen[0].name), _NUMBER.split(one.name)
+        # texts have even places, numbers odd ones
+        if first[::2] != other[::2]:
+            raise _several_kinds(folder, chosen[0], one)
+    parts = [_NUMBER.split(path.name) for path in chosen]
+    varying = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
+    if len(varying) > 1:
+        raise _several_kinds(folder, chosen[0], chosen[-1])
+    numbers = {int(part[varying[0]]) for part in parts} if varying else {0}
+    if len(numbers) < len(chosen):  # model_1 and model_01
+        raise _several_kinds(folder, chosen[0], chosen[-1])
+    is_counted = not varying or not _counts_time("".join(parts[0][: varying[0]]))
+    if not is_counted:
+        raise _several_kinds(folder, chosen[0], chosen[-1])
+    return chosen
+
+
+def _several_kinds(folder: Path, one: Path, other: Path) -> ForeignFileError:
+    return ForeignFileError(
+        f"{folder}: expected one file for each member, with names that differ in its number alone; "
+        f"{one.name} and {other.name} may be two states of one member: give the members' files "
+        "in the place of the folder"
+    )
+
+
+def _counts_time(before: str) -> bool:
+    """Whether a number counts steps of a training, by what stands before it."""
+    return _TIME.search(before) is not None
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
     """Sorts model_2 before model_10."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    parts = _NUMBER.split(path.name)
+    return [(int(part), "") if place % 2 else (-1, part) for place, part in enumerate(parts)]
 
 
 def read_members(paths: Sequence[Path]) -> ImportedMembers:

@@ -124,23 +124,27 @@ def import_members(
 ) -> None:
     """Give a class the segmentation branch that DatasetGAN's or EditGAN's classifiers make.
 
-    One FILE for each member of the ensemble (model_0.pth, model_1.pth...), or a folder with them.
-    The generator stays, and with it every vector.
+    One FILE for each member of the ensemble (model_0.pth, model_1.pth...), or a folder with them,
+    of which snapshots (model_iter5000_number_0.pth) are left out. The generator stays, and with it
+    every vector.
 
     \b
     editvec model import-members classifiers/ --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.classes.importing import import_members as give_members
+    from editvec.engine.foreign.members import member_files
     from editvec.registry.labels.files import read_scheme
 
+    files = member_files(sources)
     wanted = None if scheme is None else read_scheme(scheme)
     _, library = open_library(ctx)
     with library:
-        model = give_members(library, sources, class_address=class_address, scheme=wanted)
+        model = give_members(library, files, class_address=class_address, scheme=wanted)
     if as_json:
         click.echo(json.dumps(_json(model, ["generator", "segmentation"]), indent=2))
         return
     click.echo(model.address)
+    click.echo(f"  members    {', '.join(path.name for path in files)}")
     click.echo(f"  parts      {', '.join(model.label_names)}")
 
 

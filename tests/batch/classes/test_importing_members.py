@@ -15,6 +15,7 @@ from torch import Tensor
 import editvec.cli
 from editvec.batch.classes.storing import store_networks
 from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks
+from editvec.engine.errors import ForeignFileError
 from editvec.engine.foreign.members import member_files, read_members
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
@@ -259,3 +260,78 @@ def test_members_of_a_folder_come_by_their_numbers(tmp_path: Path) -> None:
     names = [path.name for path in member_files([tmp_path])]
 
     assert names == ["model_0.pth", "model_1.pth", "model_2.pth", "model_10.pth"]
+
+
+def _touched(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_snapshots_of_a_training_are_no_members(tmp_path: Path) -> None:
+    """EditGAN's program leaves both in one folder."""
+    steps = (0, 5000, 10000)
+    snapshots = [f"model_iter{step}_number_{member}.pth" for step in steps for member in range(3)]
+    _touched(tmp_path, *snapshots, "model_0.pth", "model_1.pth", "model_2.pth")
+
+    names = [path.name for path in member_files([tmp_path])]
+
+    assert names == ["model_0.pth", "model_1.pth", "model_2.pth"]
+
+
+def test_snapshots_of_one_step_are_an_ensemble(tmp_path: Path) -> None:
+    names = [f"model_iter5000_number_{member}.pth" for member in range(11)]
+
+    found = member_files([_touched(tmp_path, *names)])
+
+    assert [path.name for path in found] == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("model_iter5000_number_0.pth", "model_iter10000_number_0.pth"),
+        ("model_iter5000_number_0.pth", "model_iter10000_number_1.pth"),
+        ("model_epoch1.pth", "model_epoch2.pth"),
+        ("model_0.pth", "model_0_best.pth"),
+        ("model_0.pth", "best_model_0.pth", "model_1.pth"),
+        ("model_0.pth", "model_0.pt"),
+        ("model_0.pth", "model_00.pth"),
+        ("last.pth", "best.pth"),
+        ("run1_0.pth", "run2_0.pth", "run1_1.pth", "run2_1.pth"),
+    ],
+)
+def test_files_that_may_be_states_of_one_member_are_left_to_choose(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ForeignFileError, match="two states of one member: give the members' files"):
+        member_files([_touched(tmp_path, *names)])
+
+    given = [tmp_path / name for name in names]
+    assert member_files(given) == given
+
+
+def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
+    folder = _touched(tmp_path, "model_0.pth", "model_1.pth")
+
+    with pytest.raises(ForeignFileError, match=r"every file once, got .*model_1\.pth twice"):
+        member_files([folder, folder / "model_1.pth"])
+
+
+def test_the_members_that_were_taken_are_told(
+    run: Run, opened: Library, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    run("model", "add", tiny_bundle)
+    folder = tmp_path / "members"
+    folder.mkdir()
+    files = _scaled_members(tiny_bundle, folder)
+    snapshot = torch.load(files[0], weights_only=True)
+    torch.save(snapshot, folder / "model_iter5000_number_0.pth")
+
+    status, told, _ = run("model", "import-members", folder, "--class", "tiny")
+
+    assert status == 0
+    assert "members    model_0.pth, model_1.pth\n" in told
+    loaded = load_bundle(opened.materialise_bundle(opened.get_class("tiny@2")))
+    assert loaded.segmentation is not None
+    assert loaded.segmentation.config.members == 2
