@@ -10,6 +10,8 @@ CODES = frozenset(
     {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 )  # fmt: skip
 
+MAX_DIMENSIONS = 32
+
 
 class DtypeRecord:
     """A dtype: its code and its byte order, which comes as its state."""
@@ -58,7 +60,9 @@ def _array(content: object, dtype: object, shape: object, order: object) -> npt.
         raise TypeError("expected an array of numbers")
     if not isinstance(content, bytes | bytearray):
         raise TypeError(f"expected an array's bytes, got {type(content).__name__}")
-    if not all(type(size) is int and size >= 0 for size in shape):
+    if len(shape) > MAX_DIMENSIONS or not all(
+        type(size) is int and 0 <= size < 1 << 63 for size in shape
+    ):
         raise ValueError(f"expected an array's shape, got {shape}")
     if len(content) != math.prod(shape) * dtype.dtype.itemsize:
         raise ValueError(f"expected an array of shape {list(shape)}, got {len(content)} bytes")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from editvec.engine.errors import ForeignFileError
+from editvec.engine.errors import EngineError, ForeignFileError
 from editvec.engine.foreign import nvidia, rosinality, tensorflow
 from editvec.engine.foreign.generators import (
     ForeignGenerator,
@@ -11,10 +11,16 @@ from editvec.engine.foreign.generators import (
     complete_generator,
 )
 from editvec.engine.foreign.pickles import read_pickle
-from editvec.engine.foreign.records import Record
+from editvec.engine.foreign.records import Record, damaged
 from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file
 
 PICKLE_START = b"\x80"
+
+_UNFIT = (
+    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    RuntimeError,
+)  # fmt: skip
+"""What values raise that are of other types or shapes than a checkpoint's."""
 
 
 def read_generator(path: Path, *, label_classes: Sequence[int] = ()) -> ImportedGenerator:
@@ -37,6 +43,11 @@ def read_generator(path: Path, *, label_classes: Sequence[int] = ()) -> Imported
         foreign = _read(path, start)
     except OSError as exc:
         raise ForeignFileError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except _UNFIT as exc:
+        if isinstance(exc, EngineError):
+            raise
+        reason = " ".join(str(exc).split())[:160]
+        raise damaged(path.name, f"{type(exc).__name__}: {reason}") from exc
     return complete_generator(foreign, label_classes=label_classes, name=path.name)
 
 

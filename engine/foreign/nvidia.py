@@ -3,6 +3,7 @@
 Their tensors have our names. Settings that shapes do not tell stand in the modules' attributes.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +13,17 @@ from torch import Tensor
 from editvec.engine.errors import ForeignFileError
 from editvec.engine.foreign.arrays import ArrayRecord
 from editvec.engine.foreign.generators import LR_MULTIPLIER, ForeignGenerator
-from editvec.engine.foreign.records import Record, TensorRecord, damaged, submodules, tensors_of
+from editvec.engine.foreign.records import (
+    Record,
+    StorageRecord,
+    TensorRecord,
+    damaged,
+    submodules,
+    tensors_of,
+)
+
+MAX_SHARING = 8
+"""Tensors that may share their numbers; each gets a copy, which makes a small file large."""
 
 ORIGIN = "NVIDIA PyTorch pickle"
 
@@ -58,7 +69,15 @@ def read_module(network: Record, name: str) -> ForeignGenerator:
         activation = layer.state.get("activation", "lrelu")
         if activation != "lrelu":
             raise ForeignFileError(f"{name}: {key}: expected activation lrelu, got {activation!r}")
-    state = {key: _tensor(value, f"{name}: {key}") for key, value in tensors_of(network)}
+    state: dict[str, Tensor] = {}
+    uses: Counter[int] = Counter()
+    for key, value in tensors_of(network):
+        storage = value.storage if isinstance(value, TensorRecord) else value
+        content = storage.content if isinstance(storage, StorageRecord) else storage
+        uses[id(content)] += 1
+        if uses[id(content)] > MAX_SHARING:
+            raise damaged(name, f"{key} is one of many tensors that share their numbers")
+        state[key] = _tensor(value, f"{name}: {key}")
     return ForeignGenerator(
         ORIGIN,
         state,

@@ -8,7 +8,7 @@ array, a tensor or a `Record`, and every other name is refused. Nothing is impor
 
 import mmap
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,13 @@ from editvec.engine.foreign.records import (
 )
 
 MAX_OPCODES = 20_000_000
+MAX_DEPTH = 200
+"""How deep containers may lie in each other. Modules within modules take some five containers each;
+Python itself follows tuples without a limit of its own, up to the end of its stack."""
+
+SPARE_ELEMENTS = 10_000
+"""What calls may copy beside twice as much as the file has bytes: protocol 2 makes bytes of a text,
+and an array copies them."""
 
 
 def read_pickle(path: Path) -> object:
@@ -43,7 +50,8 @@ def read_pickle(path: Path) -> object:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Machine(path.name).run(_instructions(data, path.name))
+            machine = _Machine(path.name, budget=2 * len(data) + SPARE_ELEMENTS)
+            return machine.run(_instructions(data, path.name))
     except ValueError as exc:
         if isinstance(exc, ForeignFileError):
             raise
@@ -74,6 +82,22 @@ def _dict(items: object = ()) -> dict[Any, Any]:
     return dict(items)  # type: ignore[call-overload,no-any-return]
 
 
+def _set(items: object = ()) -> set[Any]:
+    """A set of what has no parts: to find equal ones, Python would look into all of them."""
+    return set(map(_plain, items))  # type: ignore[call-overload]
+
+
+def _plain(item: object) -> object:
+    if not isinstance(item, str | int | float | bytes | None):
+        raise TypeError(f"expected numbers and texts in a set, got {type(item).__name__}")
+    return item
+
+
+def _device(*place: object) -> str:
+    """Name of a device: its kind and number."""
+    return ":".join(str(_plain(part)) for part in place)
+
+
 def _encode(text: str, encoding: str) -> bytes:
     """Bytes, as protocol 2 writes them."""
     if encoding != "latin1":
@@ -86,8 +110,8 @@ CALLABLE: dict[str, Callable[..., object]] = {
     "dnnlib.util EasyDict": _dict,
     "dnnlib EasyDict": _dict,
     "builtins dict": _dict,
-    "builtins set": set,
-    "builtins frozenset": frozenset,
+    "builtins set": _set,
+    "builtins frozenset": lambda *items: frozenset(_set(*items)),
     "builtins list": list,
     "builtins tuple": tuple,
     "_codecs encode": _encode,
@@ -99,7 +123,7 @@ CALLABLE: dict[str, Callable[..., object]] = {
     "numpy.core.numeric _frombuffer": frombuffer,
     "numpy._core.numeric _frombuffer": frombuffer,
     "torch Size": tuple,
-    "torch device": lambda *place: ":".join(map(str, place)),
+    "torch device": _device,
     "torch.storage _load_from_bytes": StorageRecord,
     "torch._utils _rebuild_tensor_v2": TensorRecord,
     "torch._utils _rebuild_parameter": parameter,
@@ -118,10 +142,15 @@ class _Machine:
 
     Attributes:
         name: Of the file, for messages.
+        budget: Elements and bytes that calls may still copy. A call takes a few bytes of the file,
+            and what it copies may be anything that came before.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, budget: int) -> None:
         self.name = name
+        self.budget = budget
+        self._depths: dict[int, int] = {}  # of containers, by identity
+        self._kept: list[object] = []  # those containers: an identity must not be used again
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -151,6 +180,8 @@ class _Machine:
 
     def _stack_global(self, _: object) -> None:
         name, module = self.stack.pop(), self.stack.pop()
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise damaged(self.name, "it names something by what is no text")
         self.stack.append(self._symbol(f"{module} {name}"))
 
     def _symbol(self, name: str) -> Symbol:
@@ -175,12 +206,34 @@ class _Machine:
             raise damaged(self.name, f"it calls {type(function).__name__}, which is no function")
         if not isinstance(arguments, tuple):
             raise damaged(self.name, "it calls something without a list of arguments")
-        return CALLABLE[function.name](*arguments)
+        if function.name not in _KEEPING:
+            self._spend(sum(_size(argument) for argument in arguments))
+        return self._holding(CALLABLE[function.name](*arguments), arguments)
+
+    def _spend(self, size: int) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            raise damaged(self.name, "it copies more than it holds")
+
+    def _holding(self, container: object, parts: Iterable[object]) -> object:
+        """The container, after a look at how deep its parts lie."""
+        if not isinstance(container, _NESTING):
+            return container
+        depth = 1 + max((self._depths.get(id(part), 0) for part in parts), default=0)
+        if depth > MAX_DEPTH:
+            raise damaged(self.name, f"its parts lie more than {MAX_DEPTH} deep in each other")
+        if id(container) not in self._depths:
+            self._kept.append(container)
+        self._depths[id(container)] = max(depth, self._depths.get(id(container), 0))
+        return container
 
     def _build(self, _: object) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Record | ArrayRecord | DtypeRecord):
+            if isinstance(target, ArrayRecord):
+                self._spend(_size(state))
             target.set_state(state)
+            self._holding(target, [state])
         elif not isinstance(target, dict):
             raise damaged(self.name, f"it gives {type(target).__name__} a state")
         # a dict's own attributes (those of OrderedDict and EasyDict) are nothing that we read
@@ -206,7 +259,7 @@ class _Machine:
 
     def _tuple(self, _: object) -> None:
         items = self._since_mark()
-        self.stack.append(tuple(items))
+        self.stack.append(self._holding(tuple(items), items))
 
     def _tuple1(self, _: object) -> None:
         self._take_tuple(1)
@@ -222,11 +275,11 @@ class _Machine:
             raise IndexError("stack underflow")
         items = tuple(self.stack[-size:])
         del self.stack[-size:]
-        self.stack.append(items)
+        self.stack.append(self._holding(items, items))
 
     def _list(self, _: object) -> None:
         items = self._since_mark()
-        self.stack.append(items)
+        self.stack.append(self._holding(items, items))
 
     def _dict(self, _: object) -> None:
         items = self._since_mark()
@@ -235,7 +288,7 @@ class _Machine:
 
     def _frozenset(self, _: object) -> None:
         items = self._since_mark()
-        self.stack.append(frozenset(items))
+        self.stack.append(frozenset(map(_plain, items)))
 
     def _append(self, _: object) -> None:
         item = self.stack.pop()
@@ -248,12 +301,13 @@ class _Machine:
         if not isinstance(self.stack[-1], list):
             raise damaged(self.name, f"it appends to {type(self.stack[-1]).__name__}")
         self.stack[-1].extend(items)
+        self._holding(self.stack[-1], items)
 
     def _additems(self, _: object) -> None:
         items = self._since_mark()
         if not isinstance(self.stack[-1], set):
             raise damaged(self.name, f"it adds to {type(self.stack[-1]).__name__}")
-        self.stack[-1].update(items)
+        self.stack[-1].update(map(_plain, items))
 
     def _setitem(self, _: object) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -270,6 +324,7 @@ class _Machine:
             if not isinstance(key, str | int | float | bytes | None):
                 raise damaged(self.name, f"it has {type(key).__name__} as a key")
             target[key] = value
+        self._holding(target, items[1::2])
 
     # The memo.
 
@@ -286,6 +341,24 @@ class _Machine:
     _binget = _long_binget = _get
 
 
+_NESTING = (tuple, list, dict, Record, TensorRecord)
+"""What may hold what holds something."""
+
+
+_KEEPING = frozenset({"torch.storage _load_from_bytes", "torch._utils _rebuild_tensor_v2"})
+"""Names whose callables keep what they are given, and copy nothing of it."""
+
+
+def _size(value: object) -> int:
+    """Elements or bytes of a value that a call may copy, those of its own parts included."""
+    if isinstance(value, str | bytes | bytearray | set | frozenset):
+        return len(value)
+    if isinstance(value, list | tuple):
+        return len(value) + sum(len(part) for part in value if isinstance(part, _COPIED))
+    return len(value) if isinstance(value, dict) else 1
+
+
+_COPIED = (bytes, bytearray, tuple)
 _CONSTANTS: dict[str, Callable[[], object]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,

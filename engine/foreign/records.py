@@ -55,7 +55,10 @@ def module_record(meta: object) -> Record:
     """A module whose pickle embeds its source code: its name and attributes, without the code."""
     if not isinstance(meta, dict) or meta.get("type") != "class":
         raise TypeError("expected an object with embedded source")
-    record = Record(str(meta["class_name"]))
+    kind = meta["class_name"]
+    if not isinstance(kind, str):
+        raise TypeError(f"expected a class's name, got {type(kind).__name__}")
+    record = Record(kind)
     record.set_state(meta.get("state") or {})
     return record
 
@@ -112,8 +115,13 @@ def own(tensor: Tensor, name: str) -> Tensor:
     """A copy of a tensor that has as many numbers as its memory.
 
     Raises:
-        ForeignFileError: It has more: a small file would become a large tensor.
+        ForeignFileError: It has more: a small file would become a large tensor. Or it has none,
+            as on torch's device "meta".
     """
+    if tensor.device.type == "meta":
+        raise ForeignFileError(
+            f"{name}: expected numbers, got a tensor on the device meta, which has only a shape"
+        )
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise damaged(name, f"a tensor of shape {list(tensor.shape)} is larger than its numbers")
     return tensor.detach().to("cpu", copy=True).contiguous()
@@ -202,10 +210,19 @@ def submodules(module: Record) -> dict[str, Record]:
     return {str(name): child for name, child in modules.items() if isinstance(child, Record)}
 
 
-def tensors_of(module: Record, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Parameters and buffers of a module and its modules, with dotted names, as they are stored."""
-    if depth > MAX_DIMENSIONS:
-        raise damaged(prefix, "modules are nested without end")
+def tensors_of(module: Record) -> Iterator[tuple[str, object]]:
+    """Parameters and buffers of a module and its modules, with dotted names, as they are stored.
+
+    Raises:
+        ForeignFileError: A module is there twice, by which few modules would become many.
+    """
+    yield from _tensors_of(module, "", set())
+
+
+def _tensors_of(module: Record, prefix: str, visited: set[int]) -> Iterator[tuple[str, object]]:
+    if id(module) in visited:
+        raise damaged(prefix.rstrip("."), "a module is a part of two others")
+    visited.add(id(module))
     for group in ("_parameters", "_buffers"):
         entries = module.state.get(group)
         if isinstance(entries, Mapping):
@@ -213,4 +230,4 @@ def tensors_of(module: Record, prefix: str = "", depth: int = 0) -> Iterator[tup
                 if value is not None:
                     yield f"{prefix}{name}", value
     for name, child in submodules(module).items():
-        yield from tensors_of(child, f"{prefix}{name}.", depth + 1)
+        yield from _tensors_of(child, f"{prefix}{name}.", visited)

@@ -20,7 +20,6 @@ from editvec.engine.foreign.records import Record, damaged
 
 ORIGIN = "NVIDIA TensorFlow pickle"
 KIND = "dnnlib.tflib.network.Network"
-MAX_DEPTH = 4
 
 Array = npt.NDArray[Any]
 
@@ -91,13 +90,17 @@ def read_network(network: Record, name: str) -> ForeignGenerator:
     )
 
 
-def _networks(network: Record, name: str, depth: int = 0) -> Iterator[tuple[str, Record]]:
+def _networks(network: Record, name: str) -> Iterator[tuple[str, Record]]:
     """A network and its components, with the functions that build them."""
-    if depth > MAX_DEPTH:
-        raise damaged(name, "networks are nested without end")
-    yield _function(network), network
-    for component in _components(network).values():
-        yield from _networks(component, name, depth + 1)
+    visited: set[int] = set()
+    rest = [network]
+    while rest:
+        part = rest.pop()
+        if id(part) in visited:
+            raise damaged(name, "a network is a part of two others")
+        visited.add(id(part))
+        yield _function(part), part
+        rest += reversed(_components(part).values())
 
 
 def _components(network: Record) -> dict[str, Record]:

@@ -457,35 +457,6 @@ def test_truncated_and_altered_files_give_one_line(tmp_path: Path, marker: Path)
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes, of 2^63
-        b"\x80\x04r\xff\xff\xff\xff.",  # a memo of 2^32 places
-        b"\x80\x04)r\xff\xff\xff\xff.",
-        b"\x80\x04j\xff\xff\xff\xff.",
-        b"\x80\x04\x82\x01.",  # the extension registry
-        b"\x80\x04K\x01Q.",  # a persistent id
-        b"\x80\x04(ios\nsystem\n.",
-        b"\x80\x04cos\nsystem\nX\x04\x00\x00\x00true\x85R.",
-        b"\x80\x04}K\x01\x86R.",  # calls a dict
-        b"\x80\x04]]s.",
-        b"\x80\x04" + b"(" * 100_000,
-        b"\x80\x04" + b")\x85" * 100_000 + b".",
-        b"\x80\x04" + b"\x88" * 5,
-        b"not a pickle at all",
-    ],
-)
-def test_hostile_pickles_give_one_line(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "network.pkl"
-    path.write_bytes(content)
-
-    with pytest.raises(ForeignFileError, match=r"^network\.pkl: ") as caught:
-        read_generator(path)
-
-    assert "\n" not in str(caught.value)
-
-
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(ForeignFileError, match="No such file"):
         read_generator(tmp_path / "nothing.pkl")
