@@ -117,6 +117,11 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
 )  # fmt: skip
 @EDIT
 @click.option(
+    "--sources",
+    type=click.Choice(["yes", "no"]),
+    help="Whether the unedited images are written too; no where an edit draws its scale, else yes.",
+)
+@click.option(
     "--mode", type=click.Choice(["vector", "refine"]), default="vector", show_default=True
 )
 @EDITING
@@ -125,7 +130,7 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
 @EXECUTION
 @click.pass_context
 def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
-    """Edit sampled images; the unedited ones are written too, as recipe `source`.
+    """Edit sampled images; the unedited ones may be written too, as recipe `source`.
 
     \b
     editvec batch generate out --class avatars --count 100 --seed 7 --edit smile=1.0
@@ -136,6 +141,7 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
         count=options["count"],
         seed=options["seed"],
         truncation_psi=options["truncation_psi"],
+        sources=None if options["sources"] is None else options["sources"] == "yes",
     )
     _plan_and_execute(ctx, _request(options, None, target, settings), options)
 

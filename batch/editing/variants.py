@@ -225,7 +225,8 @@ class VariantMaker:
         settings = self.plan.settings
         is_new = edited_ws is not prepared.ws or settings.max_uncertainty is not None
         if not is_new and prepared.before is not None:
-            return Edited(prepared.before, prepared.mask_before)  # the unedited sample
+            # the unedited sample: measured alike, so that rows of a run have the same names
+            return Edited(prepared.before, prepared.mask_before, leakage=self._unchanged(prepared))
         made = self._see(edited_ws, with_uncertainty=settings.max_uncertainty is not None)
         edited = Edited(made.images, made.mask)
         if made.uncertainty is not None:
@@ -248,6 +249,13 @@ class VariantMaker:
             wanted = prepared.wanted_masks
             reached = success_rows(self.editor, made.mask, wanted, roi, target.roi_labels)
         return edited._replace(roi=roi, leakage=leaked, success=reached)
+
+    def _unchanged(self, prepared: Prepared) -> list[dict[str, float | None]]:
+        """Leakage of unedited samples, in runs that have a bound on it."""
+        perceptual = self.editor.perceptual
+        if self.plan.settings.max_leakage is None or perceptual is None:
+            return []
+        return [{"psnr": None, perceptual.name: 0.0} for _ in prepared.positions]
 
     def _refine_leaking(
         self,

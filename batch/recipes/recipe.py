@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from editvec.batch.recipes.balanced import draw_balanced
 from editvec.batch.recipes.scales import (
     Scale,
     draw,
@@ -165,24 +166,37 @@ class Recipe:
         known = [edit.vector.dilation for edit in self.edits if edit.vector.dilation is not None]
         return max(known, default=None)
 
-    def edits_at(self, position: int, *, seed: int) -> list[FixedEdit]:
+    @property
+    def is_drawn(self) -> bool:
+        """True if an item gets a scale of its own."""
+        return any(not isinstance(edit.scale, float | int) for edit in self.edits)
+
+    def edits_at(self, position: int, *, seed: int, count: int | None = None) -> list[FixedEdit]:
         """The edits of one item.
 
         Args:
             position: of the item's input in the run.
             seed: of the run.
+            count: inputs of the run; None in a run that was planned before scales were shared out
+                over all of them.
         """
-        drawn = [edit for edit in self.edits if not isinstance(edit.scale, float)]
-        scales = iter(
-            draw(
-                [edit.scale for edit in drawn if not isinstance(edit.scale, float)],
-                names=[f"{self.name} {edit.vector.term}" for edit in drawn],
-                seed=seed,
-                position=position,
-            )
-        )
+        named = [
+            (edit.scale, f"{self.name} {edit.vector.term}")
+            for edit in self.edits
+            if not isinstance(edit.scale, float | int)
+        ]
+        scales, names = [scale for scale, _ in named], [name for _, name in named]
+        if not named:
+            drawn = []
+        elif count is None:
+            drawn = draw(scales, names=names, seed=seed, position=position)
+        else:
+            drawn = draw_balanced(scales, names=names, seed=seed, position=position, count=count)
+        left = iter(drawn)
         return [
-            FixedEdit(edit.vector, edit.scale if isinstance(edit.scale, float) else next(scales))
+            FixedEdit(
+                edit.vector, edit.scale if isinstance(edit.scale, float | int) else next(left)
+            )
             for edit in self.edits
         ]
 

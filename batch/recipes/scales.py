@@ -120,11 +120,11 @@ def scale_from_json(values: float | dict[str, Any]) -> Scale:
 
 
 def draw(scales: Sequence[Drawn], *, names: Sequence[str], seed: int, position: int) -> list[float]:
-    """The scales of one item.
+    """The scales of one item, as they were drawn when a plan did not know how many there are.
 
-    The shares are Halton's low-discrepancy sequence over the positions, shifted by the seed: of any
-    number of items, half get a `50%`, and every combination of several draws comes as often as it
-    should. Throwing dice for each item would leave a small set unbalanced.
+    Such a plan goes on, and is reported, with the scales that its items got; a new one takes
+    `draw_balanced`. The shares are Halton's low-discrepancy sequence over the positions, shifted
+    by the seed: of any number of items, about half get a `50%`.
 
     Args:
         scales: what to draw from.

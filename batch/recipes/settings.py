@@ -148,6 +148,7 @@ class RunSettings:
         output_size: of the outputs.
         boxes: digest of the boxes that are edited in their pictures; None = whole pictures.
         box_margin: what the view has around a box, as a share of the box.
+        sources: whether the unedited samples are written too; None = unless a scale is drawn.
     """
 
     mode: Mode = Mode.VECTOR
@@ -173,6 +174,7 @@ class RunSettings:
     output_size: OutputSize = OutputSize.GENERATOR
     boxes: str | None = None
     box_margin: float = 0.1
+    sources: bool | None = None
 
     def __post_init__(self) -> None:
         # ``jpeg`` and ``jpeg:95`` are the same request
@@ -202,6 +204,8 @@ class RunSettings:
             )
         if self.count and (self.boxes or self.output_size is OutputSize.ORIGINAL):
             raise SettingsError("output_size, boxes: sampled images have neither a size nor boxes")
+        if self.sources is not None and not self.count:
+            raise SettingsError("sources: only sampled images have unedited ones to be written")
 
     def _check_gates(self) -> None:
         for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success"):

@@ -74,10 +74,12 @@ class ReportRows:
         )
         for item in found:
             if item.recipe_position == number:
-                if item.state == "done":
-                    return {**row, **self.sink.row(item)}
                 edits = self.run.plan.edits_of(number, item.input.position)
                 vectors = [one.to_json() for one in edits]
+                if item.state == "done":
+                    # a manifest has numbers for what was not measured, or not edited
+                    told = {"metrics": item.metrics, "vectors": vectors}
+                    return {**row, **self.sink.row(item), **told}
                 return {**row, **leftover_row(self.run.plan, item), "vectors": vectors}
         return row
 
@@ -91,16 +93,15 @@ class _Described:
 
     def __init__(self, run: RunRecord, recipe: Recipe) -> None:
         self.name = recipe.name
-        self._recipe = recipe
-        self._seed = run.plan.settings.seed
+        self._plan, self._recipe = run.plan, recipe
         self._base = dict.fromkeys(run.plan.attribute_names, 0.0)
-        is_drawn = any(not isinstance(edit.scale, float | int) for edit in recipe.edits)
-        self._fixed = None if is_drawn else self._drawn(0)
+        self._fixed = None if recipe.is_drawn else self._drawn(0)
 
     def attributes_at(self, position: int) -> dict[str, float]:
         """The scale of every attribute of the run."""
         return self._drawn(position) if self._fixed is None else self._fixed
 
     def _drawn(self, position: int) -> dict[str, float]:
-        edits = self._recipe.edits_at(position, seed=self._seed)
+        plan = self._plan
+        edits = self._recipe.edits_at(position, seed=plan.settings.seed, count=plan.input_count)
         return self._base | {edit.vector.attribute: edit.scale for edit in edits}

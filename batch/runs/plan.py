@@ -75,6 +75,8 @@ class RunPlan:
         request: class and edits as typed; a repeated command is compared by it.
         recipes: the variants of every input, with pinned vectors.
         settings: everything else.
+        input_count: how many inputs there are, over which drawn scales are shared out; None of a
+            plan from before it was kept.
     """
 
     kind: str
@@ -86,6 +88,7 @@ class RunPlan:
     request: dict[str, Any]
     recipes: tuple[Recipe, ...]
     settings: RunSettings
+    input_count: int | None = None
 
     @property
     def attribute_names(self) -> list[str]:
@@ -93,10 +96,15 @@ class RunPlan:
         edits = (edit for recipe in self.recipes for edit in recipe.edits)
         return list(dict.fromkeys(edit.vector.attribute for edit in edits))
 
+    @property
+    def has_sources(self) -> bool:
+        """True if unedited samples are among the outputs."""
+        return self.kind == "generate" and any(not recipe.edits for recipe in self.recipes)
+
     def edits_of(self, recipe_position: int, input_position: int) -> list[FixedEdit]:
         """The edits of one item, with the scales that it gets."""
         recipe = self.recipes[recipe_position]
-        return recipe.edits_at(input_position, seed=self.settings.seed)
+        return recipe.edits_at(input_position, seed=self.settings.seed, count=self.input_count)
 
     def mode_of(self, recipe: Recipe) -> Mode:
         """How the edits of a recipe are made."""
@@ -114,7 +122,7 @@ class RunPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the runs table."""
-        return {
+        values = {
             "format": PLAN_FORMAT,
             "kind": self.kind,
             "class_address": self.class_address,
@@ -124,6 +132,9 @@ class RunPlan:
             "recipes": [recipe.to_json() for recipe in self.recipes],
             "settings": self.settings.to_json(),
         }
+        if self.input_count is not None:  # else as plans were before
+            values["input_count"] = self.input_count
+        return values
 
     @classmethod
     def from_json(
@@ -140,6 +151,7 @@ class RunPlan:
             request=values["request"],
             recipes=tuple(Recipe.from_json(recipe) for recipe in values["recipes"]),
             settings=RunSettings.from_json(values["settings"]),
+            input_count=values.get("input_count"),
         )
 
     @property

@@ -40,6 +40,8 @@ RUNS_FOLDER = "runs"
 
 # What a finished run leaves in its folder: without a run that we know, it is somebody else's.
 _OUTPUTS = ("images", "masks", "shards", "metadata.jsonl", "run.json", ".editvec")
+# and this only where images are written: their card
+_CARDS = ("README.md",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def open_run(library: Library, request: RunRequest) -> OpenedRun:
     asked = build_request(
         request.class_name, request.edits, source, settings, recipes=request.recipes
     )
-    known = known_run(library, target, asked)
+    known = known_run(library, target, asked, also_written=_CARDS)
     if known is not None:
         return OpenedRun(known, False, changes_since(known))
     model = library.get_class(request.class_name)
@@ -117,18 +119,27 @@ def open_run(library: Library, request: RunRequest) -> OpenedRun:
     )
     require_networks(plan, model, networks)
     inputs, notes = find_inputs(source, settings, request.boxes)
+    plan = dataclasses.replace(plan, input_count=len(inputs))
     return OpenedRun(create_run(library, plan, inputs), True, about_class + notes)
 
 
-def known_run(library: Library, target: Path, asked: dict[str, Any]) -> RunRecord | None:
+def known_run(
+    library: Library, target: Path, asked: dict[str, Any], *, also_written: Sequence[str] = ()
+) -> RunRecord | None:
     """The run that the same command began in an output folder; None if there is none.
+
+    Args:
+        library: where runs are.
+        target: the output folder.
+        asked: the request.
+        also_written: files that this run would write, beside those that every run does.
 
     Raises:
         PlanError: the folder cannot be written to.
         RunConflictError: the folder belongs to a run with other parameters, or to one that was
             cancelled.
     """
-    known = _run_in(library, target)
+    known = _run_in(library, target, (*_OUTPUTS, *also_written))
     if known is None:
         return None
     require_same_request(known.plan.request, asked, run_id=known.id)
@@ -203,11 +214,18 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
         raise RecipeError("edit: two variants have the same name; give the vectors other names")
     if settings.mode is Mode.OPTIMIZE and not recipes:
         recipes = [Recipe(name=OPTIMIZE_RECIPE, edits=())]
-    if request.input_folder is None:
+    if request.input_folder is None and _with_sources(settings, recipes):
         recipes.insert(0, Recipe(name=SOURCE_RECIPE, edits=()))
     if not recipes:
         raise RecipeError("edit: expected at least one --edit NAME=SCALE, or --recipes FILE")
     return recipes
+
+
+def _with_sources(settings: RunSettings, recipes: Sequence[Recipe]) -> bool:
+    """Whether the unedited samples are written too, which a share of drawn scales leaves out."""
+    if settings.sources is not None:
+        return settings.sources
+    return not any(recipe.is_drawn for recipe in recipes)
 
 
 def _written(
@@ -248,13 +266,13 @@ def _with_real_masks(settings: RunSettings, source: Path | None) -> RunSettings:
     return dataclasses.replace(settings, masks_folder=str(folder.resolve()))
 
 
-def _run_in(library: Library, target: Path) -> RunRecord | None:
+def _run_in(library: Library, target: Path, outputs: Sequence[str]) -> RunRecord | None:
     """The run that an output folder holds, by SQL and by its own marker."""
     runs = Runs(library.engine)
     known = runs.latest_in(target)
     if known is not None and (known.state == "planned" or known.work_folder.is_dir()):
         return known
-    foreign = [name for name in _OUTPUTS if (target / name).exists()]
+    foreign = [name for name in outputs if (target / name).exists()]
     if foreign:
         raise RunConflictError(
             f"output folder: {target} holds {', '.join(foreign)} of no run that this library "

@@ -65,6 +65,7 @@ class CocoSink(ImageFolderSink):
                     runs,
                     row=self.row,
                     summary=summary,
+                    patterns=self.patterns(runs),
                     others={ANNOTATIONS: self._annotations(runs, waiting)},
                 )
         except OSError as exc:

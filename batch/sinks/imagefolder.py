@@ -12,6 +12,7 @@ from editvec.batch.runs.placements import OutputNames, Placement
 from editvec.batch.runs.plan import RunPlan
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks import manifests
+from editvec.batch.sinks.card import SHEET, is_misleading
 from editvec.batch.sinks.encoding import encode_image, provenance
 from editvec.batch.sinks.files import FileWriter, files_below
 from editvec.batch.sinks.ledger import Audit, Ledger
@@ -66,7 +67,7 @@ class ImageFolderSink:
     def row(self, item: ItemRow) -> dict[str, Any]:
         """The line of an item in metadata.jsonl."""
         source = item.input.source
-        if item.input.seed is not None:
+        if self.run.plan.has_sources:
             # the unedited sample among the outputs
             paths = output_paths(self.run.plan, SOURCE_RECIPE, item.input.output_name)
             source = paths.image
@@ -74,7 +75,24 @@ class ImageFolderSink:
 
     def write_manifests(self, runs: Runs, summary: dict[str, Any]) -> None:
         """Writes metadata.jsonl, rejected.jsonl, failed.jsonl and, last of all, run.json."""
-        manifests.write_manifests(self.writer, self.run, runs, row=self.row, summary=summary)
+        manifests.write_manifests(
+            self.writer,
+            self.run,
+            runs,
+            row=self.row,
+            summary=summary,
+            patterns=self.patterns(runs),
+        )
+
+    def patterns(self, runs: Runs) -> list[str]:
+        """What `datasets` reads: the rows, and files by which it sees that they are of images.
+
+        The rows name images and masks, whatever else is listed. Where a name may mislead it, the
+        contact sheet says that these are images.
+        """
+        names = (item.file_name or "" for item in runs.items(self.run.id, states=["done"]))
+        is_plain = not any(map(is_misleading, names))
+        return [manifests.METADATA, "images/**" if is_plain else SHEET]
 
     def clean(self) -> None:
         """Removes temporary files."""

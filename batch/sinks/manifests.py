@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from editvec.batch.recipes.recipe import FixedEdit
+from editvec.batch.recipes.recipe import FixedEdit, Recipe
+from editvec.batch.recipes.settings import Composite, Mode
 from editvec.batch.runs.entities import ItemRow, RunCounts, RunRecord
 from editvec.batch.runs.plan import RunPlan
 from editvec.batch.runs.store import Runs
+from editvec.batch.sinks.card import CARD, write_card
 from editvec.batch.sinks.files import FileWriter
 from editvec.registry.entities.classes import ClassModel
 
@@ -21,6 +23,10 @@ FAILED = "failed.jsonl"
 RESULTS = "results.jsonl"
 RUN_FILE = "run.json"
 
+# `datasets` takes the types of a column from its first rows, so that no value may be null
+UNCHANGED_PSNR = 999.0
+_UNKNOWN = -1.0
+
 
 def write_manifests(
     writer: FileWriter,
@@ -29,6 +35,7 @@ def write_manifests(
     *,
     row: Callable[[ItemRow], dict[str, Any]],
     summary: dict[str, Any],
+    patterns: Sequence[str],
     others: Mapping[str, Iterable[bytes]] | None = None,
 ) -> None:
     """Writes every manifest of a run, streamed from SQL; run.json last of all.
@@ -39,6 +46,7 @@ def write_manifests(
         runs: where its items are.
         row: makes the line of a done item.
         summary: what run.json says.
+        patterns: the files that `datasets` is to read, as the card says it.
         others: manifests of this kind of output: names and pieces of their bytes.
 
     Raises:
@@ -48,6 +56,7 @@ def write_manifests(
     def leftovers(*states: str) -> Iterator[bytes]:
         return lines(leftover_row(run.plan, item) for item in runs.items(run.id, states=states))
 
+    write_card(writer, run, patterns)
     files = {
         **(others or {}),
         METADATA: lines(row(item) for item in runs.items(run.id, states=["done"])),
@@ -61,7 +70,7 @@ def write_manifests(
 
 
 def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
-    """One line of metadata.jsonl; the same keys in every row of a run.
+    """One line of metadata.jsonl: the same keys and types in every row of a run, and no null.
 
     Args:
         plan: the plan of the run.
@@ -69,7 +78,8 @@ def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
         source: what the manifest calls its input.
     """
     recipe, position = plan.recipes[row.recipe_position], row.input.position
-    edits = plan.edits_of(row.recipe_position, position)
+    # of the unedited sample: every vector at scale 0, which says the same with types
+    edits = plan.edits_of(row.recipe_position, position) or _unedited(plan)
     values = {
         "file_name": row.file_name,
         **mask_of(row),
@@ -77,7 +87,7 @@ def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
         "recipe": recipe.name,
         "vectors": [_edit_row(edit) for edit in edits],
         "attributes": plan.attributes_of(row.recipe_position, position),
-        "metrics": {k: v for k, v in (row.metrics or {}).items() if k != "source_size"},
+        "metrics": _metrics(plan, row),
         "verdict": "accepted",
         "content_key": row.content_key,
         **_photograph(plan, row),
@@ -95,6 +105,46 @@ def _edit_row(edit: FixedEdit) -> dict[str, Any]:
     return edit.to_json() | {"forced": True, "usable_range": list(usable)}
 
 
+def _unedited(plan: RunPlan) -> list[FixedEdit]:
+    vectors = (edit.vector for recipe in plan.recipes for edit in recipe.edits)
+    return [FixedEdit(vector, 0.0) for vector in dict.fromkeys(vectors)]
+
+
+def _metrics(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
+    """What was measured of an item, with a number for what could not be, or was not."""
+    metrics = {k: v for k, v in (row.metrics or {}).items() if k != "source_size"}
+    if row.mask_file_name is not None and _measures_leakage(plan):
+        metrics.setdefault("leakage", {"psnr": None})  # of the unedited sample
+    if plan.settings.refine_auto:
+        metrics.setdefault("refined_steps", 0)
+    return {name: _known(name, value) for name, value in metrics.items()}
+
+
+def _known(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _known(inner, one) for inner, one in value.items()}
+    if value is not None:
+        return value
+    return UNCHANGED_PSNR if name == "psnr" else _UNKNOWN
+
+
+def _measures_leakage(plan: RunPlan) -> bool:
+    """Whether some recipe of a run is compared with the reconstruction, outside a region."""
+    settings = plan.settings
+    is_seen = (
+        plan.kind == "generate"
+        or settings.composite is not Composite.NONE
+        or any(plan.mode_of(recipe) is not Mode.VECTOR for recipe in plan.recipes)
+    )
+    return is_seen and any(_has_region(plan, recipe) for recipe in plan.recipes)
+
+
+def _has_region(plan: RunPlan, recipe: Recipe) -> bool:
+    is_edited = bool(recipe.edits) or plan.mode_of(recipe) is Mode.OPTIMIZE
+    named = plan.settings.roi or recipe.roi_labels or recipe.brush_digests
+    return is_edited and bool(named)
+
+
 def mask_of(row: ItemRow) -> dict[str, Any]:
     """Where the mask of an item lies; nothing in runs of a class that makes no masks."""
     return {} if row.mask_file_name is None else {"mask_file_name": row.mask_file_name}
@@ -107,7 +157,11 @@ def _photograph(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
     if size is not None:
         values |= {"source_width": size[0], "source_height": size[1]}
     if plan.settings.boxes is not None and (box := row.input.box) is not None:
-        values |= {"box": list(box[:4]), "box_label": box.label, "box_id": box.id}
+        values |= {
+            "box": [float(side) for side in box[:4]],
+            "box_label": box.label or "",
+            "box_id": box.id or "",
+        }
     return values
 
 
@@ -143,6 +197,7 @@ def run_summary(
             {"index": label.index, "name": label.name, "color": list(label.color)}
             for label in model.labels
         ],
+        "card": CARD,
         "counts": {"inputs": run.input_count, **counts.to_json()},
         "plan_digest": run.plan_digest,
         "engine_version": run.engine_version,

@@ -122,6 +122,7 @@ class WebDatasetSink:
             runs,
             row=self.row,
             summary=summary,
+            patterns=[f"{SHARDS}/*.tar"],
             others={SHARD_MANIFEST: manifests.lines(self._packer.records().values())},
         )
 
@@ -228,7 +229,7 @@ class WebDatasetSink:
         """What a sample's own JSON says: everything except where the sample lies."""
         recipe, name = self.run.plan.recipes[item.recipe_position].name, item.input.output_name
         source = item.input.source
-        if item.input.seed is not None:
+        if self.run.plan.has_sources:
             # the unedited sample, which is in the same shard
             source = self._image_name(sample_key(SOURCE_RECIPE, name))
         row = manifests.manifest_row(self.run.plan, item, source=source)
