@@ -71,7 +71,7 @@ def draw_balanced(
 # --- blocks ---
 
 
-class _Place(NamedTuple):
+class _ItemPlace(NamedTuple):
     """Where an item is: its block, its row there, and the block whose order is taken."""
 
     block: int
@@ -80,7 +80,7 @@ class _Place(NamedTuple):
     pattern: int
 
 
-class _Blocks(NamedTuple):
+class _BlockCut(NamedTuple):
     """How items are cut into blocks: the first ones are one item larger."""
 
     number: int
@@ -95,12 +95,12 @@ class _Blocks(NamedTuple):
         return range(self.larger) if block < self.larger else range(self.larger, self.number)
 
 
-def _blocks(count: int) -> _Blocks:
+def _blocks(count: int) -> _BlockCut:
     number = -(-count // _BLOCK)
-    return _Blocks(number, *divmod(count, number))
+    return _BlockCut(number, *divmod(count, number))
 
 
-def _place(position: int, count: int) -> _Place:
+def _place(position: int, count: int) -> _ItemPlace:
     blocks = _blocks(count)
     in_larger = blocks.larger * (blocks.size + 1)
     if position < in_larger:
@@ -109,7 +109,7 @@ def _place(position: int, count: int) -> _Place:
         block, row = divmod(position - in_larger, blocks.size)
         block += blocks.larger
     first = blocks.alike(block).start
-    return _Place(block, row, blocks.size_of(block), first + (block - first) % _ORDERS)
+    return _ItemPlace(block, row, blocks.size_of(block), first + (block - first) % _ORDERS)
 
 
 @lru_cache(maxsize=64)
@@ -121,7 +121,7 @@ def _shuffled(seed: int, block: int, size: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class _Column:
+class _DrawnColumn:
     """The values of one edit over a run, by rank.
 
     Attributes:
@@ -159,11 +159,11 @@ class _Column:
 
 
 @lru_cache(maxsize=1024)
-def _column(scale: Drawn, name: str, seed: int, count: int) -> _Column:
+def _column(scale: Drawn, name: str, seed: int, count: int) -> _DrawnColumn:
     ends: tuple[int, ...] = ()
     if isinstance(scale, Choice):
         ends = tuple(accumulate(_shares(scale, name, seed, count)))
-    return _Column(
+    return _DrawnColumn(
         scale=scale,
         count=count,
         ends=ends,
