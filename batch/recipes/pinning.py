@@ -9,10 +9,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from editvec.batch.errors import RecipeError
+from editvec.batch.naming import folded_name, portable_name
 from editvec.batch.recipes.recipe import (
     MAX_NAME_LENGTH,
     SOURCE_RECIPE,
@@ -237,9 +238,34 @@ def recipe_name(edits: Sequence[Edit]) -> str:
     if not edits:
         return SOURCE_RECIPE
     parts = [f"{_safe(edit.vector.attribute)}{_scale_name(edit.scale)}" for edit in edits]
-    name = "_".join(parts)
-    if len(name) <= MAX_NAME_LENGTH:
-        return name
+    name = portable_name("_".join(parts))
+    return name if len(name) <= MAX_NAME_LENGTH else _with_digest(name)
+
+
+def with_own_folders(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipes, renamed where a disk that folds case would put two of them into one folder.
+
+    Names depend on the names that were given alone.
+
+    Raises:
+        RecipeError: two have the very same name.
+    """
+    given = [recipe.name for recipe in recipes]
+    counts = Counter(given)
+    if same := [name for name, count in counts.items() if count > 1]:
+        raise RecipeError(
+            f"edit: two variants have the same name, {same[0]!r}; give the vectors, or the recipes "
+            "of the file, other names"
+        )
+    sharing = Counter(map(folded_name, given))
+    names = [
+        name if sharing[folded_name(name)] == 1 or name == SOURCE_RECIPE else _with_digest(name)
+        for name in given
+    ]
+    return [replace(recipe, name=name) for recipe, name in zip(recipes, names, strict=True)]
+
+
+def _with_digest(name: str) -> str:
     digest = hashlib.sha256(name.encode()).hexdigest()[:12]
     return f"{name[: MAX_NAME_LENGTH - 13]}~{digest}"
 
