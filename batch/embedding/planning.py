@@ -70,7 +70,7 @@ def open_embed_run(library: Library, request: EmbedRequest) -> OpenedRun:
     found = ((one.source, one.size, one.mtime_ns) for one in inputs)
     named_after = [model.address, asked, digest_of_values(found)]
     target = target_of_work(library, EMBED, named_after, request.output_folder)
-    known = known_run(library, target, asked)
+    known = known_run(library, target, asked, may_lie_below=runs_folder(library))
     if known is not None:
         return OpenedRun(known, False, changes_since(known))
     plan = plan_of_work(EMBED, model, source, target, asked, settings)

@@ -16,6 +16,7 @@ from editvec.batch.runs.planning import (
     create_run,
     known_run,
     plan_of_work,
+    runs_folder,
     target_of_work,
 )
 from editvec.registry.entities.queries import VectorQuery
@@ -71,7 +72,7 @@ def open_evaluate_run(library: Library, request: EvaluateRequest) -> OpenedRun:
             f"{len(found) - len(chosen)} vectors of another generator or of a space that no image "
             "is edited in are left out"
         )
-    known = known_run(library, target, asked)
+    known = known_run(library, target, asked, may_lie_below=runs_folder(library))
     if known is not None:
         return OpenedRun(known, False, notes)
     plan = plan_of_work(EVALUATE, model, None, target, asked, how)

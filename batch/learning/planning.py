@@ -26,6 +26,7 @@ from editvec.batch.runs.planning import (
     digest_of_values,
     known_run,
     plan_of_work,
+    runs_folder,
     target_of_work,
 )
 from editvec.registry.addresses import parse_new_address
@@ -65,7 +66,7 @@ def open_learn_run(
     digest = digest_of_values([one.job for one in inputs], map(_marks_of, jobs.requests))
     asked = build_request(class_name, [], jobs.folder, settings) | {"jobs": digest}
     target = target_of_work(library, LEARN, [model.address, asked], output_folder)
-    known = known_run(library, target, asked)
+    known = known_run(library, target, asked, may_lie_below=runs_folder(library))
     if known is not None:
         return OpenedRun(known, False, jobs.notes)
     plan = plan_of_work(LEARN, model, jobs.folder, target, asked, settings)

@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from editvec.batch.errors import PlanError, RecipeError, RunConflictError, SettingsError
+from editvec.batch.naming import portable_name
 from editvec.batch.recipes.boxes import BoxFile
 from editvec.batch.recipes.file import RecipeArgument
-from editvec.batch.recipes.pinning import EditArgument, check_variants, expand, pin_vector
+from editvec.batch.recipes.pinning import (
+    EditArgument,
+    check_variants,
+    expand,
+    pin_vector,
+    with_own_folders,
+)
 from editvec.batch.recipes.recipe import OPTIMIZE_RECIPE, SOURCE_RECIPE, Recipe
 from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.batch.runs.entities import RunRecord
@@ -28,6 +35,7 @@ from editvec.batch.runs.plan import (
 )
 from editvec.batch.runs.requirements import fitting_settings, networks_of, require_networks
 from editvec.batch.runs.store import Runs
+from editvec.registry.blobs.opening import local_folder
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
@@ -38,8 +46,12 @@ LEARN, EMBED, EVALUATE = "learn", "embed", "evaluate"
 RUNS_FOLDER = "runs"
 """Where what is said about such a run lies in the home folder, unless a folder is named."""
 
-# What a finished run leaves in its folder: without a run that we know, it is somebody else's.
-_OUTPUTS = ("images", "masks", "shards", "metadata.jsonl", "run.json", ".editvec")
+# What runs of every kind leave in their folders: without a run that we know, it is somebody else's.
+_OUTPUTS = (
+    *("images", "masks", "shards", "pages"),
+    *("metadata.jsonl", "rejected.jsonl", "failed.jsonl", "results.jsonl", "shards.jsonl"),
+    *("annotations.json", "run.json", "report.html", "contact_sheet.png", ".editvec"),
+)
 # and this only where images are written: their card
 _CARDS = ("README.md",)
 
@@ -124,23 +136,30 @@ def open_run(library: Library, request: RunRequest) -> OpenedRun:
 
 
 def known_run(
-    library: Library, target: Path, asked: dict[str, Any], *, also_written: Sequence[str] = ()
+    library: Library,
+    target: Path,
+    asked: dict[str, Any],
+    *,
+    also_written: Sequence[str] = (),
+    may_lie_below: Path | None = None,
 ) -> RunRecord | None:
     """The run that the same command began in an output folder; None if there is none.
 
     Args:
-        library: where runs are.
+        library: where the runs are.
         target: the output folder.
-        asked: the request.
+        asked: what was asked for.
         also_written: files that this run would write, beside those that every run does.
+        may_lie_below: the folder in the home folder where a new run may lie; None = nowhere in it.
 
     Raises:
         PlanError: the folder cannot be written to.
         RunConflictError: the folder belongs to a run with other parameters, or to one that was
-            cancelled.
+            cancelled; or it holds files of somebody else.
     """
     known = _run_in(library, target, (*_OUTPUTS, *also_written))
     if known is None:
+        _require_outside(library, target, except_below=may_lie_below)
         return None
     require_same_request(known.plan.request, asked, run_id=known.id)
     if known.state == "cancelled":
@@ -210,15 +229,13 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
         for written in request.recipes
         for recipe in _written(library, model, written, request)
     ]
-    if len({recipe.name for recipe in recipes}) < len(recipes):
-        raise RecipeError("edit: two variants have the same name; give the vectors other names")
     if settings.mode is Mode.OPTIMIZE and not recipes:
         recipes = [Recipe(name=OPTIMIZE_RECIPE, edits=())]
     if request.input_folder is None and _with_sources(settings, recipes):
         recipes.insert(0, Recipe(name=SOURCE_RECIPE, edits=()))
     if not recipes:
         raise RecipeError("edit: expected at least one --edit NAME=SCALE, or --recipes FILE")
-    return recipes
+    return with_own_folders(recipes)
 
 
 def _with_sources(settings: RunSettings, recipes: Sequence[Recipe]) -> bool:
@@ -244,7 +261,8 @@ def _written(
         raise RecipeError(f"recipes, line {written.line}: {exc}") from exc
     if written.name is not None:
         is_one = len(variants) == 1
-        names = [written.name if is_one else f"{written.name}_{one.name}" for one in variants]
+        name = portable_name(written.name)
+        names = [name if is_one else f"{name}_{one.name}" for one in variants]
         variants = [
             dataclasses.replace(one, name=name) for one, name in zip(variants, names, strict=True)
         ]
@@ -272,7 +290,8 @@ def _run_in(library: Library, target: Path, outputs: Sequence[str]) -> RunRecord
     known = runs.latest_in(target)
     if known is not None and (known.state == "planned" or known.work_folder.is_dir()):
         return known
-    foreign = [name for name in outputs if (target / name).exists()]
+    # links that lead nowhere count too: they would be replaced
+    foreign = [name for name in outputs if os.path.lexists(target / name)]
     if foreign:
         raise RunConflictError(
             f"output folder: {target} holds {', '.join(foreign)} of no run that this library "
@@ -281,6 +300,24 @@ def _run_in(library: Library, target: Path, outputs: Sequence[str]) -> RunRecord
     if known is not None and not known.is_finished:
         runs.abandon(known.id, "its output folder was removed")
     return None
+
+
+def _require_outside(library: Library, target: Path, *, except_below: Path | None) -> None:
+    """Refuses an output folder where the library keeps its own files.
+
+    Raises:
+        PlanError: the folder is in the home folder, or in the blob store.
+    """
+    if except_below is not None and except_below in target.parents:
+        return
+    blobs = local_folder(library.config.blob_url)
+    for what, folder in (("blob store", blobs), ("home folder", library.config.home)):
+        place = None if folder is None else Path(os.path.realpath(folder))
+        if place is not None and target.is_relative_to(place):
+            raise PlanError(
+                f"output folder: {target} lies in the {what} of the library, {place}; "
+                "choose another folder"
+            )
 
 
 def changes_since(run: RunRecord) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from editvec.registry.blobs.store import BlobStore
+from editvec.registry.errors import BlobError
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -20,17 +21,32 @@ def open_blob_store(url: str) -> BlobStore:
     """
     from editvec.registry.blobs.local import LocalBlobStore
 
-    if "://" not in url:
-        return LocalBlobStore(Path(url))
+    folder = local_folder(url)
+    if folder is not None:
+        return LocalBlobStore(folder)
     # imported only here: a listing needs none of it
-    from urllib.parse import unquote, urlsplit
-
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return LocalBlobStore(Path(unquote(parts.path)))
     from editvec.registry.blobs.remote import FsspecBlobStore
 
     return FsspecBlobStore(url)
+
+
+def local_folder(url: str) -> Path | None:
+    """The folder that a path or a `file://` URL names; None of any other URL.
+
+    Raises:
+        BlobError: it is no URL.
+    """
+    if "\0" in url:
+        raise BlobError(f"blob URL: expected no NUL in it, got {url!r}")
+    if "://" not in url:
+        return Path(url)
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise BlobError(f"blob URL: {url!r} is no URL ({exc})") from exc
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def put_all(store: BlobStore, contents: Sequence[bytes | Path]) -> list[str]:
