@@ -11,13 +11,14 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from editvec.engine.errors import ImageError
+from editvec.engine.images.color import SourceColor, color_of, to_srgb
 
 Decoded = TypeVar("Decoded")
 
@@ -121,19 +122,37 @@ def decode_stream(
         raise ImageError(f"{name}: cannot be decoded: {_one_line(exc)}") from exc
 
 
+class SourcePicture(NamedTuple):
+    """A picture as it was read.
+
+    Attributes:
+        pixels: sRGB, upright, uint8 [H, W, 3].
+        color: What its file says of its colours.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    color: SourceColor
+
+
 def decode_picture(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Load the first frame: upright RGB, uint8 [H, W, 3]; see `images.read_image`."""
+    """Load the first frame: upright sRGB, uint8 [H, W, 3]; see `images.read_image`."""
+    return decode_source(image, max_pixels).pixels
+
+
+def decode_source(image: Image.Image, max_pixels: int) -> SourcePicture:
+    """Load the first frame as `decode_picture` does, and tell what its colours were."""
     _check_size(image, max_pixels)
     if min(image.size) < MIN_SIDE:
         raise ImageError(
             f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {image.width} x {image.height}"
         )
+    color = color_of(image)
     image.load()  # `verify` passes on a file that was cut in half
     orientation = _orientation(image)
-    picture = _to_rgb(image)
+    picture = _to_rgb(image, color)
     if orientation in _UPRIGHT:
         picture = picture.transpose(_UPRIGHT[orientation])
-    return np.array(picture, dtype=np.uint8)
+    return SourcePicture(np.array(picture, dtype=np.uint8), color)
 
 
 def decode_mask(image: Image.Image, max_pixels: int) -> npt.NDArray[np.int32]:
@@ -157,30 +176,37 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB, transparency composited on white."""
+def _to_rgb(image: Image.Image, color: SourceColor) -> Image.Image:
+    """Convert a loaded image of any mode to sRGB, then composite transparency on white."""
     if image.mode.startswith("I"):
-        return _sixteen_bit_to_rgb(image)
+        image = _to_eight_bits(image)
     if image.mode == "F":
         raise ImageError("floating-point samples (mode F) have no fixed range")
     if image.has_transparency_data:
         picture = image.convert("RGBA")
+        if color.profile is not None:
+            alpha = picture.getchannel("A")
+            picture = to_srgb(picture.convert("RGB"), color)
+            picture.putalpha(alpha)
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, picture).convert("RGB")
+    if color.profile is not None:
+        return to_srgb(image, color)
     return image if image.mode == "RGB" else image.convert("RGB")  # a copy costs as much memory
 
 
-def _sixteen_bit_to_rgb(image: Image.Image) -> Image.Image:
+def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale grey samples of 16 bits to 8 bits; Pillow's own conversion would clip them."""
     # A PNM file of 16 bits opens as mode I; a TIFF file in that mode has 32 bits.
     if image.mode == "I" and image.format == "TIFF":
         raise ImageError("32-bit samples (mode I) have no fixed range")
     samples = np.array(image).astype(np.int64)
-    grey = ((samples.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)
+    grey = Image.fromarray(((samples.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8))
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        grey[samples == transparent] = 255
-    return Image.fromarray(grey).convert("RGB")
+        alpha = Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8))
+        return Image.merge("LA", (grey, alpha))
+    return grey
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,6 +1,6 @@
 """Image files <-> pixels <-> images: the one place where range, dtype and layout change.
 
-    pixels  uint8 [H, W, 3], RGB, upright
+    pixels  uint8 [H, W, 3], sRGB, upright
     images  float32 [N, 3, H, W], RGB, [-1, 1]
     mask    integers [H, W]; only ever resized by choosing the nearest pixel
 
@@ -22,9 +22,11 @@ from editvec.engine.images.decoding import (
     FORMATS,
     MASK_FORMATS,
     MAX_PIXELS,
+    SourcePicture,
     decode_file,
     decode_mask,
     decode_picture,
+    decode_source,
 )
 from editvec.whole_files import appearing
 
@@ -37,10 +39,12 @@ Fit = Literal["stretch", "crop", "pad"]
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Read a picture: decoded to the last byte, upright, in RGB.
+    """Read a picture: decoded to the last byte, upright, in sRGB.
 
-    The EXIF orientation is applied, once. Transparency is composited on white. 16-bit samples are
-    scaled to 8 bits. Of an animation the first frame is taken. Colour profiles are ignored.
+    The EXIF orientation is applied, once. 16-bit samples are scaled to 8 bits. Colours are
+    converted to sRGB where the file says that they are others (see `color`); a picture that is sRGB
+    stays as it is. Transparency is then composited on white. Of an animation the first frame is
+    taken.
 
     Args:
         path: A PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF or PNM file, whatever its suffix says.
@@ -53,6 +57,15 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
         ImageError: Any trouble with this file; one line that names the file and the reason.
     """
     return decode_file(path, lambda image: decode_picture(image, max_pixels), formats=FORMATS)
+
+
+def read_source(path: Path, *, max_pixels: int = MAX_PIXELS) -> SourcePicture:
+    """Read a picture as `read_image` does, and what its file says of its colours.
+
+    Raises:
+        ImageError: Any trouble with this file; one line that names the file and the reason.
+    """
+    return decode_file(path, lambda image: decode_source(image, max_pixels), formats=FORMATS)
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -1,0 +1,284 @@
+"""Which colours the samples of a picture file mean, and how they become sRGB.
+
+What a file says counts in this order: cICP, an ICC profile, sRGB, gAMA with cHRM (all but the
+profile are chunks of PNG; AVIF says the same as cICP in its box `nclx`). A file that says nothing
+is sRGB, and its samples stay as they are; likewise where a profile is sRGB. What is said but cannot
+be understood is refused: the colours would be guessed.
+"""
+
+import functools
+import io
+import struct
+from dataclasses import dataclass
+from typing import IO, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageCms, ImageFile
+
+from editvec.engine.errors import ImageError
+from editvec.engine.images.primaries import SRGB_PRIMARIES, Chromaticities, make_profile
+
+SRGB = "sRGB"
+
+# A profile that moves no colour by more than this is sRGB: its tables are rounded a little.
+_SAME_LEVELS = 2
+# An encoder of sRGB writes 1 / 2.2, rounded somehow, where the chunk sRGB is not known.
+_SRGB_GAMMA, _SAME_GAMMA = 0.45455, 0.0005
+_SAME_CHROMATICITY = 0.0015
+_GAMMAS = (0.01, 100.0)
+_CICP_SRGB = (1, 13, 0, 1)
+# Of nclx: primaries of BT.709 or none told; curve of BT.709, none told, BT.601 or sRGB. Encoders
+# write those of video for pictures that are sRGB, and viewers show them as such.
+_NCLX_PRIMARIES, _NCLX_CURVES = (1, 2), (1, 2, 6, 13)
+_INPUT_CLASSES = ("scnr", "mntr", "prtr", "spac")
+_SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_HOW_TO_GO_ON = "without it the picture would be read as sRGB"
+
+
+@dataclass(frozen=True)
+class SourceColor:
+    """What the samples of a file mean.
+
+    Attributes:
+        name: Of the colours, for people: "sRGB", "Adobe RGB (1998)", "gamma 0.45".
+        profile: ICC profile that makes sRGB of them; None where they are sRGB already.
+        mode: Pillow's mode of the samples that the profile is for: "RGB", "L" or "CMYK".
+    """
+
+    name: str
+    profile: bytes | None = None
+    mode: str = "RGB"
+
+    @property
+    def conversion(self) -> str:
+        """What was done, in words: "sRGB", "Adobe RGB (1998) to sRGB"."""
+        return self.name if self.profile is None else f"{self.name} to {SRGB}"
+
+
+def color_of(image: Image.Image) -> SourceColor:
+    """What the samples of an opened picture mean; before it is loaded.
+
+    Raises:
+        ImageError: The file says something that cannot be understood, or that is not supported.
+    """
+    file = image.fp if isinstance(image, ImageFile.ImageFile) else None
+    if image.format == "PNG" and file is not None and (code := _png_cicp(file)) is not None:
+        if code != bytes(_CICP_SRGB):
+            said = "/".join(str(value) for value in code[:4])
+            raise ImageError(f"expected sRGB colours (cICP 1/13/0/1), got cICP {said}")
+        return SourceColor(SRGB)
+    if "icc_profile" in image.info:
+        return _profiled(image)
+    if image.format == "AVIF" and file is not None and (nclx := _avif_nclx(file)) is not None:
+        if nclx[0] not in _NCLX_PRIMARIES or nclx[1] not in _NCLX_CURVES:
+            raise ImageError(f"expected sRGB colours (nclx 1/13), got nclx {nclx[0]}/{nclx[1]}")
+        return SourceColor(SRGB)
+    if image.format == "PNG" and "srgb" not in image.info:
+        return _measured(image)
+    return SourceColor("CMYK without a profile" if image.mode == "CMYK" else SRGB)
+
+
+def to_srgb(image: Image.Image, color: SourceColor) -> Image.Image:
+    """A loaded picture without transparency in sRGB, mode RGB; the one given may be changed.
+
+    Args:
+        image: Of the mode of `color`, or of one that becomes it without a change of colours.
+        color: What its samples mean; with a profile.
+
+    Raises:
+        ImageError: The profile is for grey samples, and these are coloured.
+    """
+    assert color.profile is not None
+    understood = _understood(color.profile, color.mode)
+    if color.mode == "L":
+        return Image.fromarray(understood.greys[np.asarray(_grey(image, color.name))])
+    samples = image if image.mode == color.mode else image.convert(color.mode)
+    if samples.mode == "RGB":
+        understood.transform.apply_in_place(samples)  # another copy would cost as much memory
+        return samples
+    return understood.transform.apply(samples)
+
+
+def _grey(image: Image.Image, name: str) -> Image.Image:
+    """The samples of a grey picture, which may be held as RGB."""
+    if image.mode not in ("1", "L"):
+        red, *others = image.convert("RGB").split()
+        if any(ImageChops.difference(red, other).getbbox() for other in others):
+            raise ImageError(
+                f"its colour profile {name!r} is for grey samples, the picture has colours; "
+                f"{_HOW_TO_GO_ON}"
+            )
+        return red
+    return image.convert("L")
+
+
+# ---------------------------------------------------------------------------------------------
+# ICC profiles.
+
+
+@dataclass(frozen=True)
+class _Understood:
+    """A profile that was read.
+
+    Attributes:
+        transform: From its colours to sRGB.
+        greys: What becomes of samples 0 to 255 where all of a pixel are equal, uint8 [256, 3];
+            empty for CMYK.
+        is_srgb: True where nothing changes that can be seen.
+    """
+
+    transform: ImageCms.ImageCmsTransform
+    greys: npt.NDArray[np.uint8]
+    is_srgb: bool
+
+
+def _profiled(image: Image.Image) -> SourceColor:
+    """The colours of a picture with an embedded profile."""
+    data = image.info["icc_profile"]
+    if not isinstance(data, bytes) or not data:  # None: Pillow found its pieces broken
+        raise ImageError(f"its colour profile is broken; {_HOW_TO_GO_ON}")
+    name, space = _read_profile(data)
+    mode = _SPACES.get(space)
+    has_mode = {
+        "RGB": image.mode not in ("CMYK", "LAB"),  # grey is RGB with equal samples
+        "L": image.mode not in ("CMYK", "LAB"),  # some formats hold grey as RGB: see `_grey`
+        "CMYK": image.mode == "CMYK",
+    }
+    if mode is None or not has_mode[mode]:
+        raise ImageError(
+            f"its colour profile {name!r} is for {space} samples, the picture has {image.mode}; "
+            f"{_HOW_TO_GO_ON}"
+        )
+    if _understood(data, mode).is_srgb:
+        return SourceColor(SRGB)
+    return SourceColor(name, data, mode)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_profile(data: bytes) -> tuple[str, str]:
+    """Name and colour space of a profile."""
+    try:
+        core = ImageCms.ImageCmsProfile(io.BytesIO(data)).profile
+        said = core.profile_description or ""
+        name = " ".join("".join(one if one.isprintable() else " " for one in said).split())[:80]
+        kind = core.device_class
+        space = core.xcolor_space.strip()
+    except (ImageCms.PyCMSError, OSError, ValueError) as exc:
+        raise ImageError(f"its colour profile is broken; {_HOW_TO_GO_ON}") from exc
+    if kind not in _INPUT_CLASSES:
+        raise ImageError(f"its colour profile is of class {kind}, not of a picture's colours")
+    return name or "unnamed profile", space
+
+
+@functools.lru_cache(maxsize=16)
+def _understood(data: bytes, mode: str) -> _Understood:
+    """The transform of a profile; equal profiles share it, and threads may."""
+    # LittleCMS takes a coarse table for grey samples, unless it is told to compute each of them.
+    flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        transform = ImageCms.buildTransform(profile, _srgb_profile(), mode, "RGB", flags=flags)
+    except (ImageCms.PyCMSError, OSError, ValueError) as exc:
+        raise ImageError(f"its colour profile is broken; {_HOW_TO_GO_ON}") from exc
+    if mode == "CMYK":
+        return _Understood(transform, np.zeros((0, 3), np.uint8), is_srgb=False)
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    greys, is_same = _probe(transform, ramp if mode == "L" else ramp.repeat(3, axis=1))
+    if mode == "RGB":
+        steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+        cube = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(-1, 3)
+        is_same = is_same and _probe(transform, cube)[1]
+    return _Understood(transform, greys, is_same)
+
+
+def _probe(
+    transform: ImageCms.ImageCmsTransform, samples: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint8], bool]:
+    """What becomes of samples [N, 1] or [N, 3], and whether that is what they are already."""
+    probe = samples if samples.shape[1] == 1 else samples[:, None]
+    made = np.asarray(transform.apply(Image.fromarray(probe))).reshape(-1, 3)
+    distance = np.abs(made.astype(np.int64) - samples).max()
+    return made, bool(distance <= _SAME_LEVELS)
+
+
+def _srgb_profile() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+# ---------------------------------------------------------------------------------------------
+# PNG and AVIF.
+
+
+def _measured(image: Image.Image) -> SourceColor:
+    """The colours that gAMA and cHRM tell; what only one of them tells is sRGB's in the other."""
+    gamma, primaries = image.info.get("gamma") or None, None  # 0 is said to mean nothing
+    if "chromaticity" in image.info and image.mode not in ("1", "L", "LA", "I;16"):
+        primaries = Chromaticities(*cast(tuple[float, ...], image.info["chromaticity"]))
+        distance = np.abs(np.subtract(primaries, SRGB_PRIMARIES)).max()
+        primaries = None if distance <= _SAME_CHROMATICITY else primaries
+    is_srgb_gamma = gamma is None or abs(gamma - _SRGB_GAMMA) <= _SAME_GAMMA
+    if is_srgb_gamma and primaries is None:
+        return SourceColor(SRGB)
+    if gamma is not None and not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
+        raise ImageError(
+            f"gAMA: expected a gamma from {_GAMMAS[0]} to {_GAMMAS[1]:g}, got {gamma:g}"
+        )
+    is_grey = image.mode in ("1", "L", "LA", "I;16")
+    words = [] if gamma is None else [f"gamma {gamma:g}"]
+    words += [] if primaries is None else ["primaries of its own"]
+    name = " and ".join(words)
+    profile = make_profile(name, gamma=gamma, primaries=primaries, is_grey=is_grey)
+    return SourceColor(name, profile, "L" if is_grey else "RGB")
+
+
+def _png_cicp(file: IO[bytes]) -> bytes | None:
+    """What a chunk cICP before the pixels holds; Pillow passes over it."""
+    place = file.tell()
+    try:
+        file.seek(8)
+        while len(header := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", header)
+            if kind == b"cICP":
+                return file.read(min(length, 5))
+            if kind in (b"IDAT", b"IEND"):
+                return None
+            file.seek(length + 4, io.SEEK_CUR)
+        return None
+    finally:
+        file.seek(place)
+
+
+def _avif_nclx(file: IO[bytes]) -> tuple[int, int] | None:
+    """Primaries and transfer curve that the item properties of an AVIF file tell."""
+    place = file.tell()
+    try:
+        file.seek(0, io.SEEK_END)
+        start, end = 0, file.tell()
+        for wanted, extra in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0), (b"colr", 0)):
+            found = _find_box(file, start, end, wanted)
+            if found is None:
+                return None
+            start, end = found[0] + extra, found[1]
+        file.seek(start)
+        kind, *codes = struct.unpack(">4sHH", file.read(8).ljust(8, b"\0"))
+        return (codes[0], codes[1]) if kind == b"nclx" else None
+    finally:
+        file.seek(place)
+
+
+def _find_box(file: IO[bytes], start: int, end: int, wanted: bytes) -> tuple[int, int] | None:
+    """Where the content of the first box of a kind begins and ends."""
+    while start + 8 <= end:
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
+        header = 8
+        if size == 1:
+            size, header = int.from_bytes(file.read(8)), 16
+        stop = end if size == 0 else start + size
+        if stop < start + header or stop > end:
+            return None
+        if kind == wanted:
+            return start + header, stop
+        start = stop
+    return None
