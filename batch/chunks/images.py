@@ -26,7 +26,7 @@ from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
 from editvec.batch.editing.gate import rejection
 from editvec.batch.editing.mini_batches import Prepared, Variant
-from editvec.batch.editing.original_size import Picture, Pictures, source_size
+from editvec.batch.editing.original_size import Picture, Pictures, source_facts
 from editvec.batch.editing.pixel_budget import PixelBudget
 from editvec.batch.editing.reading import Decoded, decode
 from editvec.batch.editing.variants import VariantMaker
@@ -352,17 +352,17 @@ class _ChunkWork:
                 state="done" if reason is None else "rejected",
                 reason=reason,
                 content_key=content_key(self.plan, number, one),
-                metrics=variant.metrics[row] | source_size(self.plan, one),
+                metrics=variant.metrics[row] | source_facts(self.plan, one),
             )
             if reason is None:
                 write = self.processor.writers.submit
                 picture = self.processor.pictures.of(one, variant, row)
-                self._waiting.append(write(self._encode, item, picture))
+                self._waiting.append(write(self._encode, item, picture, one.profile))
             else:
                 rejected.append(item)
         self._decide(rejected)
 
-    def _encode(self, item: ItemResult, picture: Picture) -> ItemResult:
+    def _encode(self, item: ItemResult, picture: Picture, profile: bytes | None) -> ItemResult:
         """Encodes and writes one item; in a thread."""
         assert item.content_key is not None
         try:
@@ -374,6 +374,7 @@ class _ChunkWork:
                     mask=mask,
                     source_digest=self._digests[item.position],
                     content_key=item.content_key,
+                    profile=profile,
                 )
                 names = self.sink.write_item(output)
         except DiskFullError:

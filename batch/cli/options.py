@@ -134,6 +134,12 @@ PHOTOGRAPHS = options(
         show_default=True,
         help="original: the whole picture at its own size, with the change added to it.",
     ),
+    click.option(
+        "--keep-profile",
+        is_flag=True,
+        help="Outputs in the colours of their inputs, with profile and transparency, not in sRGB; "
+        "with --output-size original.",
+    ),
 )
 EDITING = options(
     click.option(

@@ -95,6 +95,7 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
         fit=options["fit"],
         box_margin=options["box_margin"],
         output_size=options["output_size"],
+        keep_profile=options["keep_profile"],
         optimize_steps=options["optimize_steps"],
         max_reconstruction=options["max_reconstruction"],
         min_success=options["min_success"],

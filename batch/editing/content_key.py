@@ -37,6 +37,8 @@ def content_key(plan: RunPlan, recipe_position: int, one: Decoded) -> str:
         parts["box"] = [*box[:4], settings.box_margin]
     if settings.output_size is OutputSize.ORIGINAL:
         parts["output_size"] = settings.output_size.value
+        if settings.keep_profile:
+            parts["keep_profile"] = True
         if one.picture_mask_digest is not None:
             parts["picture_mask"] = one.picture_mask_digest
     if settings.image_format != "png":

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from editvec.batch.editing.mini_batches import PictureChange, Variant
 from editvec.batch.editing.pixel_budget import PixelBudget
-from editvec.batch.editing.reading import Decoded, read_picture, read_wanted_mask
+from editvec.batch.editing.reading import Decoded, read_kept, read_picture, read_wanted_mask
 from editvec.batch.errors import PlanError
 from editvec.batch.recipes.settings import OutputSize
 from editvec.batch.runs.plan import RunPlan
 from editvec.engine.images.compositing import gradient_blend
+from editvec.engine.images.own_colors import on_white
 from editvec.engine.images.views import add_change, put_labels
 from editvec.registry.labels.scheme import LabelScheme
 
@@ -48,14 +49,20 @@ def changes_of(
     return [PictureChange(*one) for one in zip(added, regions, strict=True)]
 
 
-def source_size(plan: RunPlan, one: Decoded) -> dict[str, Any]:
-    """Width and height of the upright input picture, where a reader of the outputs needs it."""
-    settings = plan.settings
-    is_needed = settings.boxes is not None or settings.output_size is OutputSize.ORIGINAL
-    if not is_needed or one.source_size is None:
+def source_facts(plan: RunPlan, one: Decoded) -> dict[str, Any]:
+    """What a reader of the outputs needs to know of the input picture.
+
+    `color` says what was done with its colours; `source_size` is the width and height of the
+    upright picture, where the outputs or boxes are of that size.
+    """
+    if one.source_size is None:
         return {}
-    height, width = one.source_size
-    return {"source_size": [width, height]}
+    facts: dict[str, Any] = {"color": one.color}
+    settings = plan.settings
+    if settings.boxes is not None or settings.output_size is OutputSize.ORIGINAL:
+        height, width = one.source_size
+        facts["source_size"] = [width, height]
+    return facts
 
 
 class Pictures:
@@ -91,6 +98,9 @@ class Pictures:
     def of(self, one: Decoded, variant: Variant, row: int) -> Picture:
         """The pixels [H, W, 3] and the mask [H, W], if any, of an item, held while they are in use.
 
+        In a run that keeps profiles they are samples of the file's colours, and [H, W, 4] where it
+        is transparent.
+
         Raises:
             PlanError: once in use: the file changed or cannot be read any more.
             ImageError, MaskPairingError: likewise.
@@ -120,20 +130,30 @@ class Pictures:
         assert one.view is not None
         with self._budget.hold(one.source_size[0] * one.source_size[1]):
             picture = self._read_again(one)
+            before = picture.copy() if self._plan.settings.keep_profile else None
             if change is not None:
                 add_change(picture, change.added, change.region, one.view)
+            if before is not None:
+                picture = self._in_own_colors(one, before, picture)
             mask = self._mask_around(one)
             put_labels(labels, one.view, mask)
             yield picture, mask
 
     def _read_again(self, one: Decoded) -> Pixels:
         try:
-            digest, picture = read_picture(self._plan, one.input)
+            digest, source = read_picture(self._plan, one.input)
         except OSError as exc:
             raise PlanError(f"cannot be read again: {exc.strerror or exc}") from exc
         if digest != one.digest:
             raise PlanError("changed while it was edited")
-        return picture
+        return source.pixels
+
+    def _in_own_colors(self, one: Decoded, before: Pixels, after: Pixels) -> Pixels:
+        """The samples of the file, with what the edit changed; transparent where the format is."""
+        samples = read_kept(self._plan, one.input).edited(before, after)
+        has_alpha = samples.shape[2] == 4
+        is_opaque = self._plan.settings.parsed_format.kind == "jpeg"
+        return on_white(samples) if has_alpha and is_opaque else samples
 
     def _mask_around(self, one: Decoded) -> Mask:
         assert one.source_size is not None

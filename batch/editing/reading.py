@@ -19,7 +19,9 @@ from editvec.batch.naming import display_path
 from editvec.batch.recipes.boxes import Box
 from editvec.batch.runs.plan import PlannedInput, RunPlan
 from editvec.engine.errors import ImageError
-from editvec.engine.images.images import Fit, Pixels, read_image, read_size
+from editvec.engine.images.decoding import SourcePicture
+from editvec.engine.images.images import Fit, read_size, read_source
+from editvec.engine.images.own_colors import OwnColors, check_way_back, read_own_colors
 from editvec.engine.images.views import View, see, see_labels, square_around, view_of, with_margin
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.scheme import LabelScheme
@@ -38,6 +40,8 @@ class Decoded:
         wanted_mask: int [H, W], of mode optimize.
         reason: why it failed, in one line.
         source_size: height and width of the upright picture.
+        color: what its colours were, and what was done with them.
+        profile: that the outputs carry, in runs that keep it; None for none.
         view: the part of it that `pixels` show.
         picture_mask_digest: of a wanted mask of the picture's own size.
     """
@@ -48,6 +52,8 @@ class Decoded:
     wanted_mask: npt.NDArray[np.integer[Any]] | None = None
     reason: str | None = None
     source_size: tuple[int, int] | None = None
+    color: str | None = None
+    profile: bytes | None = None
     view: View | None = None
     picture_mask_digest: str | None = None
 
@@ -100,9 +106,11 @@ def _held(
 def _decode(
     plan: RunPlan, planned: PlannedInput, *, resolution: int, scheme: LabelScheme
 ) -> Decoded:
-    digest, picture = read_picture(plan, planned)
+    digest, (picture, color) = read_picture(plan, planned)
     size = (picture.shape[0], picture.shape[1])
     settings = plan.settings
+    if settings.keep_profile:
+        check_way_back(color)
     view = seen_part(
         size,
         resolution,
@@ -118,13 +126,15 @@ def _decode(
         pixels=pixels,
         wanted_mask=None if wanted is None else wanted.mask,
         source_size=size,
+        color=color.name if settings.keep_profile else color.conversion,
+        profile=color.kept if settings.keep_profile else None,
         view=view,
         picture_mask_digest=None if wanted is None else wanted.picture_digest,
     )
 
 
-def read_picture(plan: RunPlan, planned: PlannedInput) -> tuple[str, Pixels]:
-    """The digest of a file that is still what was planned, and its upright picture [H, W, 3].
+def read_picture(plan: RunPlan, planned: PlannedInput) -> tuple[str, SourcePicture]:
+    """The digest of a file that is still what was planned, and its upright picture in sRGB.
 
     Raises:
         PlanError: the file changed.
@@ -132,7 +142,12 @@ def read_picture(plan: RunPlan, planned: PlannedInput) -> tuple[str, Pixels]:
         OSError: it cannot be read.
     """
     path = _path_of(plan, planned)
-    return checked_digest(path, planned), read_image(path)
+    return checked_digest(path, planned), read_source(path)
+
+
+def read_kept(plan: RunPlan, planned: PlannedInput) -> OwnColors:
+    """The samples of an input as its file has them; errors are those of `read_picture`."""
+    return read_own_colors(_path_of(plan, planned))
 
 
 def _path_of(plan: RunPlan, planned: PlannedInput) -> Path:

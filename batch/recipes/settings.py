@@ -149,6 +149,7 @@ class RunSettings:
         boxes: digest of the boxes that are edited in their pictures; None = whole pictures.
         box_margin: what the view has around a box, as a share of the box.
         sources: whether the unedited samples are written too; None = unless a scale is drawn.
+        keep_profile: outputs are in the colours of their inputs, not in sRGB.
     """
 
     mode: Mode = Mode.VECTOR
@@ -175,6 +176,7 @@ class RunSettings:
     boxes: str | None = None
     box_margin: float = 0.1
     sources: bool | None = None
+    keep_profile: bool = False
 
     def __post_init__(self) -> None:
         # ``jpeg`` and ``jpeg:95`` are the same request
@@ -201,6 +203,11 @@ class RunSettings:
             raise SettingsError(
                 "output_size: original adds the change to the picture: composite feather or "
                 "gradient, not none"
+            )
+        if self.keep_profile and self.output_size is not OutputSize.ORIGINAL:
+            raise SettingsError(
+                "keep_profile: only outputs of output_size original have pixels of their inputs' "
+                f"files, not those of {self.output_size.value}"
             )
         if self.count and (self.boxes or self.output_size is OutputSize.ORIGINAL):
             raise SettingsError("output_size, boxes: sampled images have neither a size nor boxes")

@@ -33,7 +33,11 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def encode_image(
-    pixels: Pixels, image_format: ImageFormat, provenance: Mapping[str, Any] | None = None
+    pixels: Pixels,
+    image_format: ImageFormat,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    profile: bytes | None = None,
 ) -> bytes:
     """Encodes an image; equal pixels and provenance make equal bytes.
 
@@ -41,16 +45,20 @@ def encode_image(
     EXIF field UserComment. The field Software names the program in all of them.
 
     Args:
-        pixels: uint8 [H, W, 3].
+        pixels: uint8 [H, W, 3]; [H, W, 4] with transparency, which JPEG has not.
         image_format: the format and its quality.
         provenance: plain values with the key ``edited_by``; None writes no metadata.
+        profile: ICC profile of the pixels; None writes none, which means sRGB.
 
     Raises:
         OSError: the format cannot hold a picture of this size.
     """
     image, stream = Image.fromarray(pixels), io.BytesIO()
+    options = _options(image_format) | _metadata(image_format, provenance)
+    if profile is not None:
+        options["icc_profile"] = profile
     try:
-        image.save(stream, **_options(image_format), **_metadata(image_format, provenance))
+        image.save(stream, **options)
     except ValueError as exc:
         raise OSError(f"no {image_format.kind} can be made of it: {exc}") from exc
     return stream.getvalue()
@@ -68,7 +76,13 @@ def _options(image_format: ImageFormat) -> dict[str, Any]:
             "subsampling": "4:4:4" if is_full else "4:2:0",
         }
     if quality is None:
-        return {"format": "WEBP", "lossless": True, "quality": 20, "method": _WEBP_METHOD}
+        return {
+            "format": "WEBP",
+            "lossless": True,
+            "exact": True,  # also the colours where nothing can be seen
+            "quality": 20,
+            "method": _WEBP_METHOD,
+        }
     return {"format": "WEBP", "quality": quality, "method": _WEBP_METHOD}
 
 

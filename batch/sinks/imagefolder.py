@@ -125,7 +125,7 @@ def encode(plan: RunPlan, labels: Sequence[Label], output: NewOutput) -> tuple[b
         source_digest=output.source_digest,
         content_key=output.content_key,
     )
-    image = encode_image(output.pixels, plan.settings.parsed_format, record)
+    image = encode_image(output.pixels, plan.settings.parsed_format, record, profile=output.profile)
     return image, None if output.mask is None else encode_mask(output.mask, labels)
 
 

@@ -26,6 +26,7 @@ RUN_FILE = "run.json"
 # `datasets` takes the types of a column from its first rows, so that no value may be null
 UNCHANGED_PSNR = 999.0
 _UNKNOWN = -1.0
+_SOURCE_FACTS = ("color", "source_size")
 
 
 def write_manifests(
@@ -112,7 +113,7 @@ def _unedited(plan: RunPlan) -> list[FixedEdit]:
 
 def _metrics(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
     """What was measured of an item, with a number for what could not be, or was not."""
-    metrics = {k: v for k, v in (row.metrics or {}).items() if k != "source_size"}
+    metrics = _measured(row) or {}
     if row.mask_file_name is not None and _measures_leakage(plan):
         metrics.setdefault("leakage", {"psnr": None})  # of the unedited sample
     if plan.settings.refine_auto:
@@ -150,9 +151,18 @@ def mask_of(row: ItemRow) -> dict[str, Any]:
     return {} if row.mask_file_name is None else {"mask_file_name": row.mask_file_name}
 
 
+def _measured(row: ItemRow) -> dict[str, Any] | None:
+    """The metrics of an item, without the facts of its input that are kept beside them."""
+    if row.metrics is None:
+        return None
+    return {name: value for name, value in row.metrics.items() if name not in _SOURCE_FACTS}
+
+
 def _photograph(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
-    """The size of the upright input picture and the box in it, in runs where these matter."""
+    """What was done with the input's colours; its upright size and its box where these matter."""
     values: dict[str, Any] = {}
+    if plan.kind == "batch":
+        values["color"] = (row.metrics or {}).get("color") or "unknown"
     size = (row.metrics or {}).get("source_size")
     if size is not None:
         values |= {"source_width": size[0], "source_height": size[1]}
@@ -172,7 +182,7 @@ def leftover_row(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
         "recipe": plan.recipes[row.recipe_position].name,
         "state": row.state,
         "reason": row.reason,
-        "metrics": row.metrics,
+        "metrics": _measured(row),
         **_photograph(plan, row),
     }
 

@@ -26,10 +26,11 @@ class NewOutput:
     Attributes:
         input: what it was made from.
         recipe_position: which recipe made it.
-        pixels: uint8 [H, W, 3].
+        pixels: uint8 [H, W, 3]; [H, W, 4] with transparency.
         mask: label indices, [H, W]; None of a class that makes no masks.
         source_digest: of the input.
         content_key: of the item.
+        profile: ICC profile of the pixels; None: they are sRGB, and the file says nothing.
     """
 
     input: PlannedInput
@@ -38,6 +39,7 @@ class NewOutput:
     mask: Mask | None
     source_digest: str
     content_key: str
+    profile: bytes | None = None
 
 
 class Sink(Protocol):

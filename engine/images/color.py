@@ -44,11 +44,14 @@ class SourceColor:
         name: Of the colours, for people: "sRGB", "Adobe RGB (1998)", "gamma 0.45".
         profile: ICC profile that makes sRGB of them; None where they are sRGB already.
         mode: Pillow's mode of the samples that the profile is for: "RGB", "L" or "CMYK".
+        kept: Profile for a file of RGB samples that mean the same; None where there is none, and
+            where sRGB was meant without one.
     """
 
     name: str
     profile: bytes | None = None
     mode: str = "RGB"
+    kept: bytes | None = None
 
     @property
     def conversion(self) -> str:
@@ -98,6 +101,19 @@ def to_srgb(image: Image.Image, color: SourceColor) -> Image.Image:
         understood.transform.apply_in_place(samples)  # another copy would cost as much memory
         return samples
     return understood.transform.apply(samples)
+
+
+def from_srgb(pixels: npt.NDArray[np.uint8], color: SourceColor) -> npt.NDArray[np.uint8]:
+    """Colours in sRGB, uint8 [N, 3], as RGB samples of other colours.
+
+    Raises:
+        ImageError: Their profile does not lead back.
+    """
+    if color.profile is None:
+        return pixels
+    assert color.kept is not None
+    transform = _way_back(color.kept)
+    return np.asarray(transform.apply(Image.fromarray(pixels[None]))).reshape(-1, 3)
 
 
 def _grey(image: Image.Image, name: str) -> Image.Image:
@@ -151,8 +167,8 @@ def _profiled(image: Image.Image) -> SourceColor:
             f"{_HOW_TO_GO_ON}"
         )
     if _understood(data, mode).is_srgb:
-        return SourceColor(SRGB)
-    return SourceColor(name, data, mode)
+        return SourceColor(SRGB, kept=data if mode == "RGB" else None)
+    return SourceColor(name, data, mode, kept=data if mode == "RGB" else None)
 
 
 @functools.lru_cache(maxsize=16)
@@ -202,6 +218,19 @@ def _probe(
     return made, bool(distance <= _SAME_LEVELS)
 
 
+@functools.lru_cache(maxsize=16)
+def _way_back(data: bytes) -> ImageCms.ImageCmsTransform:
+    """The transform from sRGB to a profile."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        return ImageCms.buildTransform(_srgb_profile(), profile, "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError) as exc:
+        raise ImageError(
+            f"its colour profile {_read_profile(data)[0]!r} leads to sRGB and not back, and cannot "
+            "be kept"
+        ) from exc
+
+
 def _srgb_profile() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
@@ -228,8 +257,11 @@ def _measured(image: Image.Image) -> SourceColor:
     words = [] if gamma is None else [f"gamma {gamma:g}"]
     words += [] if primaries is None else ["primaries of its own"]
     name = " and ".join(words)
-    profile = make_profile(name, gamma=gamma, primaries=primaries, is_grey=is_grey)
-    return SourceColor(name, profile, "L" if is_grey else "RGB")
+    kept = make_profile(name, gamma=gamma, primaries=primaries, is_grey=False)
+    if not is_grey:
+        return SourceColor(name, kept, kept=kept)
+    profile = make_profile(name, gamma=gamma, primaries=None, is_grey=True)
+    return SourceColor(name, profile, "L", kept=kept)
 
 
 def _png_cicp(file: IO[bytes]) -> bytes | None:

@@ -141,18 +141,22 @@ def decode_picture(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]
 
 def decode_source(image: Image.Image, max_pixels: int) -> SourcePicture:
     """Load the first frame as `decode_picture` does, and tell what its colours were."""
-    _check_size(image, max_pixels)
-    if min(image.size) < MIN_SIDE:
-        raise ImageError(
-            f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {image.width} x {image.height}"
-        )
-    color = color_of(image)
-    image.load()  # `verify` passes on a file that was cut in half
+    color = _load(image, max_pixels)
     orientation = _orientation(image)
-    picture = _to_rgb(image, color)
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
+    picture = _upright(_to_rgb(image, color), orientation)
     return SourcePicture(np.array(picture, dtype=np.uint8), color)
+
+
+def decode_samples(image: Image.Image, max_pixels: int) -> tuple[Image.Image, SourceColor]:
+    """Load the first frame upright and without a conversion of its colours, and what they mean.
+
+    The picture is of mode RGB, or RGBA if it is transparent.
+    """
+    color = _load(image, max_pixels)
+    orientation = _orientation(image)
+    samples = _to_eight_bits(image)
+    samples = samples.convert("RGBA" if samples.has_transparency_data else "RGB")
+    return _upright(samples, orientation), color
 
 
 def decode_mask(image: Image.Image, max_pixels: int) -> npt.NDArray[np.int32]:
@@ -168,6 +172,23 @@ def decode_mask(image: Image.Image, max_pixels: int) -> npt.NDArray[np.int32]:
     return np.array(image).astype(np.int32)
 
 
+def _load(image: Image.Image, max_pixels: int) -> SourceColor:
+    """Decode all of a picture, and tell what its colours mean."""
+    _check_size(image, max_pixels)
+    if min(image.size) < MIN_SIDE:
+        raise ImageError(
+            f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {image.width} x {image.height}"
+        )
+    color = color_of(image)
+    image.load()  # `verify` passes on a file that was cut in half
+    return color
+
+
+def _upright(picture: Image.Image, orientation: int) -> Image.Image:
+    turn = _UPRIGHT.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     """Refuse a bomb by its header, before any pixel is allocated."""
     if image.width * image.height > max_pixels:
@@ -178,10 +199,7 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 def _to_rgb(image: Image.Image, color: SourceColor) -> Image.Image:
     """Convert a loaded image of any mode to sRGB, then composite transparency on white."""
-    if image.mode.startswith("I"):
-        image = _to_eight_bits(image)
-    if image.mode == "F":
-        raise ImageError("floating-point samples (mode F) have no fixed range")
+    image = _to_eight_bits(image)
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         if color.profile is not None:
@@ -197,6 +215,10 @@ def _to_rgb(image: Image.Image, color: SourceColor) -> Image.Image:
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale grey samples of 16 bits to 8 bits; Pillow's own conversion would clip them."""
+    if image.mode == "F":
+        raise ImageError("floating-point samples (mode F) have no fixed range")
+    if not image.mode.startswith("I"):
+        return image
     # A PNM file of 16 bits opens as mode I; a TIFF file in that mode has 32 bits.
     if image.mode == "I" and image.format == "TIFF":
         raise ImageError("32-bit samples (mode I) have no fixed range")
