@@ -163,7 +163,7 @@ def _profiled(image: Image.Image) -> SourceColor:
     }
     if mode is None or not has_mode[mode]:
         raise ImageError(
-            f"its colour profile {name!r} is for {space} samples, the picture has {image.mode}; "
+            f"its colour profile {name!r} is for {space!r} samples, the picture has {image.mode}; "
             f"{_HOW_TO_GO_ON}"
         )
     if _understood(data, mode).is_srgb:
@@ -183,7 +183,7 @@ def _read_profile(data: bytes) -> tuple[str, str]:
     except (ImageCms.PyCMSError, OSError, ValueError) as exc:
         raise ImageError(f"its colour profile is broken; {_HOW_TO_GO_ON}") from exc
     if kind not in _INPUT_CLASSES:
-        raise ImageError(f"its colour profile is of class {kind}, not of a picture's colours")
+        raise ImageError(f"its colour profile is of class {kind!r}, not of a picture's colours")
     return name or "unnamed profile", space
 
 

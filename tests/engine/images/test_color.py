@@ -487,17 +487,27 @@ def test_a_profile_for_other_samples_is_refused(tmp_path: Path) -> None:
     image = Image.fromarray(colors())
 
     for profile, reason in (
-        (ink_profile(), "is for CMYK samples, the picture has RGB"),
+        (ink_profile(), "is for 'CMYK' samples, the picture has RGB"),
         (grey_profile(2.2), "is for grey samples, the picture has colours"),
-        (_icc(b"RGB ", {}, kind=b"link"), "is of class link"),
+        (_icc(b"RGB ", {}, kind=b"link"), "is of class 'link'"),
     ):
         path = save(tmp_path / "a.png", image, icc_profile=profile)
         with pytest.raises(ImageError, match=reason):
             read_image(path)
 
     ink = save(tmp_path / "a.jpg", image.convert("CMYK"), icc_profile=profile_of("adobe"))
-    with pytest.raises(ImageError, match="is for RGB samples, the picture has CMYK"):
+    with pytest.raises(ImageError, match="is for 'RGB' samples, the picture has CMYK"):
         read_image(ink)
+
+
+def test_a_profile_for_unheard_of_samples_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(colors()), icc_profile=_icc(b"R\nB ", {}))
+
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+
+    assert "colour profile" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_threads_share_a_profile(tmp_path: Path) -> None:
