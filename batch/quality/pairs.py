@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MIN_PAIRS = 4
 SENSIBLE_PAIRS = 16
 IMAGES_FOLDER = "images"
+_YOLO_LABELS = "labels"
 _MASKS = ("masks", "masks.json", "masks.xml", "annotations.json", "annotations.xml")
 
 
@@ -62,8 +63,8 @@ def read_pairs(
     """Read images and masks, and bring both to the generator's square.
 
     Args:
-        source: Folder with `images` and `masks` (or `masks.json`, `annotations.xml`...); with
-            `masks` given, the images themselves.
+        source: Folder with `images` and `masks` (or `masks.json`, `annotations.xml`, YOLO's
+            `labels`...); with `masks` given, the images themselves.
         scheme: The parts, and how the files spell them.
         resolution: Of the generator.
         fit: How a picture of another shape becomes a square; masks follow, by the nearest pixel.
@@ -95,6 +96,8 @@ def _inside(source: Path) -> tuple[Path, Path]:
     """Images and masks of a folder that holds both."""
     images = source / IMAGES_FOLDER
     masks = [source / name for name in _MASKS if (source / name).exists()]
+    if not masks and (source / _YOLO_LABELS).is_dir():
+        masks = [source / _YOLO_LABELS]
     if not images.is_dir() or len(masks) != 1:
         raise PlanError(
             f"PAIRS: expected {IMAGES_FOLDER}/ and one of {', '.join(_MASKS)} in {source}; "

@@ -41,6 +41,7 @@ _EXPECTED = {
     MaskForm.YOLO: "YOLO's text files and the names of their classes",
     MaskForm.ROBOFLOW: "Roboflow's `_mask.png` files and _classes.csv",
 }
+_IMAGES = "images"
 _DRAWN = (MaskForm.COCO, MaskForm.LABEL_STUDIO, MaskForm.CVAT, MaskForm.LABELME, MaskForm.YOLO)
 
 
@@ -69,10 +70,11 @@ def find_drawings(path: Path, form: MaskForm | None) -> list[Drawing] | None:
     if form in (None, MaskForm.YOLO):
         files = label_files(path)
         if files and (form is not None or any(is_yolo(file) for file in files)):
-            _check_photographs(path, [f"{file.stem}.png" for file in files], form)
+            photographs = [one.name for one in pngs_in(path) if _IMAGES in one.parts]
+            _check_photographs(path, [*photographs, *(f"{one.stem}.png" for one in files)], form)
             return read_yolo(files, path)
     documents = [one for one in path.iterdir() if one.suffix.lower() in (".json", ".xml")]
-    if len(documents) == 1 and not pngs_in(path):
+    if len(documents) == 1 and (form in _DRAWN or not pngs_in(path)):
         return _of_document(documents[0], form)
     if form in _DRAWN:
         raise MaskError(f"masks {path}: expected {form.expected}, got a folder of other files")

@@ -27,7 +27,7 @@ def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
     An image of a subset is called `subset/name`. An image without shapes is background.
 
     Raises:
-        MaskError: not that XML, or a field is missing or wrong.
+        MaskError: not that XML, or an image has no name.
     """
     try:
         if _has_document_type(data):
@@ -48,13 +48,19 @@ def read_cvat(data: bytes, *, of: str) -> list[Drawing]:
         subset = image.get("subset", "")
         if subset and not name.startswith(f"{subset}/"):
             name = f"{subset}/{name}"
-        shapes_found = [one for one in image if one.tag not in _NO_SHAPES]
-        height, width = (_integer(image, key, of=where) for key in ("height", "width"))
-        check_extent(height, width, of=where)
-        shapes_found.sort(key=lambda shape: _integer(shape, "z_order", of=where, default="0"))
-        regions = [_region(one, of=where) for one in shapes_found]
-        drawings.append(Drawing(name, where, height, width, regions))
+        try:
+            drawings.append(_drawing(image, name, of=where))
+        except MaskError as exc:  # of this image only
+            drawings.append(Drawing(name, where, None, None, [], fault=str(exc)))
     return drawings
+
+
+def _drawing(image: ElementTree.Element, name: str, *, of: str) -> Drawing:
+    height, width = (_integer(image, key, of=of) for key in ("height", "width"))
+    check_extent(height, width, of=of)
+    found = [one for one in image if one.tag not in _NO_SHAPES]
+    found.sort(key=lambda shape: _integer(shape, "z_order", of=of, default="0"))
+    return Drawing(name, of, height, width, [_region(one, of=of) for one in found])
 
 
 def _has_document_type(data: bytes) -> bool:

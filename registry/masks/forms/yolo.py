@@ -27,6 +27,7 @@ _LISTS = ("classes.txt", "obj.names", "labels.names")
 _NO_LABELS = ("classes", "labels", "labelmap", "train", "val", "valid", "test", "requirements")
 _LABELS, _IMAGES = "labels", "images"
 _LEVELS = 3
+_LINE_BYTES = 4096
 # converters round, and shapes reach over the border by that
 _BEYOND = 0.01
 
@@ -36,13 +37,19 @@ def label_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob(f"*{SUFFIX}")
-        if path.stem.lower() not in _NO_LABELS and not path.name.lower().startswith("readme")
+        if path.is_file()
+        and path.stem.lower() not in _NO_LABELS
+        and not path.name.lower().startswith("readme")
     )
 
 
 def is_yolo(path: Path) -> bool:
     """True where the first line looks like one of YOLO."""
-    words = path.read_bytes()[:4096].split(b"\n", 1)[0].split()
+    try:
+        with path.open("rb") as file:
+            words = file.readline(_LINE_BYTES).split()
+    except OSError:
+        return False
     return len(words) >= 5 and words[0].isdigit() and all(_share(word) for word in words[1:5])
 
 
@@ -146,11 +153,7 @@ def _share(word: str | bytes) -> float | None:
 def _class_names(folder: Path) -> dict[int, str]:
     """The names of the classes: of data.yaml or classes.txt, in the folder or up to two above."""
     for place in [folder.resolve(), *folder.resolve().parents][:_LEVELS]:
-        found = {
-            path: names
-            for path in sorted(place.iterdir())
-            if path.is_file() and (names := _names_in(path)) is not None
-        }
+        found = {path: names for path in _files_in(place) if (names := _names_in(path)) is not None}
         if found:
             first, *others = found
             if different := [path for path in others if found[path] != found[first]]:
@@ -164,6 +167,13 @@ def _class_names(folder: Path) -> dict[int, str]:
     )
 
 
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return []  # above what is ours to read
+
+
 def _names_in(path: Path) -> dict[int, str] | None:
     """The classes that a file names; None where it is no such file."""
     of = f"classes {path}"
@@ -174,7 +184,7 @@ def _names_in(path: Path) -> dict[int, str] | None:
         if path.suffix.lower() not in (".yaml", ".yml"):
             return None
         content = yaml.safe_load(read_document(path))
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as exc:
+    except (MaskError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as exc:
         if path.stem.lower() != "data" and path.name.lower() not in _LISTS:
             return None  # of something else
         raise MaskError(f"{of}: not readable ({str(exc).splitlines()[0][:100]})") from exc

@@ -102,6 +102,16 @@ def test_wrong_cvat_is_refused(tmp_path: Path, old: str, new: str, message: str)
         read_any_mask(tmp_path / "a.xml", SCHEME, image="x/a.jpg")
 
 
+@pytest.mark.parametrize("attribute", ['width="x"', 'width=""', 'height="-1"'])
+def test_wrong_image_is_refused_alone(tmp_path: Path, attribute: str) -> None:
+    text = _CVAT.replace('name="b.jpg" width="20" height="12"', f'name="b.jpg" {attribute}')
+    (tmp_path / "a.xml").write_text(text)
+
+    assert (read_any_mask(tmp_path / "a.xml", SCHEME, image="a.jpg") == drawn_mask()).all()
+    with pytest.raises(MaskError, match=r"image 'b.jpg': "):
+        read_any_mask(tmp_path / "a.xml", SCHEME, image="b.jpg")
+
+
 def test_run_lengths_of_cvat() -> None:
     expected = [[False, True, True], [True, False, False]]
     assert decode_cvat("1, 3, 2", 2, 3, of="x").tolist() == expected
