@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editvec.batch.errors import RecipeError, SettingsError
 from editvec.batch.recipes.balanced import draw_balanced
 from editvec.batch.recipes.recipe import SOURCE_RECIPE, Edit, PinnedVector, Recipe
 from editvec.batch.recipes.scales import Choice, Drawn, Uniform
+from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.models import Run
 from editvec.batch.runs.planning import open_run
 from editvec.registry.library.library import Library
@@ -239,3 +241,29 @@ def test_unedited_copies_are_written_unless_a_scale_is_drawn(
     assert sum(row["attributes"]["smile"] for row in edited) == (4 if edit == "smile=1" else 2)
     if not is_written:
         assert {row["source"] for row in made} == {f"seed-0-{i:06d}" for i in range(4)}
+
+
+def test_the_command_writes_unedited_copies_where_it_is_told_to(
+    run_editvec: Callable[..., int], library: Library, tmp_path: Path
+) -> None:
+    words = ("batch", "generate", tmp_path / "out", "--count", "4", "--edit", "smile=25%")
+
+    assert run_editvec(*words, "--sources", "yes") == 0
+
+    made = rows(tmp_path / "out")
+    assert [row["recipe"] for row in made].count(SOURCE_RECIPE) == 4
+    assert sum(row["attributes"]["smile"] for row in made) == 1
+    assert run_editvec(*words, "--sources", "no") == 1  # the folder holds another run
+
+
+@pytest.mark.parametrize("sources", [True, False])
+def test_sources_of_pictures_are_refused(sources: bool) -> None:
+    with pytest.raises(SettingsError, match=r"^sources: only sampled images"):
+        RunSettings(sources=sources)
+
+
+def test_a_generated_run_without_edits_and_sources_is_refused(
+    library: Library, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="at least one --edit"):
+        open_run(library, request(None, tmp_path / "out", count=2, sources=False))
