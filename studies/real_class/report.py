@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from editvec.batch.quality.samples import read_curve
+from editvec.batch.sinks.manifests import UNCHANGED_PSNR
 from editvec.engine.training.loop import read_log
 
 _SIZE = (640, 280)
@@ -83,7 +84,8 @@ def edited_rows(path: Path, lessons: Iterable[str]) -> dict[str, dict[str, Any]]
     found = {}
     for name in lessons:
         metrics = [row["metrics"] for row in rows if row["recipe"] == name]
-        leaked = [one["leakage"]["psnr"] for one in metrics]
+        told = [one["leakage"]["psnr"] for one in metrics]
+        leaked = [None if value == UNCHANGED_PSNR else value for value in told]
         if not metrics:
             continue
         found[name] = {

@@ -84,12 +84,16 @@ def test_medians_are_those_of_each_recipe(tmp_path: Path) -> None:
         return json.dumps({"recipe": recipe, "metrics": metrics})
 
     path = tmp_path / "metadata.jsonl"
-    path.write_text("\n".join([row("a", 1, 7), row("a", 2, None), row("a", 9, 5), row("b", 4, 4)]))
+    path.write_text(
+        "\n".join(
+            [row("a", 1, 7), row("a", 2, None), row("a", 9, 5), row("b", 4, 4), row("a", 1, 999.0)]
+        )
+    )
 
     found = edited_rows(path, ["a"])
 
     assert found == {
-        "a": {"images": 3, "reconstruction_psnr": 2, "leakage_psnr": 6.0, "unchanged": 1}
+        "a": {"images": 4, "reconstruction_psnr": 1.5, "leakage_psnr": 6.0, "unchanged": 2}
     }
 
 
