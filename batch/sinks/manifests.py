@@ -71,7 +71,7 @@ def write_manifests(
 
 
 def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
-    """One line of metadata.jsonl: the same keys and types in every row of a run, and no null.
+    """One line of metadata.jsonl: the same types in every row of a run, and no null.
 
     Args:
         plan: the plan of the run.
@@ -79,8 +79,7 @@ def manifest_row(plan: RunPlan, row: ItemRow, *, source: str) -> dict[str, Any]:
         source: what the manifest calls its input.
     """
     recipe, position = plan.recipes[row.recipe_position], row.input.position
-    # of the unedited sample: every vector at scale 0, which says the same with types
-    edits = plan.edits_of(row.recipe_position, position) or _unedited(plan)
+    edits = _edits(plan, row)
     values = {
         "file_name": row.file_name,
         **mask_of(row),
@@ -106,7 +105,25 @@ def _edit_row(edit: FixedEdit) -> dict[str, Any]:
     return edit.to_json() | {"forced": True, "usable_range": list(usable)}
 
 
-def _unedited(plan: RunPlan) -> list[FixedEdit]:
+def add_rare_keys(plan: RunPlan, row: ItemRow, values: dict[str, Any]) -> None:
+    """Adds what `manifest_row` says of some items only, for readers that look at a few rows.
+
+    Args:
+        plan: the plan of the run.
+        row: a done item.
+        values: its row, which is changed.
+    """
+    if plan.settings.refine_auto:
+        values["metrics"].setdefault("refined_steps", 0)
+    for edit, told in zip(_edits(plan, row), values["vectors"], strict=True):
+        if (usable := edit.vector.forced_range) is not None:
+            told |= {"forced": edit.is_forced, "usable_range": list(usable)}
+
+
+def _edits(plan: RunPlan, row: ItemRow) -> list[FixedEdit]:
+    """The edits of an item; of an unedited sample every vector at scale 0, which has types."""
+    if edits := plan.edits_of(row.recipe_position, row.input.position):
+        return edits
     vectors = (edit.vector for recipe in plan.recipes for edit in recipe.edits)
     return [FixedEdit(vector, 0.0) for vector in dict.fromkeys(vectors)]
 
@@ -116,8 +133,6 @@ def _metrics(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
     metrics = _measured(row) or {}
     if row.mask_file_name is not None and _measures_leakage(plan):
         metrics.setdefault("leakage", {"psnr": None})  # of the unedited sample
-    if plan.settings.refine_auto:
-        metrics.setdefault("refined_steps", 0)
     return {name: _known(name, value) for name, value in metrics.items()}
 
 

@@ -233,6 +233,7 @@ class WebDatasetSink:
             # the unedited sample, which is in the same shard
             source = self._image_name(sample_key(SOURCE_RECIPE, name))
         row = manifests.manifest_row(self.run.plan, item, source=source)
+        manifests.add_rare_keys(self.run.plan, item, row)
         for name_of in ("file_name", "mask_file_name"):
             row.pop(name_of, None)
         return {"key": sample_key(recipe, name), "name": name, **row}
