@@ -188,7 +188,7 @@ class Recipe:
         scales, names = [scale for scale, _ in named], [name for _, name in named]
         if not named:
             drawn = []
-        elif count is None:
+        elif count is None or position >= count:  # or an item that the plan did not count
             drawn = draw(scales, names=names, seed=seed, position=position)
         else:
             drawn = draw_balanced(scales, names=names, seed=seed, position=position, count=count)
