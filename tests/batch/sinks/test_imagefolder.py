@@ -154,7 +154,7 @@ def test_jpegs_load_with_hugging_face_datasets_with_their_labels_and_masks(
     assert len(loaded) == len(made) == 8
     assert set(loaded.column_names) == {
         *("image", "mask", "source", "recipe", "vectors", "attributes"),
-        *("metrics", "verdict", "content_key"),
+        *("metrics", "verdict", "content_key", "color"),
     }
     for example in loaded:
         row = made[example["source"], example["recipe"]]
