@@ -123,8 +123,15 @@ def json_pieces(found: Iterable[Any]) -> Iterator[str]:
 
 def _csv_row(cells: Sequence[Cell]) -> str:
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(cells)
+    csv.writer(stream, lineterminator="\n").writerow(map(_no_formula, cells))
     return stream.getvalue()
+
+
+def _no_formula(cell: Cell) -> Cell:
+    """A cell that no spreadsheet calculates: a text that looks like a formula gets a quote."""
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return cell
 
 
 def _with_aliases(vector: EditingVector) -> str:

@@ -4,13 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from editvec.cli import cli
 from editvec.registry.cli.list import TABLE_ROWS
-from editvec.registry.cli.list_text import CSV_COLUMNS
+from editvec.registry.cli.list_text import CSV_COLUMNS, csv_rows
 from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.errors import InvalidNameError, MetricNotFoundError, RecordError
 from editvec.registry.library.library import Library
@@ -187,6 +188,19 @@ def test_csv_keeps_commas_quotes_and_line_breaks(run: Callable[..., Result]) -> 
     assert row["metrics"] == "leakage=0.0312"
     assert row["leakage"] == "0.0312"
     assert row["retired_at"] == ""
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_csv_holds_no_formula_and_numbers_stay_numbers(
+    sqlite_library: Library, run: Callable[..., Result], text: str
+) -> None:
+    vector = replace(sqlite_library.get_vector("smile@1"), description=text, default_scale=-1.5)
+
+    (row,) = csv.DictReader(io.StringIO("".join(csv_rows([vector])), newline=""))
+
+    assert row["description"] == f"'{text}"
+    assert row["default_scale"] == "-1.5"
+    assert row["name"] == "smile"
 
 
 def test_json_holds_whole_vectors(run: Callable[..., Result]) -> None:
