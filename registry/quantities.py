@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 
@@ -28,7 +29,10 @@ def parse_size(text: str) -> int:
     match = _QUANTITY.match(text.strip().lower())
     if match is None or match[2] not in _UNITS:
         raise RecordError(f"size: expected bytes such as 10GB, 500MiB or 0, got {text!r}")
-    return round(float(match[1]) * _UNITS[match[2]])
+    size = float(match[1]) * _UNITS[match[2]]
+    if not math.isfinite(size):
+        raise RecordError(f"size: expected a smaller one, got {text!r:.40}")
+    return round(size)
 
 
 def parse_duration(text: str) -> timedelta:

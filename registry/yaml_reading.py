@@ -30,7 +30,7 @@ def read_nodes(text: str, *, of: str, error: type[Exception]) -> yaml.Node | Non
         raise error(f"{of}{line}: not YAML ({exc.problem})") from exc
     except (yaml.YAMLError, RecursionError) as exc:
         raise error(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         # what the reader makes of a few characters that no text holds, such as \U00110000
         raise error(f"{of}: not YAML ({' '.join(str(exc).split())})") from exc
     if root is not None:

@@ -225,6 +225,8 @@ def _of_coco(text: str, of: str) -> Iterator[tuple[str, Box | None]]:
         raise PlanError(f"{of}, line {exc.lineno}: {exc.msg}") from exc
     except RecursionError as exc:
         raise PlanError(f"{of}: nested too deeply") from exc
+    except ValueError as exc:  # a number of thousands of digits
+        raise PlanError(f"{of}: not JSON that can be read ({exc})") from exc
     if not isinstance(root, dict):
         raise PlanError(f"{of}: expected COCO annotations, an object with images and annotations")
     images = _named(root, "images", "file_name", of)

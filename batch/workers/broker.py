@@ -56,7 +56,10 @@ def parse_broker_url(text: str) -> Broker:
     Raises:
         SettingsError: it names no broker that we support.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as exc:  # its password cannot be told from the rest
+        raise SettingsError(f"EDITVEC_BROKER_URL: expected a URL, got none ({exc})") from exc
     if parts.scheme == _FOLDER:
         return _folder_broker(text, parts)
     if parts.scheme not in (*_REDIS, *_AMQP):

@@ -106,6 +106,8 @@ def _parse(text: str, *, of: str) -> yaml.Node | None:
             raise SchemeError(f"{of}, line {exc.lineno}: not JSON ({exc.msg})") from exc
         except RecursionError as exc:
             raise SchemeError(f"{of}: not JSON (nested too deeply)") from exc
+        except ValueError as exc:  # a number of thousands of digits
+            raise SchemeError(f"{of}: not JSON that can be read ({exc})") from exc
         # JSON is YAML but for tabs, which no text of JSON can hold
         text = text.replace("\t", " ")
     return read_nodes(text, of=of, error=SchemeError)

@@ -127,7 +127,7 @@ def _integer(shape: ElementTree.Element, key: str, *, of: str, default: str | No
     try:
         return int(said or "")
     except ValueError as exc:
-        raise MaskError(f"{of}: {key}: expected a number, got {said!r}") from exc
+        raise MaskError(f"{of}: {key}: expected a number, got {said!r:.40}") from exc
 
 
 def _number(said: str, *, of: str) -> float:

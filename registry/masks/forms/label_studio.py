@@ -156,7 +156,10 @@ def _pictures(data: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for key, value in data.items():
         if isinstance(value, str):
-            parts = urlsplit(value)
+            try:
+                parts = urlsplit(value)
+            except ValueError:  # a text that looks like a broken URL names no picture
+                continue
             served = parse_qs(parts.query).get("d")
             path = served[0] if served else unquote(parts.path)
             if _PICTURE.search(path):
