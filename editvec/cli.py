@@ -23,6 +23,7 @@ import editvec.registry.cli.commands
 from editvec.batch.errors import BatchError
 from editvec.cuda_ext.errors import CudaExtError
 from editvec.engine.errors import EngineError
+from editvec.printing import printable_streams
 from editvec.registry.errors import RegistryError
 
 KNOWN_ERRORS = (RegistryError, EngineError, BatchError, CudaExtError)
@@ -37,6 +38,11 @@ class RootGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in the order in which they were attached."""
         return list(self.commands)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; names of files and texts of archives cannot steer the terminal."""
+        with printable_streams():
+            return super().main(*args, **kwargs)
 
 
 @click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,8 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # very threads that they wait for as soon as anything else runs: several times slower on two
     # cores (benchmarks/engine/waiting_threads.py). It has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    obj: dict[str, Any] = {"home": None, "traceback": False}
     _open_missing_streams()
+    with printable_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    """Run the command line with streams that are safe to write to."""
+    obj: dict[str, Any] = {"home": None, "traceback": False}
     try:
         status = _invoke(arguments, obj)
         sys.stdout.flush()
@@ -137,10 +149,27 @@ def _describe(error: Exception) -> str:
         return f"no space left on the device: {error.filename or 'make room and run it again'}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {os.fsdecode(error.filename)}"
+    if isinstance(error, ValueError) and (told := _told_of_value(str(error))) is not None:
+        return told
+    if isinstance(error, OverflowError):
+        return f"expected a smaller number: {error}"
     return (
         f"this is a bug: {type(error).__name__}: {error} "
         "(run `editvec --traceback ...` to see where, and report it)"
     )
+
+
+def _told_of_value(message: str) -> str | None:
+    """What a complaint of Python means that depends on what was typed or read, not on us."""
+    if "embedded null" in message:
+        return "expected a name or a path without NUL, got one with it"
+    if "integer string conversion" in message:
+        return (
+            f"expected a number of at most {sys.get_int_max_str_digits()} digits, got a longer one"
+        )
+    if message.startswith(("Invalid IPv6 URL", "netloc ")):
+        return f"expected a URL, got one that is none ({message})"
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import editvec.cli
 from editvec.batch.errors import BatchError
 from editvec.cuda_ext.errors import CudaExtError
 from editvec.engine.errors import EngineError
+from editvec.printing import Control
 from editvec.registry.errors import RegistryError
 from tests.support.places import ROOT
 
@@ -37,6 +39,15 @@ def _raising(error: BaseException) -> Callable[[click.Context], object]:
         raise error
 
     return body
+
+
+def _raised_by(body: Callable[[], object]) -> Exception:
+    """The error of Python itself."""
+    try:
+        body()
+    except Exception as error:  # noqa: BLE001 (whatever this Python raises)
+        return error
+    raise AssertionError("nothing was raised")
 
 
 @pytest.mark.parametrize("base", [RegistryError, EngineError, BatchError, CudaExtError])
@@ -93,6 +104,22 @@ def test_unforeseen_error_is_called_a_bug_and_hides_its_traceback(
         (click.ClickException("no terminal here"), "no terminal here"),
         (RegistryError(), "RegistryError"),
         (BatchError("file \x1b[31mred\x07.png"), r"file \x1b[31mred\x07.png"),
+        (
+            _raised_by(lambda: int("9" * 9000)),
+            f"expected a number of at most {sys.get_int_max_str_digits()} digits, got a longer one",
+        ),
+        (
+            _raised_by(lambda: Path("a\0b").stat()),
+            "expected a name or a path without NUL, got one with it",
+        ),
+        (
+            _raised_by(lambda: urllib.parse.urlsplit("http://[::1/x")),
+            "expected a URL, got one that is none (Invalid IPv6 URL)",
+        ),
+        (
+            _raised_by(lambda: float(10**400)),
+            "expected a smaller number: int too large to convert to float",
+        ),
     ],
 )
 def test_errors_of_the_machine_are_one_readable_line(
@@ -242,3 +269,61 @@ def test_help_answers_within_300_ms() -> None:
     # Processor time: on an idle machine that is the time on the clock, and what else a busy one
     # does is not ours to measure.
     assert min(processor_seconds_for_help() for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("err", [False, True])
+def test_foreign_names_cannot_steer_the_terminal(
+    err: bool, attach: Attach, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b[2J\x9b2J\x07\u202egnp\r.png"
+    attach(
+        lambda ctx: click.echo(
+            f"{name}\tcaf\u00e9 \u5199\u771f\u3000\u4e00\nnext", err=err, color=True
+        )
+    )
+
+    assert editvec.cli.main(["probe"]) == 0
+
+    shown = "".join(capfd.readouterr())
+    assert shown == (
+        r"a\u001b[2J\u009b2J\u0007\u202egnp\u000d.png"
+        + "\tcaf\u00e9 \u5199\u771f\u3000\u4e00\nnext\n"
+    )
+
+
+def test_a_usage_error_cannot_steer_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert editvec.cli.main(["registry", "list", "a", "b\x1b[2J"]) == 2
+
+    assert "\x1b" not in capfd.readouterr().err
+
+
+def test_json_stays_the_same_json_when_it_is_escaped(
+    attach: Attach, capfd: pytest.CaptureFixture[str]
+) -> None:
+    value = {"name": "a\x1b\x7f\x9b\u202e\U000e0001\udce9.png"}
+    attach(lambda ctx: click.echo(json.dumps(value, ensure_ascii=False)))
+
+    assert editvec.cli.main(["probe"]) == 0
+
+    output = capfd.readouterr().out
+    assert output.isascii()
+    assert json.loads(output) == value
+
+
+def test_our_own_control_sequences_reach_the_terminal(
+    attach: Attach, capfd: pytest.CaptureFixture[str]
+) -> None:
+    attach(lambda ctx: click.echo(Control("\x1b[K"), nl=False, color=True))
+
+    assert editvec.cli.main(["probe"]) == 0
+
+    assert capfd.readouterr().out == "\x1b[K"
+
+
+def test_streams_are_what_they_were_when_the_command_ends(attach: Attach) -> None:
+    before = sys.stdout, sys.stderr
+    attach(_raising(BatchError("x")))
+
+    editvec.cli.main(["probe"])
+
+    assert (sys.stdout, sys.stderr) == before

@@ -55,7 +55,7 @@ class ProgressLine:
         self._shown_at = time.monotonic()
         text = describe(progress)
         if self._is_terminal:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+            renew_line(text)
             self._is_open = True
         else:
             click.echo(text, err=True)
@@ -85,11 +85,19 @@ def stage_progress(title: str) -> Callable[[str, int, int], None]:
         shown_at = now
         line = f"{title}: {stage} {done}/{total}"
         if moves:
-            click.echo(f"\r\x1b[K{'' if is_last else line}", nl=False, err=True)
+            renew_line("" if is_last else line)
         else:
             click.echo(line, err=True)
 
     return show
+
+
+def renew_line(text: str) -> None:
+    """Shows a text in place of the line that the terminal stands in."""
+    from editvec.printing import Control
+
+    click.echo(Control("\r\x1b[K"), nl=False, err=True)
+    click.echo(text, nl=False, err=True)
 
 
 def note(text: str) -> None:

@@ -40,6 +40,7 @@ def status(
     With --watch --json, every look is one line of JSON.
     """
     from editvec.batch.runs.progress import run_status
+    from editvec.printing import Control
 
     _, library = open_library(ctx)
     with library:
@@ -48,8 +49,9 @@ def status(
             if as_json:
                 click.echo(json.dumps(_status_json(found), indent=None if watch else 2))
             else:
-                clear = _CLEAR if watch and sys.stdout.isatty() else ""
-                click.echo(f"{clear}{_status_text(found)}")
+                if watch and sys.stdout.isatty():
+                    click.echo(Control(_CLEAR), nl=False)
+                click.echo(_status_text(found))
             if not watch or found.run.is_finished:
                 return
             time.sleep(interval)

@@ -97,8 +97,10 @@ def _progress(verb: str) -> Callable[[int, int], None] | None:
     """A line on a terminal that tells how far it is."""
     if not sys.stderr.isatty():
         return None
+    from editvec.printing import Control
 
     def show(done: int, total: int) -> None:
-        click.echo(f"\r{verb} {done} of {total} blobs", nl=done == total, err=True)
+        click.echo(Control("\r"), nl=False, err=True)
+        click.echo(f"{verb} {done} of {total} blobs", nl=done == total, err=True)
 
     return show

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from editvec.batch.cli.options import options
-from editvec.batch.cli.output import duration, note
+from editvec.batch.cli.output import duration, note, renew_line
 
 if TYPE_CHECKING:
     from editvec.batch.quality.photographs import Photographs
@@ -80,7 +80,10 @@ def progress_line(title: str) -> Iterator[Callable[[TrainingProgress], None]]:
         if progress.seconds_left is not None and not is_last:
             parts.append(f"{duration(progress.seconds_left)} left")
         line = ", ".join(parts + [f"{name} {value:.4g}" for name, value in values.items()])
-        click.echo(f"\r\x1b[K{line}" if moves else line, nl=not moves, err=True)
+        if moves:
+            renew_line(line)
+        else:
+            note(line)
 
     try:
         yield show
