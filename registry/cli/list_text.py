@@ -123,8 +123,9 @@ def json_pieces(found: Iterable[Any]) -> Iterator[str]:
 
 def _csv_row(cells: Sequence[Cell]) -> str:
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(map(_no_formula, cells))
-    return stream.getvalue()
+    # a cell is quoted for the characters that end a line, and some readers end one at either
+    csv.writer(stream, lineterminator="\r\n").writerow(map(_no_formula, cells))
+    return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _no_formula(cell: Cell) -> Cell:
