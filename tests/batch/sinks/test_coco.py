@@ -1,9 +1,13 @@
 """COCO annotations: what pycocotools reads is what the masks hold."""
 
+import errno
 import json
+import os
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from sqlalchemy import insert
 
+from editvec.batch.errors import DiskFullError
 from editvec.batch.recipes.boxes import read_boxes
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.models import RunItem
@@ -126,6 +131,42 @@ def test_an_audit_compares_the_annotations_with_the_run(
     assert without_image[1] == "not in annotations.json: images/smile+1.00/0.png"
     assert torn[0].startswith("annotations.json cannot be read: ")
     assert gone[0].startswith("annotations.json cannot be read: ")
+
+
+@pytest.mark.parametrize("place", ["annotations.json", "what waits for it"])
+def test_a_full_disk_while_annotations_are_written_leaves_none_that_are_torn(
+    library: Library,
+    make_pictures: MakePictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    out = tmp_path / "out"
+    wanted = request(make_pictures(2), out, "smile=1", output="coco")
+    real_write = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if bytes(data[:9]) == b'{\n"info":':
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real_write(descriptor, data)
+
+    def no_file(**options: object) -> IO[bytes]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        if place == "annotations.json":
+            patch.setattr(os, "write", write)
+        else:
+            patch.setattr(tempfile, "TemporaryFile", no_file)
+        with pytest.raises(DiskFullError, match=r"no space left for .*annotations\.json"):
+            do(library, wanted)
+    assert not (out / "annotations.json").exists()
+
+    run = do(library, wanted)
+
+    assert run.state == "completed"
+    assert len(COCO(str(out / "annotations.json")).getImgIds()) == 2
+    assert audit(library, run).problems == []
 
 
 def test_an_item_whose_mask_was_removed_has_no_annotations_and_the_audit_says_so(

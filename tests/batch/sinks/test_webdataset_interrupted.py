@@ -364,6 +364,34 @@ def test_a_full_disk_while_a_chunk_is_packed_pauses_the_run(
     assert audit(library, run).problems == []
 
 
+def test_a_full_disk_while_a_shard_is_published_pauses_the_run(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    wanted = request(make_pictures(4), out, "smile=1", output="webdataset", chunk_size=2)
+    real_replace = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == out / "shards/000001.tar":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real_replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(DiskFullError, match=r"no space left for .*shards/000001\.tar"):
+            do(library, wanted)
+    runs = Runs(library.engine)
+    (paused,) = runs.latest()
+    assert (paused.state, runs.counts(paused.id).done) == ("paused", 2)
+    assert [path.name for path in (out / "shards").iterdir()] == ["000000.tar"]
+
+    run = do(library, wanted)
+
+    assert run.state == "completed"
+    assert len(read_shards(out)) == 4
+    assert audit(library, run).problems == []
+
+
 def test_a_staged_file_that_was_removed_is_missing_and_the_rest_is_packed(
     library: Library, make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
