@@ -10,6 +10,8 @@ import editvec.batch.sinks.files
 import editvec.batch.sinks.shards
 from editvec.batch.recipes.settings import Output
 from editvec.batch.reports.audit import audit
+from editvec.batch.runs.planning import open_run
+from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.files import files_below, sync_filesystem
 from editvec.registry.library.library import Library
 from editvec.whole_files import sync_folder
@@ -81,3 +83,19 @@ def test_files_are_on_the_disk_before_sql_names_them(
     assert witness.commits >= 2  # a chunk each
     assert witness.unsynced == set()
     assert audit(library, run).problems == []
+
+
+def test_what_no_chunk_packed_is_on_the_disk_before_sql_names_its_shard(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, witness: Witness
+) -> None:
+    out, runs = tmp_path / "out", Runs(library.engine)
+    wanted = request(make_pictures(12), out, "smile=1", output="webdataset", chunk_size=8)
+    opened = open_run(library, wanted)
+
+    run = do(
+        library, wanted, mini_batch=2, on_progress=lambda _: runs.request_cancel(opened.run.id)
+    )
+
+    assert run.state == "cancelled"
+    assert [path.name for path in (out / "shards").iterdir()] == ["leftover.tar"]
+    assert witness.unsynced == set()
