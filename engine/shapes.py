@@ -18,7 +18,7 @@ def check_resolution(resolution: int) -> int:
     Raises:
         SettingsError: It is not.
     """
-    power_of_two = resolution > 0 and resolution & (resolution - 1) == 0
+    power_of_two = type(resolution) is int and resolution > 0 and resolution & (resolution - 1) == 0
     if not power_of_two or not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
         raise EngineSettingsError(
             f"resolution: expected a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}, "

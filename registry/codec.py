@@ -164,7 +164,7 @@ def _parse_npy(data: bytes, *, of: str) -> npt.NDArray[Any]:
 
 
 def _load_safetensors(data: bytes, *, of: str) -> LoadedTensor:
-    header = _safetensors_header(data, of=of)
+    header = safetensors_header(data, of=of)
     names = [name for name in header if name != "__metadata__"]
     if len(names) != 1:
         raise CodecError(f"{of}: expected one tensor, got {len(names)}")
@@ -188,8 +188,16 @@ def _looks_like_safetensors(data: bytes) -> bool:
     return data[8:9] == b"{" and length <= MAX_HEADER_BYTES
 
 
-def _safetensors_header(data: bytes, *, of: str) -> dict[str, Any]:
-    """The JSON header, after its announced length was compared with the limit and the file."""
+def safetensors_header(data: bytes, *, of: str) -> dict[str, Any]:
+    """The JSON header, after its announced length was compared with the limit and the file.
+
+    Args:
+        data: a whole file, or its first bytes, 8 + `MAX_HEADER_BYTES` or more.
+        of: what the message calls it.
+
+    Raises:
+        CodecError: the bytes do not begin like a safetensors file.
+    """
     if len(data) < 10:
         raise CodecError(f"{of}: expected safetensors or .npy, got {len(data)} bytes")
     (length,) = struct.unpack("<Q", data[:8])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,8 @@ from editvec.whole_files import new_file
 DESCRIPTION_FILE = "bundle.json"
 MAX_DESCRIPTION_BYTES = 4 * 2**20
 LISTED_KEYS = 5
+FEW_LAYERS = 64  # as many may be built to tell which weights are missing
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 
 
 class NetworkState(NamedTuple):
@@ -66,13 +69,16 @@ class LoadedBundle(NamedTuple):
     classifier: AttributeClassifier | None
 
 
-def generator_digest(state: Mapping[str, Tensor]) -> str:
-    """Digest of a generator's tensors (mapping with w_avg, synthesis), whatever file they are in.
+def generator_digest(state: Mapping[str, Tensor], *, conv_clamp: float | None = None) -> str:
+    """Digest of what decides a generator's images, whatever file it is in.
 
-    SHA-256 over the tensors in the order of their names: name, dtype, shape, little-endian bytes.
+    SHA-256 over the tensors (mapping with w_avg, synthesis) in the order of their names: name,
+    dtype, shape, little-endian bytes. Their names and shapes tell all settings but the clamp, which
+    comes last where there is one.
 
     Args:
         state: The generator's state dict.
+        conv_clamp: Clamp of its activations.
 
     Returns:
         64 hex digits.
@@ -85,6 +91,8 @@ def generator_digest(state: Mapping[str, Tensor]) -> str:
         header = [name, str(array.dtype), list(array.shape)]
         digest.update(json.dumps(header, separators=(",", ":")).encode() + b"\n")
         digest.update(np.asarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
+    if conv_clamp is not None:
+        digest.update(json.dumps({"conv_clamp": float(conv_clamp)}).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -148,7 +156,9 @@ def write_bundle(
             name: FileEntry(hashlib.sha256(content).hexdigest(), len(content))
             for name, content in contents.items()
         },
-        generator_digest=generator_digest(networks["generator"].state),
+        generator_digest=generator_digest(
+            networks["generator"].state, conv_clamp=config.conv_clamp
+        ),
         built=built,
         groups=groups or {},
         mask_spellings=mask_spellings or {},
@@ -263,12 +273,18 @@ def _read_verified(folder: Path) -> tuple[Bundle, dict[str, dict[str, Tensor]]]:
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as exc:
             raise BundleError(f"{entry.file}: expected a safetensors file: {exc}") from exc
         for key, tensor in states[name].items():
+            if tensor.dtype not in DTYPES:
+                raise BundleError(
+                    f"{entry.file}: expected weights of 16, 32 or 64 bits, {key} is {tensor.dtype}"
+                )
             if not bool(torch.isfinite(tensor).all()):
                 raise BundleError(f"{entry.file}: expected finite weights, {key} is not")
-    digest = generator_digest(states["generator"])
+    clamp = bundle.generator_config.conv_clamp
+    digest = generator_digest(states["generator"], conv_clamp=clamp)
     if digest != bundle.generator_digest:
+        having = "the tensors have" if clamp is None else f"tensors and conv_clamp {clamp} have"
         raise BundleError(
-            f"generator_digest: expected {bundle.generator_digest}, the tensors have {digest}"
+            f"generator_digest: expected {bundle.generator_digest}, {having} {digest}"
         )
     return bundle, states
 
@@ -276,6 +292,7 @@ def _read_verified(folder: Path) -> tuple[Bundle, dict[str, dict[str, Tensor]]]:
 def _read_description(folder: Path) -> str:
     path = folder / DESCRIPTION_FILE
     try:
+        _require_file(path)
         if path.stat().st_size > MAX_DESCRIPTION_BYTES:
             raise BundleError(f"{path}: expected at most {MAX_DESCRIPTION_BYTES} bytes")
         return path.read_text(encoding="utf-8")
@@ -285,9 +302,16 @@ def _read_description(folder: Path) -> str:
         raise BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
 
 
+def _require_file(path: Path) -> None:
+    """Refuse what may never end or never begin when it is read: pipes, devices."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BundleError(f"{path}: expected a regular file")
+
+
 def _read_file(path: Path, entry: FileEntry) -> bytes:
     """The bytes of a file that has the listed size and digest."""
     try:
+        _require_file(path)
         size = path.stat().st_size
         if size != entry.bytes:
             raise BundleError(f"{path.name}: expected {entry.bytes} bytes, got {size}")
@@ -310,7 +334,8 @@ def _build_network(
     state: Mapping[str, Tensor],
     generator_state: Mapping[str, Tensor],
 ) -> nn.Module:
-    """The network with its weights, on the CPU."""
+    """The network with its weights, on the CPU; sizes are compared before anything has them."""
+    _check_counts(name, config, state)
     if isinstance(config, SegmentationConfig):
         # Files may hold float16 to be half as large; networks compute in float32.
         state = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
@@ -321,24 +346,45 @@ def _build_network(
             )
         except ShapeError as exc:
             raise BundleError(f"segmentation: {exc}") from exc
-    module: nn.Module
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            wanted = _new_network(name, config).state_dict()
+    except (RuntimeError, TypeError, OverflowError) as exc:
+        raise BundleError(f"{name}: expected sizes that a network can have: {exc}") from exc
+    _check_keys(name, wanted=wanted, state=state)
     # building draws initial weights that are overwritten: keep the caller's random state
     with torch.random.fork_rng(devices=[]):
-        if isinstance(config, GeneratorConfig):
-            module = Generator(config)
-        elif isinstance(config, EncoderConfig):
-            module = Encoder(config)
-        elif isinstance(config, PerceptualConfig):
-            module = build_perceptual(config)
-        elif name == "identity":
-            assert isinstance(config, ClassifierConfig)
-            module = IdentityNetwork(config)
-        else:
-            assert isinstance(config, ClassifierConfig)
-            module = AttributeClassifier(config)
-    _check_keys(name, wanted=module.state_dict(), state=state)
+        module = _new_network(name, config)
     module.load_state_dict(dict(state))
     return module
+
+
+def _new_network(name: str, config: JsonConfig) -> nn.Module:
+    """A network of this architecture, with initial weights."""
+    if isinstance(config, GeneratorConfig):
+        return Generator(config)
+    if isinstance(config, EncoderConfig):
+        return Encoder(config)
+    if isinstance(config, PerceptualConfig):
+        return build_perceptual(config)
+    assert isinstance(config, ClassifierConfig)
+    return IdentityNetwork(config) if name == "identity" else AttributeClassifier(config)
+
+
+def _check_counts(name: str, config: JsonConfig, state: Mapping[str, Tensor]) -> None:
+    """Refuse more layers or members than there are weights: each of them has some."""
+    values = config.to_json()
+    counts: dict[str, int] = {
+        key: values[key] for key in ("mapping_layers", "members") if key in values
+    }
+    if "channels" in values:
+        counts["channels"] = len(values["channels"])
+    for setting, count in counts.items():
+        if count > max(len(state), FEW_LAYERS):
+            raise BundleError(
+                f"{name}: {setting}: expected no more than the {len(state)} weights that there "
+                f"are, got {count}"
+            )
 
 
 def _check_keys(name: str, *, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
@@ -351,6 +397,8 @@ def _check_keys(name: str, *, wanted: Mapping[str, Tensor], state: Mapping[str, 
             more = f" and {len(keys) - LISTED_KEYS} more" if len(keys) > LISTED_KEYS else ""
             raise BundleError(f"{name}: {word} weights: {listed}{more}")
     for key, tensor in wanted.items():
+        if tensor.is_floating_point() != state[key].is_floating_point():
+            raise BundleError(f"{name}: expected {key} as {tensor.dtype}, got {state[key].dtype}")
         if tensor.shape != state[key].shape:
             raise BundleError(
                 f"{name}: expected {key} of shape {list(tensor.shape)}, "

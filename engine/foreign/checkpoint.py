@@ -12,7 +12,7 @@ from editvec.engine.foreign.generators import (
 )
 from editvec.engine.foreign.pickles import read_pickle
 from editvec.engine.foreign.records import Record, damaged
-from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file
+from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file, require_file
 
 PICKLE_START = b"\x80"
 
@@ -38,6 +38,7 @@ def read_generator(path: Path, *, label_classes: Sequence[int] = ()) -> Imported
         SettingsError: The labels do not fit the generator.
     """
     try:
+        require_file(path)
         with path.open("rb") as file:
             start = file.read(16)
         foreign = _read(path, start)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from editvec.engine.errors import ForeignFileError
 from editvec.engine.foreign.records import damaged, finite_weights
-from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file
+from editvec.engine.foreign.torch_files import is_torch_file, read_torch_file, require_file
 from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
 
 MAX_MEMBERS = 100
@@ -167,6 +167,7 @@ def read_members(paths: Sequence[Path]) -> ImportedMembers:
 def _read_member(path: Path) -> dict[str, Tensor]:
     """Weights by `layers.<layer>.<name>`."""
     try:
+        require_file(path)
         with path.open("rb") as file:
             start = file.read(16)
         if not is_torch_file(start):

@@ -14,6 +14,16 @@ LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The number that torch wrote before everything else, up to release 1.5."""
 
 
+def require_file(path: Path) -> None:
+    """Refuse what may never end or never begin when it is read: pipes, devices.
+
+    Raises:
+        ForeignFileError: It is there and neither file nor folder.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ForeignFileError(f"{path}: expected a regular file")
+
+
 def is_torch_file(start: bytes) -> bool:
     """Whether a file's first 16 bytes are those of a file that `torch.save` wrote."""
     return start.startswith((ZIP_START, LEGACY_START))

@@ -9,6 +9,8 @@ from editvec.engine.errors import EngineSettingsError
 from editvec.engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
 
 ARCHITECTURES = ("skip", "resnet", "orig")
+MAX_CLAMP = 1e30
+MAX_ITERATIONS = 1000
 
 
 class JsonConfig:
@@ -57,10 +59,28 @@ def check_positive(config: object, *names: str) -> None:
     """
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, int) or value < 1:
+        if not _is_positive(value):
             raise EngineSettingsError(
                 f"{type(config).__name__}.{name}: expected a positive integer, got {value!r}"
             )
+
+
+def check_sizes(config: object, *names: str) -> None:
+    """Check that the named settings are tuples of integers of at least 1.
+
+    Raises:
+        SettingsError: One is not.
+    """
+    for name in names:
+        values = getattr(config, name)
+        if not isinstance(values, tuple) or not all(map(_is_positive, values)):
+            raise EngineSettingsError(
+                f"{type(config).__name__}.{name}: expected positive integers, got {values!r:.200}"
+            )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 @dataclass(frozen=True)
@@ -100,20 +120,28 @@ class GeneratorConfig(JsonConfig):
         """Check the ranges."""
         check_resolution(self.resolution)
         check_positive(self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers")
+        check_sizes(self, "block_channels")
+        clamp: object = self.conv_clamp
+        if clamp is not None and not (
+            isinstance(clamp, int | float)
+            and not isinstance(clamp, bool)
+            and 0 < clamp <= MAX_CLAMP
+        ):
+            raise EngineSettingsError(
+                f"GeneratorConfig.conv_clamp: expected a positive number or none, got {clamp!r}"
+            )
         if self.architecture not in ARCHITECTURES:
             raise EngineSettingsError(
                 f"GeneratorConfig.architecture: expected one of {', '.join(ARCHITECTURES)}, "
                 f"got {self.architecture!r}"
             )
         blocks = len(block_resolutions(self.resolution))
-        if self.block_channels and (
-            len(self.block_channels) != blocks or min(self.block_channels) < 1
-        ):
+        if self.block_channels and len(self.block_channels) != blocks:
             raise EngineSettingsError(
                 f"GeneratorConfig.block_channels: expected {blocks} positive numbers, "
                 f"got {list(self.block_channels)}"
             )
-        if self.label_size < 0:
+        if isinstance(self.label_size, bool) or self.label_size < 0:
             raise EngineSettingsError(
                 f"GeneratorConfig.label_size: expected 0 or more, got {self.label_size}"
             )
@@ -159,11 +187,12 @@ class SegmentationConfig(JsonConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_positive(self, "num_labels", "members")
-        if len(self.hidden) != 2 or min(self.hidden) < 1:
+        check_sizes(self, "hidden", "feature_channels")
+        if len(self.hidden) != 2:
             raise EngineSettingsError(
                 f"SegmentationConfig.hidden: expected two sizes, got {self.hidden}"
             )
-        if not self.feature_channels or min(self.feature_channels) < 1:
+        if not self.feature_channels:
             raise EngineSettingsError(
                 f"SegmentationConfig.feature_channels: expected positive numbers, "
                 f"got {self.feature_channels}"
@@ -197,6 +226,12 @@ class EncoderConfig(JsonConfig):
         """Check the ranges."""
         check_resolution(self.resolution)
         check_positive(self, "num_ws", "w_dim", "head_channels", "iterations")
+        check_sizes(self, "channels")
+        if self.iterations > MAX_ITERATIONS:
+            raise EngineSettingsError(
+                f"EncoderConfig.iterations: expected at most {MAX_ITERATIONS}, "
+                f"got {self.iterations}"
+            )
         if not self.channels or self.resolution >> len(self.channels) < 2:
             raise EngineSettingsError(
                 f"EncoderConfig.channels: expected stages that leave at least 2x2 pixels of "
@@ -234,6 +269,15 @@ class PerceptualConfig(JsonConfig):
     trunk: str
     channels: tuple[int, ...] = (24, 48, 96, 96)
 
+    def __post_init__(self) -> None:
+        """Check the types."""
+        check_sizes(self, "channels")
+        trunk: object = self.trunk
+        if not isinstance(trunk, str) or not self.channels:
+            raise EngineSettingsError(
+                f"PerceptualConfig: expected a name and at least one stage, got {self.trunk!r}"
+            )
+
 
 @dataclass(frozen=True)
 class ClassifierConfig(JsonConfig):
@@ -252,6 +296,11 @@ class ClassifierConfig(JsonConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_resolution(self.resolution)
+        check_sizes(self, "channels")
+        if not all(isinstance(output, str) for output in self.outputs):
+            raise EngineSettingsError(
+                f"ClassifierConfig.outputs: expected names, got {self.outputs!r:.200}"
+            )
         if not self.outputs or not self.channels:
             raise EngineSettingsError(
                 "ClassifierConfig: expected at least one output and one stage"

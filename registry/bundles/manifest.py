@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from editvec.registry.addresses import check_name
 from editvec.registry.blobs.store import BlobStore
+from editvec.registry.bundles.weights import check_weights
 from editvec.registry.entities.classes import BundleFile, ClassModel
 from editvec.registry.errors import (
     BlobError,
@@ -25,10 +27,12 @@ from editvec.registry.labels.spellings import FIELD, parse_spellings
 from editvec.whole_files import digest_of, digest_of_file
 
 BUNDLE_FILE = "bundle.json"
+WEIGHTS_SUFFIX = ".safetensors"
 BUNDLE_FORMAT = "editvec-bundle"
 BUNDLE_FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_NUM_WS = 64
+MAX_CLAMP = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     if not folder.is_dir():
         raise BundleFormatError(f"bundle {folder}: expected a folder")
     try:
+        _require_regular(path)
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleFormatError(f"{path}: larger than {MAX_MANIFEST_BYTES >> 20} MiB")
         data = path.read_bytes()
@@ -97,6 +102,7 @@ def parse_manifest(data: bytes, *, of: str = BUNDLE_FILE) -> BundleManifest:
         )
     resolution = fields.integer("resolution", 4, 8192)
     labels = _labels(fields, of=of)
+    _check_clamp(content.get("networks"), of=of)
     parse_spellings(content.get(FIELD), [label.name for label in labels], of=of)
     return BundleManifest(
         class_name=fields.name("class_name"),
@@ -116,14 +122,15 @@ def parse_manifest(data: bytes, *, of: str = BUNDLE_FILE) -> BundleManifest:
 
 
 def verify_files(folder: Path, manifest: BundleManifest) -> None:
-    """Compares every listed file with its size and digest.
+    """Compares every listed file with its size and digest, and looks into those with weights.
 
     Raises:
-        BundleFormatError: a file is missing, or has other bytes.
+        BundleFormatError: a file is missing, has other bytes, or its weights cannot be used.
     """
     for file in manifest.files:
         path = folder / file.name
         try:
+            _require_regular(path)
             size = path.stat().st_size
             digest = digest_of_file(path) if size == file.size else None
         except OSError as exc:
@@ -136,6 +143,14 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
             raise BundleFormatError(
                 f"bundle {folder}: {file.name}: expected digest {file.digest}, got {digest}"
             )
+        if path.suffix == WEIGHTS_SUFFIX:
+            check_weights(path, of=f"bundle {folder}: {file.name}")
+
+
+def _require_regular(path: Path) -> None:
+    """Refuses what may never end or never begin when it is read: pipes, devices."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BundleFormatError(f"{path}: expected a regular file")
 
 
 def lay_out(model: ClassModel, blobs: BlobStore, target: Path) -> Path:
@@ -179,6 +194,21 @@ def bundle_digest_of(content: Mapping[str, Any]) -> str:
 
 
 # --- fields ---
+
+
+def _check_clamp(networks: object, *, of: str) -> None:
+    """The one setting of a generator that its weights do not tell, and that decides its images."""
+    entry = networks.get("generator") if isinstance(networks, dict) else None
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict):
+        raise BundleFormatError(f"{of}: networks: expected a generator with its config")
+    clamp = config.get("conv_clamp")
+    is_number = isinstance(clamp, int | float) and not isinstance(clamp, bool)
+    if clamp is not None and not (is_number and 0 < clamp < MAX_CLAMP):
+        raise BundleFormatError(
+            f"{of}: networks: generator: conv_clamp: expected a positive number or null, "
+            f"got {clamp!r:.80}"
+        )
 
 
 def _rectangle(fields: Fields, resolution: int) -> tuple[int, int, int, int]:
@@ -237,5 +267,5 @@ def _file(name: str, entry: object, *, of: str) -> BundleFile:
         raise BundleFormatError(f"{of}: files: {name} cannot list itself")
     fields = Fields(entry, of=f"{of}: files: {name}", error=BundleFormatError)
     return BundleFile(
-        name=name, digest=fields.digest("sha256"), size=fields.integer("bytes", 0, 1 << 40)
+        name=name, digest=fields.digest("sha256"), size=fields.integer("bytes", 1, 1 << 40)
     )

@@ -1,5 +1,6 @@
 """Pickles that want more than there is: depth, copies, tensors without numbers."""
 
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from editvec.engine.errors import ForeignFileError
 from editvec.engine.foreign.checkpoint import read_generator
+from editvec.engine.foreign.members import read_members
 from editvec.engine.foreign.pickles import read_pickle
 from tests.support.foreign_files import (
     Network,
@@ -163,3 +165,13 @@ def test_values_of_other_types_give_one_line(change: dict[str, Any], tmp_path: P
         read_generator(write_pickle(tmp_path / "g.pkl", network))
 
     assert "\n" not in str(caught.value)
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model_0.pth")
+
+    for path in (tmp_path / "model_0.pth", Path("/dev/zero")):
+        with pytest.raises(ForeignFileError, match="expected a regular file"):
+            read_generator(path)
+        with pytest.raises(ForeignFileError, match="expected a regular file"):
+            read_members([path])

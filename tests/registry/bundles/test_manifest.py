@@ -1,9 +1,12 @@
 """Class bundles: every field of bundle.json and every byte of the files is checked."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from editvec.registry.bundles.manifest import read_manifest, verify_files
@@ -95,8 +98,8 @@ def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"W1", "generator.safetensors: expected digest"),
-        (b"w1w1", "generator.safetensors: expected 2 bytes, got 4"),
+        (b"X" * 10_792, "generator.safetensors: expected digest"),
+        (b"w1w1", "generator.safetensors: expected 10792 bytes, got 4"),
         (None, "generator.safetensors: No such file"),
     ],
 )
@@ -117,6 +120,72 @@ def test_altered_file_is_named_and_nothing_is_stored(
 
 def test_good_files_pass(bundle: Path) -> None:
     verify_files(bundle, read_manifest(bundle))
+
+
+def _header(tensors: dict[str, Any], data: bytes) -> bytes:
+    text = json.dumps(tensors).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def _f32(start: int, end: int, dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [2], "data_offsets": [start, end]}
+
+
+NAN = np.array([1, np.nan], "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x80\x04}.", "expected a safetensors file"),
+        (b"PK\x03\x04" + bytes(20), "expected a safetensors file"),
+        (_header({"a": _f32(0, 8), "b": _f32(4, 12)}, bytes(12)), "b: expected its bytes from 8"),
+        (_header({"a": _f32(0, 8), "b": _f32(12, 20)}, bytes(20)), "b: expected its bytes from 8"),
+        (_header({"a": _f32(0, 8)}, bytes(12)), "expected 8 bytes of tensors, got 12"),
+        (_header({"a": _f32(0, 8)}, bytes(4)), "expected 8 bytes of tensors, got 4"),
+        (_header({"a": _f32(0, 2, "F8_E5M2")}, bytes(2)), "a: expected dtype F16, .*'F8_E5M2'"),
+        (_header({"a": _f32(0, 4)}, bytes(4)), "a: expected 8 bytes for F32"),
+        (_header({"a": _f32(0, 8)}, NAN), "a: expected finite weights, got NaN"),
+        (_header({"a": _f32(0, 4, "BF16")}, b"\x80\x3f\x80\x7f"), "a: expected finite weights"),
+        (_header({"a": _f32(0, 4, "F16")}, b"\x00\x3c\x00\x7c"), "a: expected finite weights"),
+        (_header({}, b""), "expected 0 bytes of tensors, got 0"),
+        (_header({"a": 1}, b""), "a: expected dtype, shape and offsets"),
+    ],
+)
+def test_files_that_hold_no_weights_are_refused(
+    data: bytes, message: str, bundle: Path, sqlite_library: Library
+) -> None:
+    content = _content(bundle)
+    (bundle / "generator.safetensors").write_bytes(data)
+    entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    content["files"]["generator.safetensors"] = entry
+    rewrite_manifest(bundle, content)
+
+    with pytest.raises(BundleFormatError, match=rf"generator\.safetensors.*{message}"):
+        sqlite_library.add_bundle(bundle)
+
+
+def test_an_empty_file_pipes_and_clamps_are_refused(bundle: Path) -> None:
+    content = _content(bundle)
+    manifest = read_manifest(bundle)
+    (bundle / "generator.safetensors").unlink()
+    os.mkfifo(bundle / "generator.safetensors")
+    with pytest.raises(BundleFormatError, match=r"generator\.safetensors: expected a regular file"):
+        verify_files(bundle, manifest)
+    for clamp in ("x", True, 0):
+        content["networks"]["generator"]["config"]["conv_clamp"] = clamp
+        rewrite_manifest(bundle, content)
+        with pytest.raises(BundleFormatError, match="conv_clamp: expected a positive number"):
+            read_manifest(bundle)
+    content["files"]["generator.safetensors"]["bytes"] = 0
+    content["networks"]["generator"]["config"]["conv_clamp"] = None
+    rewrite_manifest(bundle, content)
+    with pytest.raises(BundleFormatError, match="bytes: expected an integer from 1"):
+        read_manifest(bundle)
+    (bundle / "bundle.json").unlink()
+    os.mkfifo(bundle / "bundle.json")
+    with pytest.raises(BundleFormatError, match=r"bundle\.json: expected a regular file"):
+        read_manifest(bundle)
 
 
 def test_groups_of_groups_take_the_time_of_their_members(
