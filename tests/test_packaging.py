@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import site
 import subprocess
 import sys
 import tarfile
@@ -51,7 +50,8 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = folder / "bin" / "python"
     (packages,) = folder.glob("lib/python*/site-packages")
     # a path file inside a folder that is named by a path file is not read: ours is not found there
-    (packages / "needed.pth").write_text("\n".join(site.getsitepackages()))
+    needed = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "needed.pth").write_text("\n".join(needed))
     install = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     pip = [sys.executable, "-m", "pip", "--python", str(program)]
     subprocess.run([*pip, *install], check=True, capture_output=True, text=True)

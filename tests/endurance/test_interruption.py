@@ -155,7 +155,7 @@ def test_an_impatient_interrupt_ends_at_once_and_the_same_command_goes_on(
 
 POISONED = """
 import os, signal, sys
-import editvec.batch.chunks.images, editvec
+import editvec.batch.chunks.images, editvec.cli
 
 def decode(plan, planned, **options):
     if planned.source == "5.png":

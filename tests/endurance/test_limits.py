@@ -29,7 +29,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import editvec.batch.runs.pace, editvec.batch.recipes.settings
 editvec.batch.runs.pace.LONGEST_LIMIT_SECONDS = 8
 editvec.batch.recipes.settings.REAP_SECONDS = 1.0
-import editvec.batch.reports.completion, editvec.batch.chunks.images, editvec
+import editvec.batch.reports.completion, editvec.batch.chunks.images, editvec.cli
 decode = editvec.batch.chunks.images.decode
 def decode_for_ever(plan, planned, **options):
     if planned.source == "2.png":

@@ -14,7 +14,7 @@ from tests.support.places import ROOT
 _PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
-from benchmarks import engine_workloads
+from benchmarks.engine import workloads as engine_workloads
 from benchmarks.engine.meters import peak_memory
 from editvec.engine.networks.config import GeneratorConfig
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,7 @@ from editvec.avatars.drawing.render import LABELS, render
 from editvec.registry.labels.files import read_scheme
 from studies.real_class.__main__ import best_mask, find_data
 from studies.real_class.report import draw_curve, edited_rows
+from tests.support.places import ROOT
 
 GAP = 2  # as in data sets whose schemes have gaps: every value but 0 is one too high
 
@@ -110,6 +112,7 @@ def test_a_curve_falls_where_its_values_fall(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_quick_goes_from_photographs_to_edited_ones_and_repeats_nothing(tmp_path: Path) -> None:
     data = _write_data(tmp_path / "data", photographs=40, pairs=12)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [
         sys.executable,
         "-m",
@@ -123,7 +126,9 @@ def test_quick_goes_from_photographs_to_edited_ones_and_repeats_nothing(tmp_path
     words += ["--pairs", "8", "--vector", "eyes=eye, iris: scale 1.6"]
     words += ["--vector", "mouth=mouth: scale 1.5x1", "--vector", "hair=hair: grow 2"]
 
-    first = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
+    first = subprocess.run(
+        words, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
     out = tmp_path / "out"
     found = json.loads((out / "results.json").read_text())
     assert found["counts"] == {
@@ -149,7 +154,9 @@ def test_quick_goes_from_photographs_to_edited_ones_and_repeats_nothing(tmp_path
 
     # one vector that cannot be learned costs nothing but itself, and nothing is done twice
     words += ["--vector", "same=hair: shift 0,0"]
-    again = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    again = subprocess.run(
+        words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
 
     begun = [line.split(":")[0] for line in again.stderr.splitlines() if line.startswith("--- ")]
     assert begun == ["--- learn same", "--- batch"]
