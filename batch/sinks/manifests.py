@@ -177,7 +177,7 @@ def _photograph(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
     """What was done with the input's colours; its upright size and its box where these matter."""
     values: dict[str, Any] = {}
     if plan.kind == "batch":
-        values["color"] = (row.metrics or {}).get("color") or "unknown"
+        values["color"] = (row.metrics or {}).get("color")
     size = (row.metrics or {}).get("source_size")
     if size is not None:
         values |= {"source_width": size[0], "source_height": size[1]}

@@ -45,7 +45,7 @@ def test_only_photographs_that_fit_are_decoded_at_the_same_time(
     run = open_run(library, request(source, tmp_path / "out", "smile=1")).run
     inputs = Runs(library.engine).inputs(run.id, 0, 6)
     whole, lock, together = (
-        editvec.batch.editing.reading.read_image,
+        editvec.batch.editing.reading.read_source,
         threading.Lock(),
         threading.Barrier(2),
     )
@@ -62,7 +62,7 @@ def test_only_photographs_that_fit_are_decoded_at_the_same_time(
             held -= 1
         return picture
 
-    monkeypatch.setattr(editvec.batch.editing.reading, "read_image", read)
+    monkeypatch.setattr(editvec.batch.editing.reading, "read_source", read)
     budget = PixelBudget(2 * SIDE * SIDE * BYTES_PER_PIXEL)
     with ThreadPoolExecutor(6) as threads:
         decoded = list(

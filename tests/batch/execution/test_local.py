@@ -44,6 +44,7 @@ def test_a_folder_becomes_a_labelled_image_set(
         "file_name": "images/smile+1.00_frown+0.50/sub/b.png",
         "mask_file_name": "masks/smile+1.00_frown+0.50/sub/b.png",
         "source": "sub/b.png",
+        "color": "sRGB",
         "recipe": "smile+1.00_frown+0.50",
         "vectors": [
             {"address": "tiny/smile@1", "scale": 1.0},
