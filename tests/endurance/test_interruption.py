@@ -172,7 +172,7 @@ def test_an_input_that_kills_every_process_is_quarantined_and_the_rest_is_done(
     home: Path, make_pictures: Callable[..., Path], tmp_path: Path
 ) -> None:
     source, target = make_pictures(8), tmp_path / "out"
-    words = command(home, source, target)[2:]
+    words = command(home, source, target)[3:]
     statuses = []
 
     while not statuses or statuses[-1] == -signal.SIGKILL:
