@@ -13,105 +13,19 @@ from PIL.PngImagePlugin import PngInfo
 
 from editvec.engine.errors import ImageError
 from editvec.engine.images.images import read_image, read_source
+from tests.support.color_profiles import (
+    COLORANTS,
+    as_srgb,
+    fixed_point,
+    grey_profile,
+    icc_profile,
+    profile_of,
+    srgb_decode,
+    srgb_encode,
+)
 
 Array = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-
-# ---------------------------------------------------------------------------------------------
-# Reference: formulas and matrices of IEC 61966-2-1, Adobe RGB (1998) and SMPTE EG 432-1, all
-# relative to D65; and profiles of version 2 written by hand, relative to D50.
-
-_XYZ_TO_SRGB = np.array(
-    [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
-)
-_TO_XYZ = {
-    "adobe": [
-        [0.57667, 0.18556, 0.18823],
-        [0.29734, 0.62736, 0.07529],
-        [0.02703, 0.07069, 0.99134],
-    ],
-    "p3": [[0.48657, 0.26567, 0.19822], [0.22897, 0.69174, 0.07929], [0.0, 0.04511, 1.04394]],
-    "linear": [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]],
-}
-_COLORANTS = {  # of D50: red, green and blue
-    "adobe": [
-        (0.60974, 0.31111, 0.01947),
-        (0.20528, 0.62567, 0.06087),
-        (0.14919, 0.06322, 0.74457),
-    ],
-    "p3": [(0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)],
-    "linear": [
-        (0.43607, 0.22249, 0.01392),
-        (0.38515, 0.71687, 0.09708),
-        (0.14307, 0.06061, 0.7141),
-    ],
-}
-_COLORANTS["srgb"] = _COLORANTS["linear"]
-
-
-def srgb_encode(light: Floats) -> Floats:
-    light = light.clip(0, 1)
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
-
-
-def srgb_decode(levels: npt.ArrayLike) -> Floats:
-    share = np.asarray(levels, np.float64) / 255
-    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-
-
-def _reference(space: str, pixels: Array) -> Floats:
-    """Samples [..., 3] of a space as sRGB, 0 to 255."""
-    light = {
-        "adobe": (pixels / 255) ** 2.19921875,
-        "p3": srgb_decode(pixels),
-        "linear": pixels / 255,
-    }[space]
-    return srgb_encode(light @ np.array(_TO_XYZ[space]).T @ _XYZ_TO_SRGB.T)
-
-
-def _fixed(*values: float) -> bytes:
-    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
-
-
-def _icc(
-    space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", pcs: bytes = b"XYZ "
-) -> bytes:
-    tags = {
-        b"desc": b"desc" + struct.pack(">II", 0, 10) + b"Hand made\0".ljust(88, b"\0"),
-        b"wtpt": b"XYZ " + bytes(4) + _fixed(0.9642, 1, 0.8249),
-        **tags,
-    }
-    place, table, body = 132 + 12 * len(tags), b"", b""
-    for name, content in tags.items():
-        table += struct.pack(">4sII", name, place + len(body), len(content))
-        body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x02400000, kind, space, pcs)
-    head += (
-        struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _fixed(0.9642, 1, 0.8249)
-    )
-    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-
-
-def _curve(space: str) -> bytes:
-    if space == "linear":
-        return b"curv" + struct.pack(">II", 0, 0)
-    if space == "adobe":
-        return b"curv" + struct.pack(">IIH", 0, 1, round(2.19921875 * 256))
-    table = np.rint(srgb_decode(np.linspace(0, 255, 1024)) * 65535).astype(">u2")
-    return b"curv" + struct.pack(">II", 0, 1024) + table.tobytes()
-
-
-def profile_of(space: str) -> bytes:
-    tags = {}
-    for letter, point in zip("rgb", _COLORANTS[space], strict=True):
-        tags[f"{letter}XYZ".encode()] = b"XYZ " + bytes(4) + _fixed(*point)
-        tags[f"{letter}TRC".encode()] = _curve(space)
-    return _icc(b"RGB ", tags)
-
-
-def grey_profile(gamma: float) -> bytes:
-    return _icc(b"GRAY", {b"kTRC": b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256))})
-
 
 # ---------------------------------------------------------------------------------------------
 # Pictures.
@@ -163,7 +77,7 @@ def test_an_embedded_profile_is_converted_as_its_standard_says(
 
     pixels, color = read_source(path)
 
-    wanted = _reference(space, decoded(path))
+    wanted = as_srgb(space, decoded(path))
     assert np.abs(pixels - wanted).max() <= 2.5
     assert np.abs(wanted - decoded(path)).max() > 20
     assert color.conversion == "Hand made to sRGB"
@@ -244,7 +158,7 @@ def test_primaries_and_gamma_together_are_a_colour_space(tmp_path: Path) -> None
     info = chunks(gAMA=gama(1 / 2.19921875), cHRM=chrm(*ADOBE_POINTS))
     path = save(tmp_path / "a.png", Image.fromarray(colors()), pnginfo=info)
 
-    assert np.abs(read_image(path) - _reference("adobe", colors())).max() <= 2.5
+    assert np.abs(read_image(path) - as_srgb("adobe", colors())).max() <= 2.5
 
 
 def test_another_white_becomes_white(tmp_path: Path) -> None:
@@ -279,7 +193,7 @@ def test_what_a_png_says_counts_in_the_order_of_its_standard(
         icc_profile=None if profile is None else profile_of(profile),
     )
 
-    wanted = _reference("adobe", colors()) if is_converted else colors()
+    wanted = as_srgb("adobe", colors()) if is_converted else colors()
 
     assert np.abs(read_image(path) - wanted).max() <= (2.5 if is_converted else 0)
 
@@ -382,7 +296,7 @@ def test_colours_are_converted_before_they_are_laid_on_white(tmp_path: Path) -> 
     rgba = np.dstack([colors(), np.full(colors().shape[:2], 102, np.uint8)])
     path = save(tmp_path / "a.png", Image.fromarray(rgba), icc_profile=profile_of("adobe"))
 
-    wanted = 0.4 * _reference("adobe", colors()) + 0.6 * 255
+    wanted = 0.4 * as_srgb("adobe", colors()) + 0.6 * 255
 
     assert np.abs(read_image(path) - wanted).max() <= 2
 
@@ -395,7 +309,7 @@ def test_a_transparent_colour_is_found_before_colours_are_converted(tmp_path: Pa
     pixels = read_image(path)
 
     assert pixels[6, 3].tolist() == [255, 255, 255]
-    assert np.abs(pixels[1, 3] - _reference("p3", np.array([200, 10, 30]))).max() <= 2
+    assert np.abs(pixels[1, 3] - as_srgb("p3", np.array([200, 10, 30]))).max() <= 2
 
 
 _INKS = {  # what the printer of this profile makes of cyan, magenta and yellow
@@ -413,15 +327,15 @@ def ink_profile() -> bytes:
         light, a, b = _lab(srgb_decode(color))
         nodes += [round(light * 2.55), round(a) + 128, round(b) + 128]
     ramp = bytes(range(256))
-    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    return _icc(
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + fixed_point(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    return icc_profile(
         b"CMYK", {b"A2B0": table + ramp * 4 + bytes(nodes) + ramp * 3}, kind=b"prtr", pcs=b"Lab "
     )
 
 
 def _lab(light: Floats) -> Floats:
     """CIE Lab of linear sRGB, relative to D50."""
-    xyz = np.array(_COLORANTS["srgb"]).T @ light / np.array([0.9642, 1, 0.8249])
+    xyz = np.array(COLORANTS["srgb"]).T @ light / np.array([0.9642, 1, 0.8249])
     f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
@@ -489,7 +403,7 @@ def test_a_profile_for_other_samples_is_refused(tmp_path: Path) -> None:
     for profile, reason in (
         (ink_profile(), "is for 'CMYK' samples, the picture has RGB"),
         (grey_profile(2.2), "is for grey samples, the picture has colours"),
-        (_icc(b"RGB ", {}, kind=b"link"), "is of class 'link'"),
+        (icc_profile(b"RGB ", {}, kind=b"link"), "is of class 'link'"),
     ):
         path = save(tmp_path / "a.png", image, icc_profile=profile)
         with pytest.raises(ImageError, match=reason):
@@ -501,7 +415,9 @@ def test_a_profile_for_other_samples_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_profile_for_unheard_of_samples_is_refused_in_one_line(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", Image.fromarray(colors()), icc_profile=_icc(b"R\nB ", {}))
+    path = save(
+        tmp_path / "a.png", Image.fromarray(colors()), icc_profile=icc_profile(b"R\nB ", {})
+    )
 
     with pytest.raises(ImageError) as caught:
         read_image(path)
