@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from editvec.batch.editing.memory import demand_of, images_that_fit
+from editvec.batch.editing.memory import demand_of_run, images_that_fit
 from editvec.batch.recipes.settings import MINI_BATCH
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.planning import EMBED, EVALUATE, LEARN
@@ -72,7 +72,7 @@ def open_processor(
     work = None if run.writes_images else _WORK[run.kind](library, editor, run)
     options["mini_batch"] = images_that_fit(
         editor.generator.config,
-        demand_of(run.plan),
+        demand_of_run(run.plan),
         device=str(editor.device),
         most=mini_batch if work is None else min(mini_batch, work.most_at_a_time),
         max_memory=max_memory,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Self
+from weakref import WeakKeyDictionary
 
 from editvec.engine.editor import Editor
 from editvec.registry.addresses import parse_address
@@ -11,6 +12,9 @@ from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
+
+_LOADED: WeakKeyDictionary[Library, tuple[tuple[str, str], Editor]] = WeakKeyDictionary()
+"""Of each open library the class that was loaded last: its bundle and device, and its networks."""
 
 
 class Workbench:
@@ -24,7 +28,6 @@ class Workbench:
     def __init__(self, library: Library, *, device: str) -> None:
         self.library = library
         self.device = device
-        self._editor: Editor | None = None
 
     @classmethod
     def open(cls, config: RegistryConfig, *, device: str | None = None) -> Self:
@@ -49,7 +52,8 @@ class Workbench:
             RegistryError: There is no such class, or its files are damaged.
             EngineError: Its networks cannot be loaded, or the device does not exist.
         """
-        return self._load(self.library.get_class(parse_address(address).class_name))
+        model = self.library.get_class(parse_address(address).class_name)
+        return load_editor(self.library, model, device=self.device)
 
     def editor_of(self, vector: EditingVector) -> Editor:
         """The networks that a vector was made for, of its own version of the class.
@@ -58,17 +62,12 @@ class Workbench:
             RegistryError: Their files are damaged.
             EngineError: They cannot be loaded, or the device does not exist.
         """
-        return self._load(self.library.get_class(f"{vector.class_name}@{vector.class_version}"))
-
-    def _load(self, model: ClassModel) -> Editor:
-        if self._editor is None or self._editor.bundle.bundle_digest != model.bundle_digest:
-            folder = self.library.materialise_bundle(model)
-            self._editor = Editor.open(folder, device=self.device)
-        return self._editor
+        model = self.library.get_class(f"{vector.class_name}@{vector.class_version}")
+        return load_editor(self.library, model, device=self.device)
 
     def close(self) -> None:
         """Close the library and let the networks go."""
-        self._editor = None
+        _LOADED.pop(self.library, None)
         self.library.close()
 
     def __enter__(self) -> Self:
@@ -81,6 +80,26 @@ class Workbench:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def load_editor(library: Library, model: ClassModel, *, device: str | None = None) -> Editor:
+    """The networks of a class; those that a library was asked for last stay loaded.
+
+    Args:
+        library: Holds the class.
+        model: The class.
+        device: None takes a CUDA device if there is one, the CPU otherwise.
+
+    Raises:
+        RegistryError: Its files are damaged.
+        EngineError: They cannot be loaded, or the device does not exist.
+    """
+    key = (model.bundle_digest, device or default_device())
+    known = _LOADED.get(library)
+    if known is None or known[0] != key:
+        editor = Editor.open(library.materialise_bundle(model), device=key[1])
+        known = _LOADED[library] = (key, editor)
+    return known[1]
 
 
 def default_device() -> str:

@@ -98,11 +98,13 @@ class ChunkProcessor:
         self.run = run
         self.runs = Runs(library.engine)
         self.leases = Leases(library.engine)
-        self.maker = VariantMaker(
-            editor, run.plan, load_deltas(library, run.plan), load_brushes(library, run.plan)
+        model = library.get_class(run.plan.class_address)
+        deltas, brushes = load_deltas(library, run.plan), load_brushes(library, run.plan, model)
+        self.maker = VariantMaker(editor, run.plan, deltas, brushes)
+        self.cache = EmbeddingCache(
+            library, run.plan.generator_digest, run.plan.settings, networks_digest(editor)
         )
-        self.cache = EmbeddingCache(library, run.plan, networks_digest(editor))
-        self.scheme = scheme_of_class(library, library.get_class(run.plan.class_address))
+        self.scheme = scheme_of_class(library, model)
         self.resolution = editor.bundle.resolution
         self.budget = PixelBudget()
         self.pictures = Pictures(

@@ -1,4 +1,4 @@
-"""What a run takes from the library: the deltas and the brushes of its vectors."""
+"""What a plan takes from the library: the deltas and the brushes of its vectors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from editvec.batch.errors import WorkerError
-from editvec.batch.runs.plan import RunPlan
+from editvec.batch.recipes.recipe import EditPlan
+from editvec.registry.entities.classes import ClassModel
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import decode_brush
 
 
-def load_deltas(library: Library, plan: RunPlan) -> dict[str, npt.NDArray[np.float32]]:
+def load_deltas(library: Library, plan: EditPlan) -> dict[str, npt.NDArray[np.float32]]:
     """The deltas of all terms of a plan, by the terms; rows that a term leaves out are zero.
 
     Raises:
@@ -35,12 +36,13 @@ def load_deltas(library: Library, plan: RunPlan) -> dict[str, npt.NDArray[np.flo
     return deltas
 
 
-def load_brushes(library: Library, plan: RunPlan) -> dict[str, npt.NDArray[np.bool_]]:
+def load_brushes(
+    library: Library, plan: EditPlan, model: ClassModel
+) -> dict[str, npt.NDArray[np.bool_]]:
     """The painted pixels of all brushes of a plan, bool [H, W], by digest.
 
     Raises:
         BlobError: a brush is missing or was altered.
     """
-    model = library.get_class(plan.class_address)
     digests = {digest for recipe in plan.recipes for digest in recipe.brush_digests}
     return {digest: decode_brush(library.blobs.get(digest), model) for digest in digests}

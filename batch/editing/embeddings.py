@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from editvec.batch.editing.reading import Decoded
-from editvec.batch.runs.plan import RunPlan, canonical_json
+from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs.plan import canonical_json
 from editvec.engine.editor import Editor
 from editvec.registry.entities.vectors import Embedding
 from editvec.registry.library.library import Library
@@ -23,20 +24,22 @@ class EmbeddingCache:
         settings_key: digest of everything but the image that decides an embedding.
     """
 
-    def __init__(self, library: Library, plan: RunPlan, networks: str) -> None:
+    def __init__(
+        self, library: Library, generator_digest: str, settings: RunSettings, networks: str
+    ) -> None:
         """Makes the cache of a run.
 
         Args:
             library: where the embeddings are.
-            plan: of the run.
+            generator_digest: of the class.
+            settings: of the run.
             networks: what `networks_digest` says of the loaded class.
         """
         self._library = library
-        self._generator_digest = plan.generator_digest
-        wanted = plan.settings.embedding
-        self.is_used = plan.kind in ("batch", "embed") and wanted.num_steps > 0
-        settings = [str(wanted), wanted.space.value, engine_version()]
-        self.settings_key = _digest([*settings, networks])
+        self._generator_digest = generator_digest
+        wanted = settings.embedding
+        self.is_used = not settings.count and wanted.num_steps > 0
+        self.settings_key = _digest([str(wanted), wanted.space.value, engine_version(), networks])
 
     def find(self, inputs: Sequence[Decoded]) -> dict[int, Embedding]:
         """The known embeddings of inputs, by their positions in the run."""

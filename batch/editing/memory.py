@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from editvec.batch.errors import SettingsError
+from editvec.batch.recipes.recipe import EditPlan
 from editvec.batch.recipes.settings import MINI_BATCH, Mode
 from editvec.batch.runs.plan import RunPlan
 from editvec.engine.memory import Demand, free_bytes, image_bytes
@@ -62,7 +63,7 @@ def images_that_fit(
 
 
 def images_at_a_time(editor: Editor, demand: Demand) -> int:
-    """Images that what is no run computes at a time, found once for a loaded class.
+    """How many images to compute at a time outside of runs, found once for a loaded class.
 
     See `images_that_fit`.
     """
@@ -73,16 +74,23 @@ def images_at_a_time(editor: Editor, demand: Demand) -> int:
     return known[demand]
 
 
-def demand_of(plan: RunPlan) -> Demand:
+def demand_of_run(plan: RunPlan) -> Demand:
     """What the most demanding part of a run does with an image."""
+    if plan.kind in ("learn", "evaluate"):
+        return Demand.EDITING
+    demand = demand_of_edits(plan)
+    is_short = plan.kind == "embed" and demand is Demand.SEGMENTATION
+    return Demand.SYNTHESIS if is_short else demand
+
+
+def demand_of_edits(plan: EditPlan) -> Demand:
+    """What the most demanding of some edits does with an image."""
     settings = plan.settings
     modes = {plan.mode_of(recipe) for recipe in plan.recipes}
-    edits = settings.refine_auto or modes & {Mode.REFINE, Mode.OPTIMIZE}
-    if edits or plan.kind in ("learn", "evaluate"):
+    if settings.refine_auto or modes & {Mode.REFINE, Mode.OPTIMIZE}:
         return Demand.EDITING
-    if settings.embedding.num_steps and plan.kind != "generate":
-        return Demand.EMBEDDING
-    return Demand.SYNTHESIS if plan.kind == "embed" else Demand.SEGMENTATION
+    is_fitted = settings.embedding.num_steps and not settings.count
+    return Demand.EMBEDDING if is_fitted else Demand.SEGMENTATION
 
 
 def _limit_of_environment() -> int | None:

@@ -17,7 +17,8 @@ from editvec.batch.editing.pixel_budget import PixelBudget
 from editvec.batch.errors import MaskPairingError, PlanError
 from editvec.batch.naming import display_path
 from editvec.batch.recipes.boxes import Box
-from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.batch.recipes.recipe import EditPlan
+from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.errors import ImageError
 from editvec.engine.images.decoding import SourcePicture
 from editvec.engine.images.images import Fit, read_size, read_source
@@ -66,7 +67,7 @@ class _WantedMask(NamedTuple):
 
 
 def decode(
-    plan: RunPlan,
+    plan: EditPlan,
     planned: PlannedInput,
     *,
     resolution: int,
@@ -94,7 +95,7 @@ def decode(
 
 
 def _held(
-    plan: RunPlan, planned: PlannedInput, budget: PixelBudget | None
+    plan: EditPlan, planned: PlannedInput, budget: PixelBudget | None
 ) -> AbstractContextManager[None]:
     """Room for a picture, by the size that its header tells."""
     if budget is None:
@@ -104,7 +105,7 @@ def _held(
 
 
 def _decode(
-    plan: RunPlan, planned: PlannedInput, *, resolution: int, scheme: LabelScheme
+    plan: EditPlan, planned: PlannedInput, *, resolution: int, scheme: LabelScheme
 ) -> Decoded:
     digest, (picture, color) = read_picture(plan, planned)
     size = (picture.shape[0], picture.shape[1])
@@ -133,7 +134,7 @@ def _decode(
     )
 
 
-def read_picture(plan: RunPlan, planned: PlannedInput) -> tuple[str, SourcePicture]:
+def read_picture(plan: EditPlan, planned: PlannedInput) -> tuple[str, SourcePicture]:
     """The digest of a file that is still what was planned, and its upright picture in sRGB.
 
     Raises:
@@ -145,18 +146,18 @@ def read_picture(plan: RunPlan, planned: PlannedInput) -> tuple[str, SourcePictu
     return checked_digest(path, planned), read_source(path)
 
 
-def read_kept(plan: RunPlan, planned: PlannedInput) -> OwnColors:
+def read_kept(plan: EditPlan, planned: PlannedInput) -> OwnColors:
     """The samples of an input as its file has them; errors are those of `read_picture`."""
     return read_own_colors(_path_of(plan, planned))
 
 
-def _path_of(plan: RunPlan, planned: PlannedInput) -> Path:
+def _path_of(plan: EditPlan, planned: PlannedInput) -> Path:
     assert plan.input_folder is not None
     return plan.input_folder / os.fsdecode(planned.relative_path)
 
 
 def read_wanted_mask(
-    plan: RunPlan, planned: PlannedInput, scheme: LabelScheme
+    plan: EditPlan, planned: PlannedInput, scheme: LabelScheme
 ) -> npt.NDArray[np.integer[Any]]:
     """The edited mask of an input as it is in its file, [H, W].
 
@@ -194,7 +195,7 @@ def seen_part(
     return view_of(*size, resolution, fit=fit, box=around)
 
 
-def sample_digest(plan: RunPlan, planned: PlannedInput) -> str:
+def sample_digest(plan: EditPlan, planned: PlannedInput) -> str:
     """What stands for the digest of a sampled input."""
     psi = plan.settings.truncation_psi
     text = f"seed {planned.seed} sample {planned.position} truncation_psi {psi!r}"
@@ -217,7 +218,7 @@ def checked_digest(path: Path, planned: PlannedInput) -> str:
 
 
 def _wanted_mask(
-    plan: RunPlan,
+    plan: EditPlan,
     planned: PlannedInput,
     size: tuple[int, int],
     view: View,

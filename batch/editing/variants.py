@@ -20,9 +20,8 @@ from editvec.batch.editing.measuring import (
 from editvec.batch.editing.mini_batches import Edited, Latents, Prepared, Seen, Variant
 from editvec.batch.editing.original_size import changes_of
 from editvec.batch.editing.reading import Decoded
-from editvec.batch.recipes.recipe import Recipe
+from editvec.batch.recipes.recipe import EditPlan, Recipe
 from editvec.batch.recipes.settings import Composite, Mode, OutputSize
-from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editing.editing import EditSettings, apply_deltas
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
@@ -50,22 +49,27 @@ class _Touchable(NamedTuple):
 
 
 class VariantMaker:
-    """Makes the variants of one run with one loaded class."""
+    """Makes the variants of pictures with one loaded class."""
 
     def __init__(
         self,
         editor: Editor,
-        plan: RunPlan,
+        plan: EditPlan,
         deltas: Mapping[str, npt.NDArray[np.float32]],
         brushes: Mapping[str, npt.NDArray[np.bool_]],
+        *,
+        with_leakage: bool = False,
+        with_uncertainty: bool = False,
     ) -> None:
         """Makes the maker.
 
         Args:
             editor: the loaded class.
-            plan: the run's plan.
+            plan: what is made; without recipes it only embeds.
             deltas: [num_ws, w_dim] of every vector of the plan, by its term.
             brushes: painted pixels [H, W] of every brush of the plan, by digest.
+            with_leakage: measure what changed outside the ROI also without a bound on it.
+            with_uncertainty: measure the uncertainty of labels also without a bound on it.
         """
         self.editor = editor
         self.plan = plan
@@ -79,7 +83,9 @@ class VariantMaker:
         # what waits to be written holds masks: indices of most classes fit into bytes
         self._mask_type = torch.uint8 if len(editor.bundle.labels) <= 256 else torch.int32
         settings = plan.settings
-        self._needs_before = plan.kind != "embed" and (
+        self._with_leakage = with_leakage or settings.max_leakage is not None
+        self._with_uncertainty = with_uncertainty or settings.max_uncertainty is not None
+        self._needs_before = bool(plan.recipes) and (
             settings.composite is not Composite.NONE
             or any(plan.mode_of(recipe) is not Mode.VECTOR for recipe in plan.recipes)
         )
@@ -222,12 +228,11 @@ class VariantMaker:
         self, prepared: Prepared, edited_ws: Tensor, recipe: Recipe, target: _Touchable
     ) -> Edited:
         """The pictures of edited latents, with their masks, ROI and measures."""
-        settings = self.plan.settings
-        is_new = edited_ws is not prepared.ws or settings.max_uncertainty is not None
+        is_new = edited_ws is not prepared.ws or self._with_uncertainty
         if not is_new and prepared.before is not None:
             # the unedited sample: measured alike, so that rows of a run have the same names
             return Edited(prepared.before, prepared.mask_before, leakage=self._unchanged(prepared))
-        made = self._see(edited_ws, with_uncertainty=settings.max_uncertainty is not None)
+        made = self._see(edited_ws, with_uncertainty=self._with_uncertainty)
         edited = Edited(made.images, made.mask)
         if made.uncertainty is not None:
             edited = edited._replace(uncertainty=uncertainty_rows(made.uncertainty))
@@ -242,7 +247,7 @@ class VariantMaker:
             made.images,
             prepared.before,
             roi,
-            with_perceptual=settings.max_leakage is not None,
+            with_perceptual=self._with_leakage,
         )
         reached = None
         if prepared.wanted_masks is not None and target.roi_labels:
@@ -251,9 +256,9 @@ class VariantMaker:
         return edited._replace(roi=roi, leakage=leaked, success=reached)
 
     def _unchanged(self, prepared: Prepared) -> list[dict[str, float | None]]:
-        """Leakage of unedited samples, in runs that have a bound on it."""
+        """Leakage of unedited samples, where it is measured."""
         perceptual = self.editor.perceptual
-        if self.plan.settings.max_leakage is None or perceptual is None:
+        if not self._with_leakage or perceptual is None:
             return []
         return [{"psnr": None, perceptual.name: 0.0} for _ in prepared.positions]
 

@@ -11,6 +11,7 @@ from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest, pi
 from editvec.batch.editing.mini_batches import Latents
 from editvec.batch.editing.reading import Decoded, decode
 from editvec.batch.editing.variants import VariantMaker
+from editvec.batch.recipes.recipe import EditPlan
 from editvec.batch.recipes.settings import MINI_BATCH
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.leases import ItemResult
@@ -34,8 +35,10 @@ class EmbedWork:
         """
         require_generator(editor, run)
         self._plan = run.plan
-        self._maker = VariantMaker(editor, run.plan, {}, {})
-        self._cache = EmbeddingCache(library, run.plan, networks_digest(editor))
+        self._maker = VariantMaker(editor, EditPlan(recipes=(), settings=run.plan.settings), {}, {})
+        self._cache = EmbeddingCache(
+            library, run.plan.generator_digest, run.plan.settings, networks_digest(editor)
+        )
         self._scheme = scheme_of_class(library, library.get_class(run.plan.class_address))
         self._resolution = editor.bundle.resolution
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.measuring import number, success_rows, uncertainty_rows
-from editvec.batch.editing.memory import demand_of, images_at_a_time
+from editvec.batch.editing.memory import demand_of_edits, images_at_a_time
 from editvec.batch.editing.mini_batches import Edited, Prepared
 from editvec.batch.editing.variants import VariantMaker
 from editvec.batch.errors import SettingsError
@@ -28,8 +27,8 @@ from editvec.batch.evaluation.sets import SetNetworks
 from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
 from editvec.batch.evaluation.targets import WantedAttribute, attribute_of, mask_target_of
 from editvec.batch.recipes.pinning import EditArgument, expand, pin_vector
+from editvec.batch.recipes.recipe import EditPlan
 from editvec.batch.recipes.settings import Mode, RunSettings
-from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
 from editvec.engine.networks.identity import identity_similarity
@@ -40,8 +39,6 @@ from editvec.registry.library.library import Library
 
 Row = dict[str, Any]
 OnProgress = Callable[[int, int], None]
-# a bound that nothing is beyond: a gate measures only where there is one
-_NO_BOUND = 1e9
 _TIMED_BATCHES = {Mode.VECTOR: 2, Mode.REFINE: 1, Mode.OPTIMIZE: 1}  # timed ones are made twice
 
 
@@ -183,7 +180,7 @@ class _Job:
         self.sweep_maker = (
             self._maker(plain, settings.scales, with_uncertainty=False) if settings.scales else None
         )
-        demand = max((demand_of(one.plan) for one in self.makers), key=lambda one: one.value)
+        demand = max((demand_of_edits(one.plan) for one in self.makers), key=lambda one: one.value)
         self.probes = Probes(
             library,
             editor,
@@ -213,28 +210,19 @@ class _Job:
             seed=settings.seed,
             refine_steps=mode.num_steps if mode.mode is Mode.REFINE else 10,
             optimize_steps=mode.num_steps if is_fit else 100,
-            masks_folder="." if is_fit else None,  # the wanted masks come with the images
-            max_leakage=_NO_BOUND if is_measured and has_masks else None,
-            max_uncertainty=(_NO_BOUND if is_measured and with_uncertainty and has_masks else None),
         )
         argument = EditArgument(vector=self.vector.address, scales=(self.vector.default_scale,))
         pinned = pin_vector(self.library, self.model, argument)._replace(scales=tuple(scales))
-        plan = RunPlan(
-            kind="batch",
-            class_address=self.model.address,
-            generator_digest=self.model.generator_digest,
-            bundle_digest=self.model.bundle_digest,
-            input_folder=settings.probe,
-            output_folder=Path(),
-            request={},
-            recipes=tuple(expand([pinned])),
-            settings=chosen,
+        plan = EditPlan(
+            recipes=tuple(expand([pinned])), settings=chosen, input_folder=settings.probe
         )
         return VariantMaker(
             self.editor,
             plan,
             load_deltas(self.library, plan),
-            load_brushes(self.library, plan),
+            load_brushes(self.library, plan, self.model),
+            with_leakage=is_measured and has_masks,
+            with_uncertainty=is_measured and with_uncertainty and has_masks,
         )
 
     def measure(self, on_progress: OnProgress) -> MeasuredEdits:

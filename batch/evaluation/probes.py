@@ -21,9 +21,10 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.targets import MaskTarget
 from editvec.batch.quality.likeness import LEAST_EXPLAINED
+from editvec.batch.recipes.recipe import EditPlan
 from editvec.batch.recipes.settings import Mode
 from editvec.batch.runs.inputs import sampled_inputs, scan_folder
-from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.editor import Editor
 from editvec.engine.metrics.edits import psnr
 from editvec.registry.entities.classes import ClassModel
@@ -101,7 +102,7 @@ class Probes:
         self.unlike: list[str] = []
         self._editor = editor
         self._scheme = scheme_of_class(library, model)
-        self._plan: RunPlan = _with_masks(maker.plan, settings)
+        self._plan = _with_masks(maker.plan, settings)
         self._maker = maker
         self._target = target
         self._at_a_time = at_a_time
@@ -113,7 +114,9 @@ class Probes:
             self._inputs = [_render_input(number) for number in range(settings.renders)]
         else:
             self._inputs = sampled_inputs(settings.samples, settings.seed)
-        self._cache = EmbeddingCache(library, self._plan, networks_digest(editor))
+        self._cache = EmbeddingCache(
+            library, model.generator_digest, self._plan.settings, networks_digest(editor)
+        )
 
     def __len__(self) -> int:
         return len(self._inputs)
@@ -187,7 +190,7 @@ class Probes:
         return self._target.of(prepared.mask_before)
 
 
-def _with_masks(plan: RunPlan, settings: EvaluateSettings) -> RunPlan:
+def _with_masks(plan: EditPlan, settings: EvaluateSettings) -> EditPlan:
     """A plan that reads the wanted mask of every picture, where there is a folder of them."""
     if settings.masks is None:
         return plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from editvec.batch.recipes.balanced import draw_balanced
@@ -12,7 +13,7 @@ from editvec.batch.recipes.scales import (
     scale_from_json,
     scale_to_json,
 )
-from editvec.batch.recipes.settings import Mode
+from editvec.batch.recipes.settings import Mode, RunSettings
 
 if TYPE_CHECKING:
     from editvec.registry.entities.vectors import EditingVector
@@ -223,6 +224,49 @@ class Recipe:
             mode=None if mode is None else Mode(mode),
             refine_steps=values.get("refine_steps"),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditPlan:
+    """What is made of some pictures: all that decides the edited pixels, except the pictures.
+
+    Attributes:
+        recipes: the variants of every input, with pinned vectors.
+        settings: how they are made.
+        input_folder: where files lie; None of sampled inputs, and of pictures in memory.
+        input_count: how many inputs there are, over which drawn scales are shared out; None where
+            scales are drawn for each by itself.
+    """
+
+    recipes: tuple[Recipe, ...]
+    settings: RunSettings
+    input_folder: Path | None = None
+    input_count: int | None = None
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Every attribute that some recipe sets, in order of appearance."""
+        edits = (edit for recipe in self.recipes for edit in recipe.edits)
+        return list(dict.fromkeys(edit.vector.attribute for edit in edits))
+
+    def edits_of(self, recipe_position: int, input_position: int) -> list[FixedEdit]:
+        """The edits of one item, with the scales that it gets."""
+        recipe = self.recipes[recipe_position]
+        return recipe.edits_at(input_position, seed=self.settings.seed, count=self.input_count)
+
+    def mode_of(self, recipe: Recipe) -> Mode:
+        """How the edits of a recipe are made."""
+        return recipe.mode or self.settings.mode
+
+    def refine_steps_of(self, recipe: Recipe) -> int:
+        """Steps of a recipe in mode refine."""
+        return recipe.refine_steps or self.settings.refine_steps
+
+    def attributes_of(self, recipe_position: int, input_position: int) -> dict[str, float]:
+        """The scale of every attribute of the run; 0 where the item's recipe does not touch it."""
+        edits = self.edits_of(recipe_position, input_position)
+        scales = {edit.vector.attribute: edit.scale for edit in edits}
+        return {name: scales.get(name, 0.0) for name in self.attribute_names}
 
 
 def rows_text(rows: tuple[int, int] | None) -> str:

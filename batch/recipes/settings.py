@@ -188,10 +188,8 @@ class RunSettings:
         _require_between("chunk_size", self.chunk_size, 0, MAX_CHUNK_SIZE)
         if not (math.isfinite(self.truncation_psi) and 0 <= self.truncation_psi <= 2):
             raise SettingsError(f"truncation_psi: expected 0 to 2, got {self.truncation_psi}")
-        if (self.mode is Mode.OPTIMIZE) != (self.masks_folder is not None):
-            raise SettingsError(
-                "masks: mode optimize needs a folder of masks, other modes take none"
-            )
+        if self.masks_folder is not None and self.mode is not Mode.OPTIMIZE:
+            raise SettingsError("masks: only mode optimize takes a folder of masks")
         _ = self.embedding
         self._check_gates()
         self._check_photographs()

@@ -15,8 +15,8 @@ from editvec.batch.naming import display_path
 from editvec.batch.recipes.boxes import Box
 from editvec.batch.recipes.file import RecipeArgument
 from editvec.batch.recipes.pinning import EditArgument
-from editvec.batch.recipes.recipe import FixedEdit, Recipe
-from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.batch.recipes.recipe import EditPlan, Recipe
+from editvec.batch.recipes.settings import RunSettings
 
 PLAN_FORMAT = 1
 
@@ -62,7 +62,7 @@ class ChunkRange(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunPlan:
+class RunPlan(EditPlan):
     """All that decides the outputs of a run, except the inputs themselves.
 
     Attributes:
@@ -70,55 +70,22 @@ class RunPlan:
         class_address: class model with its version.
         generator_digest: what vectors and embeddings bind to.
         bundle_digest: of the whole bundle.
-        input_folder: None in a generated run; what the files of jobs are relative to.
         output_folder: where everything is written.
         request: class and edits as typed; a repeated command is compared by it.
-        recipes: the variants of every input, with pinned vectors.
-        settings: everything else.
-        input_count: how many inputs there are, over which drawn scales are shared out; None of a
-            plan from before it was kept.
+        input_folder: None in a generated run; what the files of jobs are relative to.
     """
 
     kind: str
     class_address: str
     generator_digest: str
     bundle_digest: str
-    input_folder: Path | None
     output_folder: Path
     request: dict[str, Any]
-    recipes: tuple[Recipe, ...]
-    settings: RunSettings
-    input_count: int | None = None
-
-    @property
-    def attribute_names(self) -> list[str]:
-        """Every attribute that some recipe sets, in order of appearance."""
-        edits = (edit for recipe in self.recipes for edit in recipe.edits)
-        return list(dict.fromkeys(edit.vector.attribute for edit in edits))
 
     @property
     def has_sources(self) -> bool:
         """True if unedited samples are among the outputs."""
         return self.kind == "generate" and any(not recipe.edits for recipe in self.recipes)
-
-    def edits_of(self, recipe_position: int, input_position: int) -> list[FixedEdit]:
-        """The edits of one item, with the scales that it gets."""
-        recipe = self.recipes[recipe_position]
-        return recipe.edits_at(input_position, seed=self.settings.seed, count=self.input_count)
-
-    def mode_of(self, recipe: Recipe) -> Mode:
-        """How the edits of a recipe are made."""
-        return recipe.mode or self.settings.mode
-
-    def refine_steps_of(self, recipe: Recipe) -> int:
-        """Steps of a recipe in mode refine."""
-        return recipe.refine_steps or self.settings.refine_steps
-
-    def attributes_of(self, recipe_position: int, input_position: int) -> dict[str, float]:
-        """The scale of every attribute of the run; 0 where the item's recipe does not touch it."""
-        edits = self.edits_of(recipe_position, input_position)
-        scales = {edit.vector.attribute: edit.scale for edit in edits}
-        return {name: scales.get(name, 0.0) for name in self.attribute_names}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the runs table."""

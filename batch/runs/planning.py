@@ -275,6 +275,8 @@ def _written(
 def _with_real_masks(settings: RunSettings, source: Path | None) -> RunSettings:
     """Resolves the folder of masks."""
     if settings.masks_folder is None:
+        if settings.mode is Mode.OPTIMIZE:
+            raise SettingsError("masks: mode optimize needs a folder of masks")
         return settings
     folder = Path(settings.masks_folder)
     if source is None:

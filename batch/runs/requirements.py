@@ -12,7 +12,7 @@ from editvec.batch.recipes.settings import Composite, Mode, Output, RunSettings
 from editvec.registry.bundles.manifest import BUNDLE_FILE
 
 if TYPE_CHECKING:
-    from editvec.batch.runs.plan import RunPlan
+    from editvec.batch.recipes.recipe import EditPlan
     from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
@@ -64,8 +64,8 @@ def fitting_settings(
     return settings, [note]
 
 
-def what_needs_masks(plan: RunPlan) -> str | None:
-    """What a run was asked for that only a segmentation branch makes possible; None for nothing."""
+def what_needs_masks(plan: EditPlan) -> str | None:
+    """What a plan asks for that only a segmentation branch makes possible; None for nothing."""
     settings = plan.settings
     modes = {plan.mode_of(recipe) for recipe in plan.recipes}
     needing = {
@@ -80,7 +80,7 @@ def what_needs_masks(plan: RunPlan) -> str | None:
     return next((name for name, is_needing in needing.items() if is_needing), None)
 
 
-def require_networks(plan: RunPlan, model: ClassModel, networks: Collection[str]) -> None:
+def require_networks(plan: EditPlan, model: ClassModel, networks: Collection[str]) -> None:
     """Refuse a run that needs what its class has not: masks, or an encoder.
 
     Raises:

@@ -122,6 +122,30 @@ def decode_stream(
         raise ImageError(f"{name}: cannot be decoded: {_one_line(exc)}") from exc
 
 
+def decode_opened(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """Read a picture that Pillow has opened or made, as `images.read_image` reads files.
+
+    The given picture is not changed. Colours are told by what Pillow kept of the file: the cICP of
+    a PNG file and the nclx of an AVIF file count only while the picture is not loaded.
+
+    Returns:
+        uint8 [H, W, 3], upright, in sRGB.
+
+    Raises:
+        ImageError: Any trouble with it, in one line.
+    """
+    _ignore_pillow_warnings()
+    try:
+        color = _load(image, max_pixels)
+        own = image.copy()  # colours are converted in place
+        own.format = image.format
+        return np.array(_upright(_to_rgb(own, color), _orientation(image)), dtype=np.uint8)
+    except ImageError:
+        raise
+    except _DECODER_ERRORS as exc:
+        raise ImageError(f"cannot be decoded: {_one_line(exc)}") from exc
+
+
 class SourcePicture(NamedTuple):
     """A picture as it was read.
 

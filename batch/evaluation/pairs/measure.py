@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.measuring import perceptual_value, success_rows
-from editvec.batch.editing.memory import demand_of, images_at_a_time
+from editvec.batch.editing.memory import demand_of_edits, images_at_a_time
 from editvec.batch.editing.mini_batches import Edited
 from editvec.batch.editing.variants import VariantMaker
 from editvec.batch.errors import SettingsError
@@ -33,8 +32,8 @@ from editvec.batch.evaluation.targets import (
     mask_target_of,
 )
 from editvec.batch.recipes.pinning import EditArgument, PinnedArgument, expand, pin_vector
+from editvec.batch.recipes.recipe import EditPlan
 from editvec.batch.recipes.settings import RunSettings
-from editvec.batch.runs.plan import RunPlan
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
 from editvec.engine.metrics.edits import image_label_ious
@@ -196,7 +195,7 @@ class _PairJob:
         self.purposes = [self._purpose(one) for one in parts]
         self.pairs = list(combinations(range(len(parts)), 2))
         self.maker = self._maker()
-        few = images_at_a_time(editor, demand_of(self.maker.plan))
+        few = images_at_a_time(editor, demand_of_edits(self.maker.plan))
         self.probes = Probes(
             library, editor, self.model, first, self.images, self.maker, None, at_a_time=few
         )
@@ -228,18 +227,13 @@ class _PairJob:
         """Makes every vector alone, then every two; scales are not bounded here."""
         pinned = [self._pinned(one) for one in self.parts]
         chosen = [*((place,) for place in range(len(pinned))), *self.pairs]
-        plan = RunPlan(
-            kind="batch",
-            class_address=self.model.address,
-            generator_digest=self.model.generator_digest,
-            bundle_digest=self.model.bundle_digest,
+        plan = EditPlan(
             input_folder=self.images.probe,
-            output_folder=Path(),
-            request={},
             recipes=tuple(expand([pinned[one] for one in places])[0] for places in chosen),
             settings=RunSettings(embed=self.images.embed, seed=self.images.seed),
         )
-        deltas, brushes = load_deltas(self.library, plan), load_brushes(self.library, plan)
+        deltas = load_deltas(self.library, plan)
+        brushes = load_brushes(self.library, plan, self.model)
         return VariantMaker(self.editor, plan, deltas, brushes)
 
     def _pinned(self, part: PinnedPart) -> PinnedArgument:

@@ -9,7 +9,7 @@ import pytest
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
 from editvec.batch.editing.reading import Decoded
 from editvec.batch.recipes.settings import RunSettings, Space
-from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.editor import Editor
 from editvec.registry.library.library import Library
@@ -34,25 +34,10 @@ def _other_weights(source: Path, folder: Path, network: str) -> Path:
     return folder
 
 
-def _plan(library: Library, folder: Path, **settings: str) -> RunPlan:
-    model = library.add_bundle(folder)
-    return RunPlan(
-        kind="batch",
-        class_address=model.address,
-        generator_digest=model.generator_digest,
-        bundle_digest=model.bundle_digest,
-        input_folder=Path("/in"),
-        output_folder=Path("/out"),
-        request={},
-        recipes=(),
-        settings=RunSettings(**{"embed": "steps:5", **settings}),  # type: ignore[arg-type]
-    )
-
-
 def _cache(library: Library, folder: Path, **settings: str) -> EmbeddingCache:
-    return EmbeddingCache(
-        library, _plan(library, folder, **settings), networks_digest(Editor.open(folder))
-    )
+    asked = RunSettings(**{"embed": "steps:5", **settings})  # type: ignore[arg-type]
+    model, networks = library.add_bundle(folder), networks_digest(Editor.open(folder))
+    return EmbeddingCache(library, model.generator_digest, asked, networks)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from editvec.batch.editing.memory import demand_of, images_that_fit
+from editvec.batch.editing.memory import demand_of_run, images_that_fit
 from editvec.batch.editing.mini_batches import Variant
 from editvec.batch.editing.variants import VariantMaker
 from editvec.batch.embedding.work import EmbedWork
@@ -50,13 +50,13 @@ def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_run_does_tells_what_an_image_takes() -> None:
-    assert demand_of(plan()) is Demand.SEGMENTATION
-    assert demand_of(plan(embed="steps:20")) is Demand.EMBEDDING
-    assert demand_of(plan("generate", embed="steps:20")) is Demand.SEGMENTATION
-    assert demand_of(plan("embed")) is Demand.SYNTHESIS
-    assert demand_of(plan(mode="refine")) is Demand.EDITING
-    assert demand_of(plan(mode=Mode.REFINE)) is Demand.EDITING
-    assert demand_of(plan("learn")) is Demand.EDITING
+    assert demand_of_run(plan()) is Demand.SEGMENTATION
+    assert demand_of_run(plan(embed="steps:20")) is Demand.EMBEDDING
+    assert demand_of_run(plan("generate", embed="steps:20", count=1)) is Demand.SEGMENTATION
+    assert demand_of_run(plan("embed")) is Demand.SYNTHESIS
+    assert demand_of_run(plan(mode="refine")) is Demand.EDITING
+    assert demand_of_run(plan(mode=Mode.REFINE)) is Demand.EDITING
+    assert demand_of_run(plan("learn")) is Demand.EDITING
 
 
 def test_as_many_images_as_fit_and_one_at_least(

@@ -28,7 +28,6 @@ def test_settings_survive_json() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"mode": Mode.OPTIMIZE},
         {"masks_folder": "/masks"},
         {"chunk_size": 65},
         {"refine_steps": 0},
