@@ -37,6 +37,7 @@ from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector, NewTerm
 from editvec.registry.errors import VectorNotFoundError
 from editvec.registry.files import write_atomically
+from editvec.registry.sharing.starters import install_shipped
 
 PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.
@@ -170,7 +171,7 @@ def _claim(out: Path, home: Path) -> None:
 
 
 def _install(bench: Workbench) -> str:
-    model = default.install(bench.library)
+    model = install_shipped(bench.library, default.CLASS_NAME)
     vectors = bench.library.find_vectors(VectorQuery(class_name=model.name))
     return (
         f"class {model.address} ({model.resolution} x {model.resolution} pixels, "

@@ -22,6 +22,7 @@ from editvec.batch.workers.broker import parse_broker_url, without_password
 from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.blobs.store import vanished
 from editvec.registry.bundles.manifest import read_manifest, verify_files
+from editvec.registry.bundles.shipped import how_to_add
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.errors import RegistryError
@@ -207,7 +208,7 @@ def _broker(config: RegistryConfig) -> str:
 def _contents(config: RegistryConfig) -> str:
     """What the library holds, and whether the blobs of its classes are there."""
     if not schema.current(config).is_current:
-        return "empty"
+        return f"empty; {how_to_add()} adds a class"
     with Library.open(config) as library:
         classes = library.classes()
         absence = library.blobs.absence()
@@ -220,6 +221,8 @@ def _contents(config: RegistryConfig) -> str:
                         f"class {model.address}: {file.name} is missing from the blob store; "
                         "run `editvec model add` with its bundle"
                     )
+        if not classes:
+            return f"empty; {how_to_add()} adds a class"
         count = _check_deltas(library)
     return f"{len(classes)} classes, {count} vectors"
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from editvec.batch.execution.execution import (
         Execution as Execution,
         RunOutcome as RunOutcome,
-        Watcher as Watcher,
+        RunWatcher as RunWatcher,
     )
     from editvec.batch.learning.request import (
         LearnRequest as LearnRequest,
@@ -157,7 +157,7 @@ _PLACES = {
         "editvec.batch.execution.execution": (
             "Execution",
             "RunOutcome",
-            "Watcher",
+            "RunWatcher",
         ),
         "editvec.batch.learning.request": (
             "LearnRequest",

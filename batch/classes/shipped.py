@@ -1,27 +1,22 @@
-"""Classes that packages bring with them: their bundles, and judges who know what an edit should do.
+"""What the package of a shipped class knows beside its bundle: what an edit should do.
 
-A package registers them as entry points, by the name of the class:
-
-    [project.entry-points."editvec.bundles"]
-    avatars = "editvec.avatars.default:BUNDLE_FOLDER"    # a folder
+It registers a judge as an entry point, by the name of the class; for bundles see
+`registry/bundles/shipped.py`:
 
     [project.entry-points."editvec.judges"]
-    avatars = "editvec.avatars.judging"                  # what `Judge` describes; a module will do
+    avatars = "editvec.avatars.judging"    # what `Judge` describes; a module will do
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from editvec.batch.errors import SettingsError
+from editvec.registry.bundles.shipped import load_entry, registered, shipped_bundles
 
-BUNDLES = "editvec.bundles"
 JUDGES = "editvec.judges"
 
 
@@ -54,35 +49,13 @@ def judge_of(class_name: str) -> Judge | None:
     """Who judges the vectors of a class; None where nobody registered.
 
     Raises:
-        SettingsError: the judge that is registered cannot be loaded.
+        BundleFormatError: the judge that is registered cannot be loaded.
     """
-    found = _registered(JUDGES).get(class_name)
-    return None if found is None else _load(found)
-
-
-def shipped_bundles() -> dict[str, Path]:
-    """The folders of the bundles that packages bring, by class; those that are really there.
-
-    Raises:
-        SettingsError: one that is registered cannot be loaded.
-    """
-    folders = {name: Path(_load(found)) for name, found in sorted(_registered(BUNDLES).items())}
-    return {name: folder for name, folder in folders.items() if (folder / "bundle.json").is_file()}
+    found = registered(JUDGES).get(class_name)
+    return None if found is None else cast(Judge, load_entry(found))
 
 
 def trunk_folder() -> Path | None:
     """The bundle whose perceptual trunk classes without one borrow; None where none is shipped."""
     folders = shipped_bundles().values()
     return next((one for one in folders if (one / "perceptual.safetensors").is_file()), None)
-
-
-@cache
-def _registered(group: str) -> dict[str, EntryPoint]:
-    return {found.name: found for found in entry_points(group=group)}
-
-
-def _load(found: EntryPoint) -> Any:
-    try:
-        return found.load()
-    except (ImportError, AttributeError) as exc:
-        raise SettingsError(f"{found.group}: {found.name} = {found.value}: {exc}") from exc

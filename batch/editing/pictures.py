@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -344,7 +344,7 @@ def _pixels_of(picture: AnyPicture, place: int) -> Pixels:
             f"picture {place}: expected a PIL image, uint8 [H, W, 3] or a float tensor [3, H, W], "
             f"got {type(picture).__name__} of {array.dtype} {list(array.shape)}"
         )
-    return cast(Pixels, array)
+    return array
 
 
 def _pixels_of_tensor(picture: Tensor) -> Pixels:
@@ -356,4 +356,5 @@ def _pixels_of_tensor(picture: Tensor) -> Pixels:
     low, high = (float(end) for end in picture.detach().aminmax())
     if not -1.001 <= low <= high <= 1.001:
         raise ImageError(f"expected values in [-1, 1], got {low:g} to {high:g}")
-    return to_pixels(picture.detach()[None])[0]
+    pixels: Pixels = to_pixels(picture.detach()[None])[0]
+    return pixels

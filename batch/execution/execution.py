@@ -45,7 +45,7 @@ class Execution:
             raise SettingsError("detach: needs workers celery: this process computes nothing")
 
 
-class Watcher(NamedTuple):
+class RunWatcher(NamedTuple):
     """Who is told what while a run is worked on; nobody by default.
 
     Attributes:
@@ -70,7 +70,7 @@ def work_on(
     library: Library,
     opened: OpenedRun,
     execution: Execution | None = None,
-    watcher: Watcher | None = None,
+    watcher: RunWatcher | None = None,
 ) -> RunOutcome:
     """Have a run done, unless it is over.
 
@@ -86,7 +86,7 @@ def work_on(
         DiskFullError: The run is paused, and goes on when there is room.
         BrokerError, WorkerError: Workers are to do it, and none can be reached, or one paused it.
     """
-    execution, watcher = execution or Execution(), watcher or Watcher()
+    execution, watcher = execution or Execution(), watcher or RunWatcher()
     if watcher.on_opened is not None:
         watcher.on_opened(opened)
     runs, run = Runs(library.engine), opened.run
@@ -107,7 +107,7 @@ def _prioritised(runs: Runs, run: RunRecord, priority: Priority | None) -> RunRe
     return runs.get(run.id)
 
 
-def _here(library: Library, run: RunRecord, execution: Execution, watcher: Watcher) -> RunRecord:
+def _here(library: Library, run: RunRecord, execution: Execution, watcher: RunWatcher) -> RunRecord:
     from editvec.batch.execution.local import run_locally
     from editvec.batch.workbench import default_device
 
@@ -122,7 +122,7 @@ def _here(library: Library, run: RunRecord, execution: Execution, watcher: Watch
 
 
 def _by_workers(
-    library: Library, run: RunRecord, execution: Execution, watcher: Watcher
+    library: Library, run: RunRecord, execution: Execution, watcher: RunWatcher
 ) -> RunRecord:
     from editvec.batch.execution.remote import leave_to_workers, run_on_workers
     from editvec.batch.workers.app import create_app

@@ -146,6 +146,7 @@ def measure(checkout: Path, root: Path, count: int) -> None:
     from editvec.avatars.drawing.render import render
     from editvec.registry.config import RegistryConfig
     from editvec.registry.library.library import Library
+    from editvec.registry.sharing.starters import install_shipped
 
     if not Path(editvec.engine.editor.__file__).is_relative_to(checkout):
         raise SystemExit(
@@ -157,7 +158,7 @@ def measure(checkout: Path, root: Path, count: int) -> None:
     for path, pixels in zip(photos, drawn, strict=True):
         Image.fromarray(pixels).save(path)
     library = Library.open(RegistryConfig.from_environment(root / "home"))
-    default.install(library)
+    install_shipped(library, "avatars")
     editor = editvec.engine.editor.Editor.open(default.BUNDLE_FOLDER)
     ways: dict[str, Callable[[], dict[str, float]]] = {
         "loop": lambda: _loop(editor, library, photos, root / "loop"),

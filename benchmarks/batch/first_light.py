@@ -35,6 +35,7 @@ from editvec.engine.editor import Editor
 from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
+from editvec.registry.sharing.starters import install_shipped
 from editvec.registry.tables.models import EmbeddingRow
 
 VECTOR = "smile"
@@ -51,7 +52,7 @@ def main(count: int, repeats: int) -> dict[str, Any]:
         root = Path(folder)
         photos = _write_photos(root / "photos", count)
         library = Library.open(RegistryConfig.from_environment(root / "home"))
-        default.install(library)
+        install_shipped(library, "avatars")
         editor = Editor.open(default.BUNDLE_FOLDER)
         _bare_loop(editor, library, photos[:MINI_BATCH], root / "warm-up")
         loop, run = [], []

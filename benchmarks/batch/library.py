@@ -27,6 +27,7 @@ from editvec.batch.runs.store import Runs
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import encode_mask
+from editvec.registry.sharing.starters import install_shipped
 from editvec.registry.tables.database import now, transaction
 
 VECTOR = "smile"
@@ -39,7 +40,7 @@ _ROWS_AT_ONCE = 5000
 def open_library(home: Path) -> Library:
     """A library with the class `avatars`; what is there already stays."""
     library = Library.open(RegistryConfig.from_environment(home))
-    default.install(library)
+    install_shipped(library, "avatars")
     return library
 
 

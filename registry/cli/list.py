@@ -218,4 +218,10 @@ def _say_that_there_is_nothing(query: VectorQuery) -> None:
         click.echo("no more vectors", err=True)
         return
     is_filtered = replace(query, sort="name", descending=False, limit=None) != EVERYTHING
-    click.echo(f"no vectors{' pass these filters' if is_filtered else ''}", err=True)
+    if is_filtered:
+        click.echo("no vectors pass these filters", err=True)
+        return
+    from editvec.registry.bundles.shipped import shipped_bundles
+
+    ways = [f"`editvec model add {name}` adds some" for name in shipped_bundles()]
+    click.echo(f"no vectors; {', '.join(['`editvec learn` makes one', *ways])}", err=True)

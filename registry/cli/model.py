@@ -26,15 +26,29 @@ def model() -> None:
 
 
 @model.command("add")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FOLDER|NAME", type=click.Path(path_type=Path))
 @json_option
 @click.pass_obj
-def model_add(obj: dict[str, Any], *, folder: Path, as_json: bool) -> None:
-    """Store the class bundle in FOLDER (bundle.json and its safetensors), or a .tar of one."""
-    from editvec.registry.sharing.bundle_archives import opened_bundle
+def model_add(obj: dict[str, Any], *, source: Path, as_json: bool) -> None:
+    """Store the class bundle in FOLDER (bundle.json and its safetensors), or a .tar of one.
 
-    with opened_bundle(folder) as found, opened(obj) as library:
-        added = library.add_bundle(found)
+    NAME is a class that comes with the installation, `avatars`; its vectors are added, too.
+
+    \b
+    editvec model add avatars
+    """  # noqa: D301 (click reads the backspace)
+    from editvec.registry.bundles.manifest import BUNDLE_FILE
+    from editvec.registry.bundles.shipped import shipped_bundles
+    from editvec.registry.sharing.bundle_archives import opened_bundle
+    from editvec.registry.sharing.starters import install_shipped
+
+    is_bundle = source.is_file() or (source / BUNDLE_FILE).exists()
+    if not is_bundle and str(source) in shipped_bundles():
+        with opened(obj) as library:
+            added = install_shipped(library, str(source))
+    else:
+        with opened_bundle(source) as found, opened(obj) as library:
+            added = library.add_bundle(found)
     emit(added, lambda model: str(model.address), as_json=as_json)
 
 
@@ -48,7 +62,9 @@ def model_list(obj: dict[str, Any], *, as_json: bool) -> None:
     with opened(obj) as library:
         found = library.classes()
     if not found:
-        click.echo("no classes; `editvec model add FOLDER` adds one", err=True)
+        from editvec.registry.bundles.shipped import how_to_add
+
+        click.echo(f"no classes; {how_to_add()} adds one", err=True)
     emit(found, classes_text, as_json=as_json)
 
 

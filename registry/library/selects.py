@@ -87,9 +87,9 @@ def only_class_name(session: Session) -> str:
     """
     names = list(session.scalars(select(ClassRow.name).distinct().order_by(ClassRow.name)))
     if not names:
-        raise ClassNotFoundError(
-            "the library holds no class yet; `editvec model add FOLDER` adds one"
-        )
+        from editvec.registry.bundles.shipped import how_to_add
+
+        raise ClassNotFoundError(f"the library holds no class yet; {how_to_add()} adds one")
     if len(names) > 1:
         raise ClassNotFoundError(f"the library holds several classes, name one of {_listed(names)}")
     return names[0]

@@ -29,6 +29,7 @@ from editvec.engine.images.images import to_pixels
 from editvec.engine.networks.classifier import AttributeClassifier
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
+from editvec.registry.sharing.starters import install_shipped
 from studies.augmentation.report import Comparison, write_grid, write_report
 from studies.augmentation.sets import (
     CASES,
@@ -144,7 +145,7 @@ class Bench:
         self._size = size
         out.mkdir(parents=True, exist_ok=True)
         self._library = Library.open(RegistryConfig.for_home(out / "home"))
-        default.install(self._library)
+        install_shipped(self._library, "avatars")
         classifier = Editor.open(default.BUNDLE_FOLDER).classifier
         assert classifier is not None
         self._classifier: AttributeClassifier = classifier

@@ -13,6 +13,7 @@ from editvec.engine.editor import Editor
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.library.library import Library
+from editvec.registry.sharing.starters import install_shipped
 
 MAX_BYTES = 16 * 2**20
 
@@ -36,8 +37,8 @@ def test_bundle_is_complete_and_small(editor: Editor) -> None:
 def test_starter_library_installs_once(tmp_path: Path) -> None:
     library = Library.open(RegistryConfig.from_environment(tmp_path))
 
-    default.install(library)
-    default.install(library)
+    install_shipped(library, "avatars")
+    install_shipped(library, "avatars")
 
     vectors = library.find_vectors(VectorQuery(class_name=default.CLASS_NAME))
     assert {vector.name for vector in vectors} == {starter.name for starter in STARTERS}
@@ -64,7 +65,7 @@ def test_encoder_alone_reconstructs_the_lesson(editor: Editor, starter: object) 
 
 def test_smile_makes_held_out_avatars_smile(editor: Editor, tmp_path: Path) -> None:
     library = Library.open(RegistryConfig.from_environment(tmp_path))
-    default.install(library)
+    install_shipped(library, "avatars")
     vector = library.get_vector(check.VECTOR)
     setting = check.SETTINGS[0]._replace(embed_steps=20, refine_steps=5)
 
@@ -84,7 +85,7 @@ def test_smile_makes_held_out_avatars_smile(editor: Editor, tmp_path: Path) -> N
 @pytest.mark.timeout(3600)
 def test_bundle_meets_its_table(editor: Editor, tmp_path: Path) -> None:
     library = Library.open(RegistryConfig.from_environment(tmp_path))
-    default.install(library)
+    install_shipped(library, "avatars")
     vector = library.get_vector(check.VECTOR)
     delta = torch.from_numpy(library.delta(vector))
 

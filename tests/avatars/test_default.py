@@ -12,11 +12,12 @@ from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.errors import BundleFormatError
 from editvec.registry.library.library import Library
+from editvec.registry.sharing.starters import install_shipped
 
 
 def test_installing_brings_the_class_and_every_starter_vector(tmp_path: Path) -> None:
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
-        model = default.install(library)
+        model = install_shipped(library, "avatars")
         vectors = library.find_vectors(VectorQuery(class_name=model.name))
 
     assert model.address == "avatars@1"
@@ -33,7 +34,7 @@ def test_starter_vectors_keep_the_parts_and_pairs_that_they_were_learned_from(
     tmp_path: Path,
 ) -> None:
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
-        default.install(library)
+        install_shipped(library, "avatars")
         for starter in STARTERS:
             vector = library.get_vector(starter.address)
             assert vector.roi_labels == starter.roi_labels
@@ -42,7 +43,7 @@ def test_starter_vectors_keep_the_parts_and_pairs_that_they_were_learned_from(
 
 def test_starter_vectors_come_measured_on_other_faces(tmp_path: Path) -> None:
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
-        default.install(library)
+        install_shipped(library, "avatars")
         vectors = [library.get_vector(starter.address) for starter in STARTERS]
 
     for vector in vectors:
@@ -61,10 +62,10 @@ def test_starter_vectors_come_measured_on_other_faces(tmp_path: Path) -> None:
 
 def test_installing_again_changes_nothing(tmp_path: Path) -> None:
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
-        first = default.install(library)
+        first = install_shipped(library, "avatars")
         vectors = library.find_vectors()
 
-        assert default.install(library) == first
+        assert install_shipped(library, "avatars") == first
         assert library.find_vectors() == vectors
         assert len(library.classes()) == 1
 
@@ -76,8 +77,18 @@ def test_an_installation_without_its_bundle_says_so(
 
     with (
         Library.open(RegistryConfig.for_home(tmp_path / "home")) as library,
-        pytest.raises(BundleFormatError, match="missing; install editvec again"),
+        pytest.raises(BundleFormatError, match="avatars: not shipped with this installation"),
     ):
-        default.install(library)
+        install_shipped(library, "avatars")
 
-    assert not default.is_shipped()
+
+def test_an_installation_without_its_starter_library_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(default, "STARTER_ARCHIVE", tmp_path / "none.zip")
+
+    with (
+        Library.open(RegistryConfig.for_home(tmp_path / "home")) as library,
+        pytest.raises(BundleFormatError, match=r"none\.zip is missing; install editvec again"),
+    ):
+        install_shipped(library, "avatars")

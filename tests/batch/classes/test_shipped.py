@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from editvec.avatars.default import BUNDLE_FOLDER
-from editvec.batch.classes import shipped
-from editvec.batch.classes.shipped import judge_of, shipped_bundles, trunk_folder
-from editvec.batch.errors import SettingsError
+from editvec.batch.classes.shipped import judge_of, trunk_folder
+from editvec.registry.bundles.shipped import registered, shipped_bundles
+from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import BundleFormatError
+from editvec.registry.library.library import Library
+from editvec.registry.sharing.starters import install_shipped
+from tests.support.registry_fixtures import write_small_bundle
 
 JUDGE = """
 import numpy as np
@@ -34,9 +38,9 @@ def exact_edits(name, count, *, seed, resolution):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> Iterator[None]:
-    shipped._registered.cache_clear()
+    registered.cache_clear()
     yield
-    shipped._registered.cache_clear()
+    registered.cache_clear()
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_nobody_judges_a_class_of_the_user(installed: Path) -> None:
 
 
 def test_a_judge_that_cannot_be_loaded_is_named(installed: Path) -> None:
-    with pytest.raises(SettingsError, match=r"editvec.judges: broken = toys_of_a_test:nothing"):
+    with pytest.raises(BundleFormatError, match=r"editvec.judges: broken = toys_of_a_test:nothing"):
         judge_of("broken")
 
 
@@ -94,3 +98,23 @@ def test_a_bundle_counts_once_it_is_there(installed: Path) -> None:
 
     assert list(shipped_bundles()) == ["avatars", "toys"]
     assert trunk_folder() == BUNDLE_FOLDER
+
+
+def test_a_class_of_another_package_is_installed_by_its_name(
+    installed: Path, tmp_path: Path
+) -> None:
+    bundle = write_small_bundle(installed / "bundle")
+
+    with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+        model = install_shipped(library, "toys")
+
+    assert model.bundle_digest
+    assert bundle.is_dir()
+
+
+def test_a_class_that_is_not_shipped_is_refused(tmp_path: Path) -> None:
+    with (
+        Library.open(RegistryConfig.for_home(tmp_path / "home")) as library,
+        pytest.raises(BundleFormatError, match=r"cells: not shipped .*\(avatars is\)"),
+    ):
+        install_shipped(library, "cells")

@@ -64,7 +64,12 @@ def test_kinds_of_pictures_that_hold_the_same_give_the_same(library: Library) ->
     levels = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
     tensor = torch.from_numpy(levels).permute(2, 0, 1) / 127.5 - 1
 
-    kinds = [levels, Image.fromarray(levels), tensor, np.ascontiguousarray(levels[:, ::-1])[:, ::-1]]
+    kinds = [
+        levels,
+        Image.fromarray(levels),
+        tensor,
+        np.ascontiguousarray(levels[:, ::-1])[:, ::-1],
+    ]
     made = PictureEditor(library, ["smile=1"], device="cpu").edit(kinds)
 
     assert all((one.pixels == made[0].pixels).all() for one in made[1:])
@@ -175,9 +180,7 @@ def test_what_is_for_files_is_refused(
 ) -> None:
     chosen = replace(RunSettings(), **settings)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=told):
-        edit_picture(
-            library, np.zeros((32, 32, 3), np.uint8), edits, settings=chosen, device="cpu"
-        )
+        edit_picture(library, np.zeros((32, 32, 3), np.uint8), edits, settings=chosen, device="cpu")
 
 
 def test_an_edit_that_is_none_is_refused(library: Library) -> None:

@@ -18,6 +18,7 @@ from editvec.batch.recipes.settings import Mode
 from editvec.engine.editor import Editor
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
+from editvec.registry.sharing.starters import install_shipped
 
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
@@ -136,7 +137,7 @@ def test_the_smile_of_the_shipped_class_gets_the_range_that_it_rises_in(
 
     shutil.copytree(empty_home, tmp_path / "home")
     with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
-        default.install(library)
+        install_shipped(library, "avatars")
         vector = library.get_vector("avatars/smile")
         editor = Editor.open(default.BUNDLE_FOLDER)
         settings = EvaluateSettings(samples=8, scales=(-0.5, 0.0, 0.5, 1.0, 3.0))

@@ -171,7 +171,10 @@ def test_empty_library_says_that_it_has_no_vectors(sqlite_library: Library) -> N
 
     result = CliRunner().invoke(cli, [*home, "registry", "list"], obj={})
 
-    assert (result.stdout, result.stderr) == ("", "no vectors\n")
+    assert result.stdout == ""
+    assert result.stderr == (
+        "no vectors; `editvec learn` makes one, `editvec model add avatars` adds some\n"
+    )
 
 
 def test_csv_keeps_commas_quotes_and_line_breaks(run: Callable[..., Result]) -> None:
