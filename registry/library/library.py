@@ -7,7 +7,7 @@ its blob does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -311,17 +311,19 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
 
     def plan_composition(
         self,
-        terms: Sequence[NewTerm],
+        terms: Sequence[NewTerm] | Mapping[str, float],
         *,
-        conditions: Sequence[Condition] = (),
+        conditions: Sequence[Condition | str] = (),
         class_name: str | None = None,
         roi_labels: Sequence[str] | None = None,
     ) -> PlannedComposition:
         """Sums terms, projects conditions out, and measures how all work together; stores nothing.
 
         Args:
-            terms: at least one; a composition among them counts as its own terms, scaled.
-            conditions: what the result shall not do: it is made orthogonal to them.
+            terms: at least one; a composition among them counts as its own terms, scaled. A mapping
+                gives the scale of each address.
+            conditions: what the result shall not do, as addresses or more exactly: it is made
+                orthogonal to them.
             class_name: the class for addresses without one.
             roi_labels: None means the union of the terms' ROIs, in the order of the scheme.
 
@@ -338,8 +340,16 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         """
         from editvec.registry.composition import compose as composition
 
+        if isinstance(terms, Mapping):
+            terms = [NewTerm(address=address, scale=scale) for address, scale in terms.items()]
         return composition.plan(
-            self, terms, conditions=conditions, class_name=class_name, roi_labels=roi_labels
+            self,
+            terms,
+            conditions=[
+                Condition(address=one) if isinstance(one, str) else one for one in conditions
+            ],
+            class_name=class_name,
+            roi_labels=roi_labels,
         )
 
     def add_composition(
@@ -377,9 +387,9 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
     def compose(
         self,
         address: str,
-        terms: Sequence[NewTerm],
+        terms: Sequence[NewTerm] | Mapping[str, float],
         *,
-        conditions: Sequence[Condition] = (),
+        conditions: Sequence[Condition | str] = (),
         class_name: str | None = None,
         roi_labels: Sequence[str] | None = None,
         license: str = "",  # noqa: A002 (the record's word)
@@ -390,11 +400,8 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
         """Plans a composition and stores it: `plan_composition`, then `add_composition`.
 
         Example:
-            >>> from editvec.registry.entities.vectors import Condition, NewTerm
             >>> grin = library.compose(
-            ...     "avatars/grin",
-            ...     [NewTerm(address="smile", scale=1.0), NewTerm(address="squint", scale=0.5)],
-            ...     conditions=[Condition(address="look-left")],
+            ...     "avatars/grin", {"smile": 1.0, "squint": 0.5}, conditions=["look-left"]
             ... )
             >>> grin.address, grin.roi_labels
             ('avatars/grin@1', ('mouth', 'teeth', 'eye'))
