@@ -5,6 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTED := $(VENV)/.installed-for-tests
+
+# cpu takes PyTorch's builds without CUDA, a tenth of the size; they come from PyTorch's own index.
+TORCH ?=
+CPU_BUILDS := https://download.pytorch.org/whl/cpu
 
 # Threads that wait must not spin: see editvec/cli.py.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -13,7 +18,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help setup demo avatars measures check test test-full soak bench clean
 
 help:
-	@echo "make setup      create .venv with pinned dependencies (every other target does this first)"
+	@echo "make setup      create .venv with pinned dependencies (every other target does this first);"
+	@echo "                TORCH=cpu takes PyTorch's builds for CPUs"
 	@echo "make demo       a labelled, attribute-controlled image set in ./demo"
 	@echo "make test       the everyday tests"
 	@echo "make test-full  the slow tests"
@@ -27,12 +33,19 @@ help:
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo "==> Setting up .venv. The first time downloads about 3 GB and takes some minutes."
+	$(if $(filter-out cpu,$(TORCH)),$(error TORCH: expected cpu or nothing, got $(TORCH)))
+	@echo "==> Setting up .venv. The first time downloads $(if $(TORCH),PyTorch for CPUs,about 3 GB) and takes some minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
-	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -c constraints.txt -e '.[test]'
+	$(if $(TORCH),$(BIN)/python -m pip install -c constraints.txt --index-url $(CPU_BUILDS) torch torchvision)
+	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -c constraints.txt -e .
 	@touch $(STAMP)
 	@echo "==> .venv is ready."
+
+$(TESTED): $(STAMP)
+	@echo "==> Adding what the tests need."
+	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -c constraints.txt -e '.[test]'
+	@touch $(TESTED)
 
 demo: $(STAMP)
 	@$(BIN)/editvec --home demo/home demo demo
@@ -60,25 +73,25 @@ measures: $(STAMP)
 		--renders 64 --scales=-2:2:9 --device cpu
 	$(BIN)/python -m editvec.avatars.publish build/avatars/measures
 
-check: $(STAMP)
+check: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(STAMP)
+test: $(TESTED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu"
 
-test-full: $(STAMP)
+test-full: $(TESTED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or gpu"
 
 # The same soak as in the slow tests, for twenty minutes: kills of workers, broker and database.
-soak: $(STAMP)
+soak: $(TESTED)
 	EDITVEC_SOAK_SECONDS=$${EDITVEC_SOAK_SECONDS:-1200} OMP_NUM_THREADS=1 \
 		$(BIN)/python -m pytest tests/endurance/test_soak.py
 
 # Ratios within one run, compared with stored ones; never seconds.
-bench: $(STAMP)
+bench: $(TESTED)
 	$(BIN)/python -m benchmarks.engine --guard benchmarks/engine/ratios.json
 
 clean:
