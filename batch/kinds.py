@@ -13,10 +13,8 @@ from editvec.engine.editor import Editor
 from editvec.registry.library.library import Library
 
 if TYPE_CHECKING:
-    from editvec.batch.chunks.images import ChunkProcessor
-    from editvec.batch.chunks.library import Work, WorkProcessor
-
-    Processor = ChunkProcessor | WorkProcessor
+    from editvec.batch.chunks.library import Work
+    from editvec.batch.chunks.processor import Processor
 
 
 def _learn(library: Library, editor: Editor, run: RunRecord) -> Work:

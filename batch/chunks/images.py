@@ -8,19 +8,18 @@ this one is computed.
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any
 
-from editvec.batch.chunks.heartbeat import Heartbeat
+from editvec.batch.chunks.collected import Collected
 from editvec.batch.chunks.isolation import isolated
-from editvec.batch.chunks.processor import Collected, give_back, require_generator
+from editvec.batch.chunks.processor import Chunk, Processor, require_generator
 from editvec.batch.editing.content_key import content_key
 from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
@@ -33,22 +32,16 @@ from editvec.batch.editing.variants import VariantMaker
 from editvec.batch.errors import (
     DeviceLostError,
     DiskFullError,
-    LeaseLostError,
     MaskPairingError,
     PlanError,
-    RunCancelledError,
     WorkerError,
-    WorkerStoppingError,
 )
 from editvec.batch.recipes.recipe import Recipe
-from editvec.batch.recipes.settings import HEARTBEAT_SECONDS, MINI_BATCH
 from editvec.batch.runs.entities import ItemRow, RunRecord
-from editvec.batch.runs.leases import ItemResult, Lease, Leases
-from editvec.batch.runs.pace import Pace, may_be_cut
+from editvec.batch.runs.leases import ItemResult, Lease
 from editvec.batch.runs.placements import Placement
 from editvec.batch.runs.plan import PlannedInput
 from editvec.batch.runs.requirements import what_needs_masks
-from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.opening import open_sink
 from editvec.batch.sinks.sink import NewOutput, Sink
 from editvec.engine.editor import Editor
@@ -58,7 +51,7 @@ from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
 
 
-class ChunkProcessor:
+class ChunkProcessor(Processor):
     """What a process holds to work on one run: the loaded class, the vectors, its threads."""
 
     def __init__(
@@ -66,13 +59,7 @@ class ChunkProcessor:
         library: Library,
         editor: Editor,
         run: RunRecord,
-        *,
-        mini_batch: int = MINI_BATCH,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
-        on_items: Callable[[int], None] | None = None,
-        is_stopping: Callable[[], bool] | None = None,
-        on_cut: Callable[[], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        **options: Any,
     ) -> None:
         """Loads the vectors of the run and starts the threads.
 
@@ -80,12 +67,7 @@ class ChunkProcessor:
             library: where the vectors, embeddings and runs are.
             editor: the class of the run, loaded.
             run: the run.
-            mini_batch: the most inputs that are computed at a time.
-            heartbeat_seconds: between two beats of a lease.
-            on_items: called with the number of items that were just decided.
-            is_stopping: asked between two mini-batches: True gives the chunk back.
-            on_cut: called when a chunk was cut, and its rest waits for anybody.
-            clock: tells the seconds by which the pace is measured.
+            options: those of `Processor`, the resolution apart.
 
         Raises:
             WorkerError: the loaded class is not the run's, or cannot make masks.
@@ -95,9 +77,8 @@ class ChunkProcessor:
             raise WorkerError(
                 f"class: {run.plan.class_address} has no segmentation branch, which {needing} needs"
             )
-        self.run = run
-        self.runs = Runs(library.engine)
-        self.leases = Leases(library.engine)
+        self.resolution = editor.bundle.resolution
+        super().__init__(library, run, resolution=self.resolution, **options)
         model = library.get_class(run.plan.class_address)
         deltas, brushes = load_deltas(library, run.plan), load_brushes(library, run.plan, model)
         self.maker = VariantMaker(editor, run.plan, deltas, brushes)
@@ -105,23 +86,13 @@ class ChunkProcessor:
             library, run.plan.generator_digest, run.plan.settings, networks_digest(editor)
         )
         self.scheme = scheme_of_class(library, model)
-        self.resolution = editor.bundle.resolution
         self.budget = PixelBudget()
         self.pictures = Pictures(
             run.plan, self.scheme, resolution=self.resolution, budget=self.budget
         )
-        self.pace = Pace(run.plan, resolution=self.resolution, mini_batch=mini_batch)
-        self.clock = clock
-        self.on_items = on_items or (lambda count: None)
-        self.is_stopping = is_stopping or (lambda: False)
-        self.on_cut = on_cut or (lambda: None)
-        self._heartbeat_seconds = heartbeat_seconds
         threads = max(2, min(8, os.cpu_count() or 1))
         self.readers = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self.writers = ThreadPoolExecutor(threads, thread_name_prefix="encode")
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,
@@ -132,99 +103,53 @@ class ChunkProcessor:
         self.readers.shutdown(cancel_futures=True)
         self.writers.shutdown(cancel_futures=True)
 
-    def process(self, lease: Lease) -> Lease:
-        """Works through a chunk and closes its lease.
-
-        What would take too long is cut off, and waits as chunks of its own. Whatever ends it early,
-        the items that are finished are kept and the lease is given back.
-
-        Returns:
-            The lease as it ended, over the inputs that were processed.
-
-        Raises:
-            RunCancelledError: the run was cancelled; the lease was given back.
-            WorkerStoppingError: this process is to end; the lease was given back.
-            DiskFullError: the run was paused; the lease was given back.
-            LeaseLostError: somebody else holds the chunk now; nothing was recorded.
-            DeviceLostError: the process must end; the lease was given back.
-        """
+    def open_chunk(self, lease: Lease) -> Chunk:
+        """See `Processor.open_chunk`."""
         sink = open_sink(self.run, self.scheme.labels, writer_name=lease.token)
-        work = _ChunkWork(self, lease, sink)
-        try:
-            with Heartbeat(
-                self.leases,
-                lease,
-                take_finished=work.collected.take,
-                put_back=work.collected.put_back,
-                interval=self._heartbeat_seconds,
-            ) as heartbeat:
-                work.compute(heartbeat)
-                placement = work.pack()
-            work.finish(placement)
-            return work.lease
-        except LeaseLostError:
-            raise
-        except BaseException as exc:
-            self._give_back(lease, work, exc)
-            raise
-
-    def _give_back(self, lease: Lease, work: _ChunkWork, error: BaseException) -> None:
-        """Ends the lease in order; see `give_back`."""
-
-        def take_items() -> list[ItemResult]:
-            # what is computed is worth its file, unless somebody waits for the end of this
-            work.end_writing(drop=not isinstance(error, DeviceLostError))
-            # nothing can be said of files that a full disk may not have taken
-            return [] if isinstance(error, DiskFullError) else work.collected.take()
-
-        give_back(self.leases, self.runs, lease, error, take_items=take_items)
+        return _ImageChunk(self, lease, sink)
 
 
-class _ChunkWork:
+class _ImageChunk(Chunk):
     """One chunk on its way through the pipeline."""
 
+    reads_ahead = True
+
     def __init__(self, processor: ChunkProcessor, lease: Lease, sink: Sink) -> None:
+        super().__init__(lease, Collected(sink.sync))
         self.processor = processor
         self.plan = processor.run.plan
-        self.lease = lease
         self.sink = sink
-        self.collected = Collected(sink.sync)
         self._done: list[ItemResult] = []
-        self._digests: dict[int, str] = {}
         self._inputs: dict[int, PlannedInput] = {}
         self._decided: set[tuple[int, int]] = set()
         self._waiting: deque[Future[ItemResult]] = deque()
+        self._placement: Placement | None = None
 
-    def compute(self, heartbeat: Heartbeat) -> None:
-        """Decides every item of the chunk that is not recorded yet."""
-        runs, lease = self.processor.runs, self.lease
-        span = (lease.run_id, lease.first_input, lease.input_count)
-        self._inputs = {one.position: one for one in runs.inputs(*span)}
-        self._decided = runs.decided_items(*span)
-        todo = [one for one in self._inputs.values() if self._open_recipes(one)]
-        pace, clock = self.processor.pace, self.processor.clock
-        began = clock()
-        reading = self._read_next(todo)
-        while reading:
-            if heartbeat.is_lost:
-                raise LeaseLostError(f"chunk {lease.chunk_position}: the lease was lost")
-            if runs.is_cancel_requested(lease.run_id):
-                raise RunCancelledError(f"run {lease.run_id[:8]} was cancelled")
-            if self.processor.is_stopping():
-                self._collect(keep=0)
-                raise WorkerStoppingError(
-                    f"run {lease.run_id[:8]} chunk {lease.chunk_position}: given back, to stop"
-                )
-            batch_began = clock()
-            decoded = [future.result() for future in reading]
-            reading = self._read_next(todo)
-            self._edit(decoded)
-            ended = clock()
-            pace.add(len(decoded), ended - batch_began)
-            self._cut(todo, elapsed=ended - began, coming=len(reading))
+    def open(
+        self, inputs: Iterable[PlannedInput], decided: set[tuple[int, int]]
+    ) -> list[PlannedInput]:
+        """See `Chunk.open`."""
+        self._inputs = {one.position: one for one in inputs}
+        self._decided = decided
+        return [one for one in self._inputs.values() if self._open_recipes(one)]
+
+    def read(self, batch: Sequence[PlannedInput]) -> Callable[[], list[Decoded]]:
+        """Has a mini-batch decoded, in threads."""
+        decoding = partial(
+            decode,
+            self.plan,
+            resolution=self.processor.resolution,
+            scheme=self.processor.scheme,
+            budget=self.processor.budget,
+        )
+        reading = [self.processor.readers.submit(decoding, one) for one in batch]
+        return lambda: [future.result() for future in reading]
+
+    def settle(self) -> None:
+        """See `Chunk.settle`."""
         self._collect(keep=0)
 
-    def pack(self) -> Placement:
+    def pack(self) -> None:
         """Has the sink do what a decided chunk needs, over items recorded before and new ones."""
         lease = self.lease
         recorded = self.processor.runs.items(
@@ -232,15 +157,25 @@ class _ChunkWork:
         )
         rows = {(row.input.position, row.recipe_position): row for row in recorded}
         rows |= {(item.position, item.recipe_position): self._row(item) for item in self._done}
-        return self.sink.finish_chunk(lease.chunk_position, [rows[key] for key in sorted(rows)])
+        ordered = [rows[key] for key in sorted(rows)]
+        self._placement = self.sink.finish_chunk(lease.chunk_position, ordered)
 
-    def finish(self, placement: Placement) -> None:
+    def finish(self) -> None:
         """Closes the lease; what was packed becomes visible with it."""
-        items = self.collected.take()
-        self.processor.leases.finish(self.lease, items, self._digests, placement=placement)
-        placement.clear()
+        assert self._placement is not None
+        self.processor.leases.finish(
+            self.lease, self.collected.take(), self.digests, placement=self._placement
+        )
+        self._placement.clear()
 
-    def end_writing(self, *, drop: bool) -> None:
+    def take_finished(self, error: BaseException) -> list[ItemResult]:
+        """See `Chunk.take_finished`."""
+        # what is computed is worth its file, unless somebody waits for the end of this
+        self._end_writing(drop=not isinstance(error, DeviceLostError))
+        # nothing can be said of files that a full disk may not have taken
+        return [] if isinstance(error, DiskFullError) else self.collected.take()
+
+    def _end_writing(self, *, drop: bool) -> None:
         """Waits for what is being written; what has not begun to be is written too, or dropped."""
         for future in self._waiting:
             if drop:
@@ -254,36 +189,12 @@ class _ChunkWork:
 
     # --- the steps of a mini-batch ---
 
-    def _read_next(self, todo: list[PlannedInput]) -> list[Future[Decoded]]:
-        """Takes a mini-batch off what is to be done, and has it decoded."""
-        count = self.processor.pace.batch_size
-        batch, todo[:] = todo[:count], todo[count:]
-        read = partial(
-            decode,
-            self.plan,
-            resolution=self.processor.resolution,
-            scheme=self.processor.scheme,
-            budget=self.processor.budget,
-        )
-        return [self.processor.readers.submit(read, one) for one in batch]
-
-    def _cut(self, todo: list[PlannedInput], *, elapsed: float, coming: int) -> None:
-        """Leaves to others what would take this chunk too long."""
-        if not may_be_cut(self.plan):
-            return
-        cut = self.processor.pace.cut(elapsed=elapsed, coming=coming, left=len(todo))
-        if cut is not None:
-            first = todo[cut.keep].position
-            self.lease = self.processor.leases.cut(self.lease, first_input=first, size=cut.size)
-            del todo[cut.keep :]
-            self.processor.on_cut()
-
-    def _edit(self, decoded: Sequence[Decoded]) -> None:
+    def work_on(self, ready: Sequence[Decoded]) -> None:
         """Makes and writes every variant of a mini-batch."""
         good = []
-        for one in decoded:
+        for one in ready:
             if one.digest is not None:
-                self._digests[one.input.position] = one.digest
+                self.digests[one.input.position] = one.digest
             if one.reason is None:
                 good.append(one)
             else:
@@ -374,7 +285,7 @@ class _ChunkWork:
                     recipe_position=item.recipe_position,
                     pixels=pixels,
                     mask=mask,
-                    source_digest=self._digests[item.position],
+                    source_digest=self.digests[item.position],
                     content_key=item.content_key,
                     profile=profile,
                 )

@@ -54,6 +54,6 @@ def content_key(plan: RunPlan, recipe_position: int, one: Decoded) -> str:
 
 
 def _added(edit: FixedEdit) -> list[Any]:
-    """What an edit adds to the latents; as before there were rows, where it has none."""
+    """What an edit adds to the latents: the delta, how far, and to which rows if not to all."""
     rows = [] if edit.vector.rows is None else [list(edit.vector.rows)]
     return [edit.vector.delta_digest, edit.scale, *rows]

@@ -17,7 +17,6 @@ from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.leases import ItemResult
 from editvec.batch.runs.plan import PlannedInput
 from editvec.engine.editor import Editor
-from editvec.registry.entities.vectors import Embedding
 from editvec.registry.library.contents import scheme_of_class
 from editvec.registry.library.library import Library
 
@@ -69,8 +68,7 @@ class EmbedWork:
             self._keep(outcome.inputs, outcome.result, rows)
             measured = outcome.result.reconstruction
             worked.items += [
-                self._item(one, row, known.get(one.input.position))
-                for one, row in zip(outcome.inputs, measured, strict=True)
+                self._item(one, row) for one, row in zip(outcome.inputs, measured, strict=True)
             ]
         return worked
 
@@ -82,19 +80,15 @@ class EmbedWork:
                 [latents.reconstruction[row] for row in rows],
             )
 
-    def _item(
-        self, one: Decoded, measured: dict[str, float | None], known: Embedding | None
-    ) -> ItemResult:
+    def _item(self, one: Decoded, measured: dict[str, float | None]) -> ItemResult:
         image_digest = pixel_digest(one)
-        # an older release kept it under another key
-        settings_key = self._cache.settings_key if known is None else known.settings_key
         return ItemResult(
             position=one.input.position,
             recipe_position=0,
             state="done",
             content_key=self._cache.key_of(image_digest),
             metrics={"reconstruction": measured},
-            result={"image_digest": image_digest, "settings_key": settings_key},
+            result={"image_digest": image_digest, "settings_key": self._cache.settings_key},
         )
 
 

@@ -120,7 +120,7 @@ class BoxFile:
         """Equal for files that ask for the same, whatever their format."""
         digest = hashlib.sha256()
         for path in sorted(self.boxes):
-            values = [_said(box) for box in self.boxes[path]]
+            values = [list(box) for box in self.boxes[path]]
             digest.update(json.dumps([path.hex(), values]).encode())
         return digest.hexdigest()
 
@@ -176,11 +176,6 @@ def _decoded(data: bytes, of: str) -> str:
             f"{of}, line {line}: expected text in UTF-8, got the byte 0x{data[exc.start]:02x}; "
             "save the file as UTF-8"
         ) from exc
-
-
-def _said(box: Box) -> list[Any]:
-    """What a file says of a box; as before there were sizes of pictures, where it has none."""
-    return list(box if box.of_height is not None else box[:6])
 
 
 def _relative(name: str, of: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -80,34 +80,20 @@ class Edit:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan."""
-        values: dict[str, Any] = {
-            "address": self.vector.address,
-            "attribute": self.vector.attribute,
-            "delta_digest": self.vector.delta_digest,
-            "roi_labels": list(self.vector.roi_labels),
-            "dilation": self.vector.dilation,
-            "scale": scale_to_json(self.scale),
-        }
-        if self.vector.brush_digest is not None:  # else as plans were before there were brushes
-            values["brush_digest"] = self.vector.brush_digest
-        if self.vector.rows is not None:
-            values["rows"] = list(self.vector.rows)
-        if self.vector.forced_range is not None:
-            values["forced_range"] = list(self.vector.forced_range)
-        return values
+        return {**asdict(self.vector), "scale": scale_to_json(self.scale)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
+        said = {name: value for name, value in values.items() if name != "scale"}
+        rows, ends = said["rows"], said["forced_range"]
         vector = PinnedVector(
-            address=values["address"],
-            attribute=values["attribute"],
-            delta_digest=values["delta_digest"],
-            roi_labels=tuple(values["roi_labels"]),
-            dilation=values["dilation"],
-            brush_digest=values.get("brush_digest"),
-            rows=(rows[0], rows[1]) if (rows := values.get("rows")) else None,
-            forced_range=ScaleRange(*ends) if (ends := values.get("forced_range")) else None,
+            **said
+            | {
+                "roi_labels": tuple(said["roi_labels"]),
+                "rows": None if rows is None else tuple(rows),
+                "forced_range": None if ends is None else ScaleRange(*ends),
+            }
         )
         return cls(vector=vector, scale=scale_from_json(values["scale"]))
 
@@ -178,8 +164,8 @@ class Recipe:
         Args:
             position: of the item's input in the run.
             seed: of the run.
-            count: inputs of the run; None in a run that was planned before scales were shared out
-                over all of them.
+            count: inputs of the run, over which scales are shared out; None draws for each by
+                itself.
         """
         named = [
             (edit.scale, f"{self.name} {edit.vector.term}")

@@ -13,7 +13,7 @@ from editvec.batch.runs.entities import ItemRow, RunRecord
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.card import check_card
 from editvec.batch.sinks.ledger import IMAGES, Audit, Entry, Ledger
-from editvec.batch.sinks.manifests import METADATA, RESULTS, RUN_FILE
+from editvec.batch.sinks.manifests import METADATA, RESULTS
 from editvec.batch.sinks.opening import open_sink
 from editvec.batch.sinks.sink import Sink
 from editvec.registry.entities.vectors import EditingVector
@@ -47,8 +47,7 @@ def audit(library: Library, run: RunRecord) -> Audit:
         if run.is_finished:
             found.add("not recorded", ledger.only_in(_PRESENT, _EXPECTED))
             _compare_manifest(found, run.plan.output_folder / METADATA, ledger)
-            if _names_card(run.plan.output_folder / RUN_FILE):
-                check_card(found, run)
+            check_card(found, run)
         sink.check(found, ledger, is_finished=run.is_finished)
     return found
 
@@ -81,14 +80,6 @@ def _listed(path: Path) -> Iterator[Entry]:
         for line in lines:
             row = json.loads(line)
             yield Entry(path.name, row["file_name"], row["content_key"])
-
-
-def _names_card(path: Path) -> bool:
-    """False for a run that was over before there were cards."""
-    try:
-        return "card" in json.loads(path.read_bytes())
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _counted(runs: Runs, run: RunRecord) -> Audit:

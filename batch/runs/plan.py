@@ -89,7 +89,7 @@ class RunPlan(EditPlan):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the runs table."""
-        values = {
+        return {
             "format": PLAN_FORMAT,
             "kind": self.kind,
             "class_address": self.class_address,
@@ -98,10 +98,8 @@ class RunPlan(EditPlan):
             "request": self.request,
             "recipes": [recipe.to_json() for recipe in self.recipes],
             "settings": self.settings.to_json(),
+            "input_count": self.input_count,
         }
-        if self.input_count is not None:  # else as plans were before
-            values["input_count"] = self.input_count
-        return values
 
     @classmethod
     def from_json(
@@ -118,7 +116,7 @@ class RunPlan(EditPlan):
             request=values["request"],
             recipes=tuple(Recipe.from_json(recipe) for recipe in values["recipes"]),
             settings=RunSettings.from_json(values["settings"]),
-            input_count=values.get("input_count"),
+            input_count=values["input_count"],
         )
 
     @property
@@ -157,8 +155,6 @@ def require_same_request(known: dict[str, Any], asked: dict[str, Any], *, run_id
     Raises:
         RunConflictError: names every field that differs.
     """
-    # a run that was planned before a setting existed had what is now its default
-    known = {**RunSettings().to_json(), **known}
     names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
     if not names:
         return

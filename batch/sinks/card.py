@@ -75,7 +75,7 @@ def check_card(found: Audit, run: RunRecord) -> None:
 
     Args:
         found: takes the problem.
-        run: the run; its run.json names the card, unless it was made before there were cards.
+        run: the run.
     """
     if not (run.plan.output_folder / CARD).exists():
         found.problems.append(f"missing: {CARD}")

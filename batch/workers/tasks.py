@@ -45,7 +45,7 @@ from editvec.registry.library.library import Library
 from editvec.registry.tables.database import is_away, now
 
 if TYPE_CHECKING:
-    from editvec.batch.kinds import Processor
+    from editvec.batch.chunks.processor import Processor
     from editvec.engine.editor import Editor
 
 _LOG = logging.getLogger(__name__)
