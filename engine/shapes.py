@@ -10,6 +10,8 @@ from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeErro
 
 MIN_RESOLUTION = 16
 MAX_RESOLUTION = 1024
+IGNORED = -1
+"""Label of pixels that count nowhere, in masks that people give."""
 
 
 def check_resolution(resolution: int) -> int:
@@ -81,8 +83,22 @@ def check_images(images: Tensor, *, resolution: int | None = None, name: str = "
         )
 
 
-def check_mask(mask: Tensor, *, size: Sequence[int], num_labels: int, name: str = "mask") -> None:
+def check_mask(
+    mask: Tensor,
+    *,
+    size: Sequence[int],
+    num_labels: int,
+    name: str = "mask",
+    may_ignore: bool = False,
+) -> None:
     """Check that `mask` is an integer [N, H, W] of label indices below `num_labels`.
+
+    Args:
+        mask: What is checked.
+        size: H and W.
+        num_labels: Labels of the scheme.
+        name: What messages call the mask.
+        may_ignore: `IGNORED` passes too.
 
     Raises:
         ShapeError: Wrong shape, dtype or label index.
@@ -91,7 +107,8 @@ def check_mask(mask: Tensor, *, size: Sequence[int], num_labels: int, name: str 
         raise ShapeError(f"{name}: expected [N, {size[0]}, {size[1]}], got {list(mask.shape)}")
     if mask.is_floating_point() or mask.dtype == torch.bool:
         raise ShapeError(f"{name}: expected integer label indices, got {mask.dtype}")
-    if mask.numel() and not 0 <= int(mask.min()) <= int(mask.max()) < num_labels:
+    least = IGNORED if may_ignore else 0
+    if mask.numel() and not least <= int(mask.min()) <= int(mask.max()) < num_labels:
         raise ShapeError(
             f"{name}: expected labels 0 to {num_labels - 1}, "
             f"got {int(mask.min())} to {int(mask.max())}"

@@ -63,7 +63,7 @@ class Prepared:
         ws: [N, num_ws, w_dim].
         before: G(ws), [N, 3, H, W]; None where nothing needs it.
         mask_before: labels of G(ws), [N, H, W]; None likewise, and where no masks are made.
-        wanted_masks: [N, H, W], of mode optimize.
+        wanted_masks: [N, H, W], of mode optimize; `IGNORED` where nothing is wanted.
         reconstruction: metrics of each reconstruction.
     """
 

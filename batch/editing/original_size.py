@@ -19,6 +19,7 @@ from editvec.batch.runs.plan import RunPlan
 from editvec.engine.images.compositing import gradient_blend
 from editvec.engine.images.own_colors import on_white
 from editvec.engine.images.views import add_change, put_labels
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.labels.scheme import LabelScheme
 
 # Of what waits to be written: a change takes four times as much as a picture of its size.
@@ -118,8 +119,8 @@ class Pictures:
     ) -> Iterator[tuple[Pixels, Mask]]:
         """The picture with the change, and its mask, both of its own size.
 
-        Outside the view the mask has the labels of the wanted mask, if there is one of this size;
-        otherwise 0.
+        Outside the view the mask has the labels of the wanted mask, if there is one of this size,
+        ignored pixels too; otherwise 0.
 
         Args:
             one: the decoded input.
@@ -160,4 +161,5 @@ class Pictures:
         kind = np.uint8 if len(self._scheme.labels) <= 256 else np.uint16
         if one.picture_mask_digest is None:
             return np.zeros(one.source_size, kind)
-        return read_wanted_mask(self._plan, one.input, self._scheme).astype(kind)
+        wanted = read_wanted_mask(self._plan, one.input, self._scheme)
+        return wanted if (wanted == IGNORED).any() else wanted.astype(kind)

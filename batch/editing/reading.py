@@ -26,7 +26,7 @@ from editvec.engine.images.own_colors import OwnColors, check_way_back, read_own
 from editvec.engine.images.views import View, see, see_labels, square_around, view_of, with_margin
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.scheme import LabelScheme
-from editvec.registry.masks.png import check_size
+from editvec.registry.masks.png import check_counted, check_size
 from editvec.registry.masks.sources import read_any_mask
 
 
@@ -38,7 +38,7 @@ class Decoded:
         input: what was planned.
         digest: of the file; None if it could not be read.
         pixels: uint8 [H, W, 3] at the generator's resolution; None for seeds and failures.
-        wanted_mask: int [H, W], of mode optimize.
+        wanted_mask: int [H, W], of mode optimize; `IGNORED` where nothing is wanted.
         reason: why it failed, in one line.
         source_size: height and width of the upright picture.
         color: what its colours were, and what was done with them.
@@ -232,12 +232,15 @@ def _wanted_mask(
     mask = read_wanted_mask(plan, planned, scheme)
     if mask.shape == (resolution, resolution) != size:
         return _WantedMask(mask)
+    top, left, bottom, right = view.inner
     try:
         check_size(mask, *size, of="mask")
+        labels = see_labels(mask, view, resolution)
+        check_counted(labels[top:bottom, left:right], of="mask, as the generator sees it")
     except MaskError as exc:
         raise MaskPairingError(str(exc)) from exc
     digest = hashlib.sha256(np.ascontiguousarray(mask).tobytes()).hexdigest()
-    return _WantedMask(see_labels(mask, view, resolution), digest)
+    return _WantedMask(labels, digest)
 
 
 def _mask_path(folder: Path, planned: PlannedInput) -> Path:

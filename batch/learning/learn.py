@@ -35,7 +35,7 @@ from editvec.registry.entities.metrics import Direction, NewMetric
 from editvec.registry.entities.vectors import EditingVector, NewMaskPair, NewVector, VectorParcel
 from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.library.contents import scheme_of_class
-from editvec.registry.masks.png import encode_mask
+from editvec.registry.masks.png import check_counted, encode_mask
 from editvec.registry.release import engine_version
 
 if TYPE_CHECKING:
@@ -163,11 +163,11 @@ def learn(
         roi_labels = roi_of(request, pair, model)
     learned = editor.learn(
         images,
-        _tensor(pair.mask_after, resolution, editor),
+        _tensor(pair.mask_after, resolution, editor, of="mask after"),
         roi_labels=roi_labels,
         mask_before=None
         if pair.mask_before is None
-        else _tensor(pair.mask_before, resolution, editor),
+        else _tensor(pair.mask_before, resolution, editor, of="mask before"),
         ws=embedded.ws,
         settings=request.settings.edit_settings,
         on_step=_stage("learn", on_progress),
@@ -211,10 +211,11 @@ def learn(
 # Reading.
 
 
-def _tensor(mask: Mask, resolution: int, editor: Editor) -> torch.Tensor:
+def _tensor(mask: Mask, resolution: int, editor: Editor, *, of: str) -> torch.Tensor:
     """The mask as the generator sees the picture: the middle square, [1, H, W]."""
     top, left, bottom, right = crop_box(*mask.shape)
     resized = resize_mask(mask[top:bottom, left:right], resolution)
+    check_counted(resized, of=f"{of}, middle square")
     return torch.as_tensor(resized, device=editor.device).long()[None]
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.learning.repainted import repainted_labels
+from editvec.batch.learning.repainted import changed_pixels, repainted_labels
 from editvec.batch.learning.request import LearnRequest
 from editvec.engine.images.images import crop_box, resize_mask
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.operation_text import parse_edits
 from editvec.registry.masks.operations import edit_mask
@@ -39,8 +40,8 @@ class AskedPair(NamedTuple):
 
     Attributes:
         pixels: The picture.
-        mask_after: What it shall show.
-        mask_before: What it shows; None where nobody says it.
+        mask_after: What it shall show; `IGNORED` where nothing is wanted.
+        mask_before: What it shows, or `IGNORED`; None where nobody says it.
     """
 
     pixels: Pixels
@@ -169,7 +170,7 @@ def check_asked(pair: AskedPair, model: ClassModel, roi_labels: Sequence[str]) -
     """
     if pair.mask_before is None:
         return
-    changed = pair.mask_before != pair.mask_after
+    changed = changed_pixels(pair.mask_before, pair.mask_after)
     if not changed.any():
         raise SettingsError(
             "mask after: it equals the mask before, there is nothing to learn; repaint a part, or "
@@ -249,7 +250,8 @@ def check_taught(
         return
     roi = learned.roi[0, 0].cpu().numpy()
     target = learned.mask_target[0].cpu().numpy()
-    if np.array_equal(seen[roi], target[roi]):
+    told = roi & (target != IGNORED)
+    if np.array_equal(seen[told], target[told]):
         raise SettingsError(
             f"mask after: no change was asked for: class {model.address} finds "
             f"{', '.join(roi_labels)} in {request.image.name} just where the mask has them; "

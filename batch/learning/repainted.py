@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from editvec.batch.errors import SettingsError
+from editvec.registry.labels.label import IGNORED
 
 MAX_LABELS = 256
 MAX_STEPS = 20_000
@@ -25,7 +26,7 @@ def repainted_labels(mask_before: LabelArray, mask_after: LabelArray) -> list[in
 
     Args:
         mask_before: Labels, [H, W].
-        mask_after: Labels, [H, W].
+        mask_after: Labels, [H, W]; where either is `IGNORED`, nothing was changed.
 
     Returns:
         Labels in ascending order; none if the masks are equal.
@@ -40,7 +41,7 @@ def repainted_labels(mask_before: LabelArray, mask_after: LabelArray) -> list[in
         >>> repainted_labels(before, after)
         [7]
     """
-    changed = mask_before != mask_after
+    changed = changed_pixels(mask_before, mask_after)
     pairs = np.stack([mask_before[changed], mask_after[changed]], axis=1)
     edges = [(int(one), int(other)) for one, other in np.unique(np.sort(pairs, axis=1), axis=0)]
     labels = {label for edge in edges for label in edge}
@@ -51,6 +52,13 @@ def repainted_labels(mask_before: LabelArray, mask_after: LabelArray) -> list[in
         for label in labels
     }
     return _SmallestCover(edges, areas).labels()
+
+
+def changed_pixels(mask_before: LabelArray, mask_after: LabelArray) -> npt.NDArray[np.bool_]:
+    """Where two masks say different parts, bool [H, W]; an ignored pixel says none."""
+    is_told = (mask_before != IGNORED) & (mask_after != IGNORED)
+    changed: npt.NDArray[np.bool_] = is_told & (mask_before != mask_after)
+    return changed
 
 
 def _too_many(count: int) -> SettingsError:

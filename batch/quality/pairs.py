@@ -31,7 +31,7 @@ class Pairs(NamedTuple):
     Attributes:
         names: Paths under the images' folder.
         pixels: uint8 [N, H, W, 3].
-        masks: Label indices, int32 [N, H, W].
+        masks: Label indices, or `IGNORED`, int32 [N, H, W].
         digests: Of the pixels of each.
         same: Names that show what another one shows, with that one's name; they are left out.
     """
@@ -75,7 +75,7 @@ def read_pairs(
     Raises:
         PlanError: The folder does not hold them, or too few.
         MaskError: An image has no mask, one channel or no readable file; a mask has another size
-            than its image or says something that the scheme does not know.
+            than its image, says something that the scheme does not know, or ignores all pixels.
         ImageError: An image cannot be read.
     """
     from editvec.registry.masks.sources import masked_images
@@ -107,6 +107,8 @@ def _inside(source: Path) -> tuple[Path, Path]:
 
 
 def _read(wanted: list[MaskedImage], images: Path, *, resolution: int, fit: Fit) -> Pairs:
+    from editvec.registry.masks.png import check_counted
+
     found = Pairs(
         [],
         np.empty((len(wanted), resolution, resolution, 3), np.uint8),
@@ -120,6 +122,8 @@ def _read(wanted: list[MaskedImage], images: Path, *, resolution: int, fit: Fit)
         pixels = see(read_image(pair.image), view, resolution)
         digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
         mask = see_labels(pair.read_mask(), view, resolution)
+        top, left, bottom, right = view.inner
+        check_counted(mask[top:bottom, left:right], of=f"{pair.mask.of}, as the generator sees it")
         if digest in found.digests:
             # the same picture in two folds would be judged by who has seen it
             found.same.append((name, found.names[found.digests.index(digest)]))

@@ -15,6 +15,7 @@ from editvec.batch.quality.annotated_embeddings import MeasuredLatents
 from editvec.batch.quality.pairs import Pairs
 from editvec.engine.metrics.edits import label_table, mean_iou
 from editvec.engine.segmentation.uncertainty import image_uncertainty
+from editvec.engine.shapes import IGNORED
 from editvec.engine.training.segmentation import SegmentationTrainee
 
 
@@ -106,10 +107,11 @@ def judge(
     held_out = trainee.held_out
     mask, uncertainty = (one[:, top:bottom, left:right] for one in held_out)
     folds = int(trainee.folds.max()) + 1
+    counted = target != IGNORED
     shown = [int((target == label).flatten(1).any(dim=1).sum()) for label in range(len(parts))]
     reconstructions = [(float(embedded.psnr[row]), _distance(embedded, row)) for row in rows]
     if not folds:
-        pixels = target.flatten().bincount(minlength=len(parts)).tolist()
+        pixels = target[counted].bincount(minlength=len(parts)).tolist()
         counted = zip(parts, shown, pixels, strict=True)
         return SegmentationQuality(
             0,
@@ -123,7 +125,11 @@ def judge(
             embedded.perceptual_name,
         )
     scores = label_table(mask, target, names=parts)
-    worst = image_uncertainty(uncertainty).tolist()
+    # a row of those that count, which has no shape of a picture
+    worst = [
+        float(image_uncertainty(one[is_counted][None, None]))
+        for one, is_counted in zip(uncertainty, counted, strict=True)
+    ]
     own = [
         mean_iou(mask[row : row + 1], target[row : row + 1], num_labels=len(parts))
         for row in range(len(mask))
@@ -131,7 +137,7 @@ def judge(
     return SegmentationQuality(
         folds,
         mean_iou(mask, target, num_labels=len(parts)),
-        float(uncertainty.mean()),
+        float(uncertainty[counted].mean()),
         tuple(
             PartQuality(
                 score.name,

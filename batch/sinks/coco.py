@@ -24,6 +24,7 @@ from editvec.batch.sinks.files import raise_if_full
 from editvec.batch.sinks.imagefolder import ImageFolderSink
 from editvec.batch.sinks.ledger import Audit, Entry, Ledger
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.masks.forms.run_lengths import encode_coco
 from editvec.registry.masks.png import read_mask
 
@@ -141,7 +142,7 @@ class CocoSink(ImageFolderSink):
         """The records of one item; None if its mask is gone, which an audit tells."""
         assert item.mask_file_name is not None
         try:
-            mask = read_mask(self.folder / item.mask_file_name)
+            mask = read_mask(self.folder / item.mask_file_name, self.labels)
         except MaskError as exc:
             _LOG.warning("%s has no annotations: %s", item.file_name, exc)
             return None
@@ -161,6 +162,7 @@ class CocoSink(ImageFolderSink):
                 "iscrowd": 0,
             }
             for part in parts_of(mask)
+            if part.label != IGNORED
         ]
         return _Annotated(image, parts)
 

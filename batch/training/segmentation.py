@@ -40,6 +40,8 @@ from editvec.engine.training.loop import (
     run_training,
 )
 from editvec.engine.training.segmentation import SegmentationTrainee, SegmentationTraining
+from editvec.registry.labels.label import IGNORED
+from editvec.registry.masks.png import check_counted
 from editvec.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -171,7 +173,7 @@ def train_segmentation(
         network=_network(editor.bundle.generator_config, scheme, request),
         training=training,
         folds=min(request.folds, len(rows)),
-        rectangle=_rectangle(editor.bundle, request.scheme),
+        rectangle=_checked_rectangle(editor.bundle, request.scheme, chosen_pairs(pairs, rows)),
         generator_digest=model.generator_digest,
     )
     trainee, seen = _train(ready, request, editor, folder, advice=advice, on_progress=on_progress)
@@ -282,6 +284,8 @@ def _tell(pairs: Pairs, scheme: LabelScheme, note: Callable[[str], None]) -> Non
     absent = [label.name for label in scheme.labels if label.index not in present]
     if absent:
         note(f"no image shows {', '.join(absent)}: the branch will never find them")
+    if ignored := int((pairs.masks == IGNORED).sum()):
+        note(f"{ignored / pairs.masks.size:.1%} of the annotated pixels are ignored")
     if len(pairs.names) < SENSIBLE_PAIRS:
         note(
             f"{len(pairs.names)} annotated images are few: {SENSIBLE_PAIRS} to "
@@ -333,6 +337,14 @@ def _network(
 def _rectangle(bundle: Bundle, scheme: LabelScheme | None) -> Rectangle:
     """Pixels that count: the scheme's, else the class's."""
     return scheme_rectangle(scheme, bundle.resolution) or bundle.valid_rectangle
+
+
+def _checked_rectangle(bundle: Bundle, scheme: LabelScheme | None, pairs: Pairs) -> Rectangle:
+    """The same; every mask says something inside it."""
+    found = top, left, bottom, right = _rectangle(bundle, scheme)
+    for name, mask in zip(pairs.names, pairs.masks, strict=True):
+        check_counted(mask[top:bottom, left:right], of=f"mask of {name}, pixels that count")
+    return found
 
 
 def _valid(rectangle: Rectangle, resolution: int) -> Tensor:

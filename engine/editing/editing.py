@@ -14,7 +14,7 @@ from editvec.engine.editing.losses import PRESETS, LossTerms, LossWeights, Netwo
 from editvec.engine.errors import EngineMaskError, EngineSettingsError, ShapeError
 from editvec.engine.images.roi import default_dilation, roi_from_masks
 from editvec.engine.segmentation.branch import SegmentationBranch
-from editvec.engine.shapes import check_finite, check_images, check_mask, check_ws
+from editvec.engine.shapes import IGNORED, check_finite, check_images, check_mask, check_ws
 
 Mode = Literal["learn", "refine", "optimize", "released"]
 
@@ -174,7 +174,7 @@ def learn(
     Args:
         networks: Frozen, with segmentation.
         ws: [N, num_ws, w_dim], embeddings of the images.
-        mask_after: [N, H, W], the edited masks.
+        mask_after: [N, H, W], the edited masks; where they are `IGNORED`, nothing is wanted.
         roi_labels: Labels that the edit may touch.
         images: [N, 3, H, W] in [-1, 1]; needed when `settings.reference` is "image".
         mask_before: [N, H, W]; None segments G(ws).
@@ -195,6 +195,12 @@ def learn(
             f"mask_after: expected a pixel of roi_labels {sorted(set(roi_labels))} before or "
             f"after the edit, found none in sample {empty[0]}"
         )
+    untold = (~_is_told(edit)).nonzero()[:, 0].tolist()
+    if untold:
+        raise EngineMaskError(
+            f"mask_after: every pixel of the region of roi_labels {sorted(set(roi_labels))} is "
+            f"ignored in sample {untold[0]}, so nothing says what to change"
+        )
     return _run(networks, edit, start=torch.zeros_like(edit.ws), settings=settings, on_step=on_step)
 
 
@@ -213,8 +219,9 @@ def optimize(
 ) -> EditResult:
     """Edit each image from scratch towards its own mask; see `learn` for the arguments.
 
-    Unlike `learn`, a sample whose ROI is empty is left as it is, so that one image of a folder
-    without the part does not stop the others. Default settings compare with the image itself.
+    Unlike `learn`, a sample whose ROI is empty, or all ignored, is left as it is, so that one image
+    of a folder without the part does not stop the others. Default settings compare with the image
+    itself.
     A `brush`, bool [H, W], adds its pixels to the ROI of every image.
     """
     settings = settings or EditSettings.for_mode("optimize")
@@ -222,7 +229,7 @@ def optimize(
     result = _run(
         networks, edit, start=torch.zeros_like(edit.ws), settings=settings, on_step=on_step
     )
-    touched = edit.roi.flatten(1).any(dim=1)[:, None, None]
+    touched = _is_told(edit)[:, None, None]
     return result._replace(deltas=torch.where(touched, result.deltas, 0.0))
 
 
@@ -303,8 +310,8 @@ def _prepare(
     check_finite(ws, name="ws")
     if mask_before is None:
         mask_before = segment(networks, ws)
-    check_mask(mask_before, size=size, num_labels=num_labels, name="mask_before")
-    check_mask(mask_target, size=size, num_labels=num_labels, name="mask_after")
+    for name, mask in (("mask_before", mask_before), ("mask_after", mask_target)):
+        check_mask(mask, size=size, num_labels=num_labels, name=name, may_ignore=True)
     if roi_labels or brush is None:
         _check_labels(roi_labels, num_labels)
     if settings.reference == "image":
@@ -329,6 +336,11 @@ def _prepare(
         dilation = default_dilation(config.resolution)
     roi = roi_from_masks(mask_before, mask_target, roi_labels, dilation=dilation, brush=brush)
     return _CheckedEdit(ws.detach().clone(), reference, roi, mask_before, mask_target)
+
+
+def _is_told(edit: _CheckedEdit) -> Tensor:
+    """The samples whose target says something inside the ROI, bool [N]."""
+    return (edit.roi[:, 0] & (edit.mask_target != IGNORED)).flatten(1).any(dim=1)
 
 
 def _run(

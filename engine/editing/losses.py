@@ -20,6 +20,7 @@ from editvec.engine.networks.identity import identity_similarity
 from editvec.engine.networks.perceptual import PerceptualDistance
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.segmentation.pixel_plan import PixelPlan
+from editvec.engine.shapes import IGNORED
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Objective:
         images: x, [N, 3, H, W] in [-1, 1].
         base_ws: Added to the variable before synthesis, [N, num_ws, w_dim]; None is 0.
         roi: r, bool [N, 1, H, W]; None is empty.
-        target_mask: [N, H, W], read inside the ROI.
+        target_mask: [N, H, W], read inside the ROI; `IGNORED` pixels have no cross-entropy.
 
     Raises:
         SettingsError: A weight is above 0 and its network or target is missing.
@@ -207,11 +208,14 @@ class Objective:
             roi = torch.zeros_like(images[:, :1], dtype=torch.bool)
         self.keep = (~roi).to(images.dtype)
         self.kept01 = (images + 1) / 2 * self.keep
-        self.roi_pixels = roi[:, 0].nonzero()  # [P, 3]: sample, y, x
+        told = roi[:, 0]
+        if target_mask is not None:
+            told = told & (target_mask != IGNORED)
+        self.roi_pixels = told.nonzero()  # [P, 3]: sample, y, x
         self.roi_plan: PixelPlan | None = None
         self.roi_labels = self.roi_pixels.new_zeros(0)
         if target_mask is not None:
-            self.roi_labels = target_mask[roi[:, 0]].long()
+            self.roi_labels = target_mask[told].long()
         self.target_features: list[Tensor] = []
         self.target_embeddings: Tensor | None = None
         with torch.no_grad():

@@ -29,7 +29,8 @@ def roi_from_masks(
 ) -> Tensor:
     """The pixels whose label, before or after the edit, is one of `roi_labels`, dilated.
 
-    Painted pixels belong to it too, whatever their labels are.
+    Painted pixels belong to it too, whatever their labels are. An ignored pixel is no reason for a
+    region; one that lies beside a region may be in its dilation.
 
     Args:
         mask_before: Labels before the edit, integers [N, H, W].

@@ -13,7 +13,7 @@ from torch import Tensor
 from editvec.engine.errors import EngineSettingsError, ShapeError
 from editvec.engine.images.roi import check_region
 from editvec.engine.networks.perceptual import PerceptualDistance
-from editvec.engine.shapes import check_images, check_mask
+from editvec.engine.shapes import IGNORED, check_images, check_mask
 
 
 class Leakage(NamedTuple):
@@ -156,6 +156,8 @@ def success(
     operation on the image's own mask, or the mask that a user painted. Against the result's own
     segmentation every edit succeeds.
 
+    Pixels that either mask ignores count for nothing.
+
     Args:
         mask: Labels of the edited images, integers [N, H, W].
         target: Labels that were wanted, integers [N, H, W].
@@ -175,8 +177,9 @@ def success(
     if not roi_labels:
         raise EngineSettingsError("roi_labels: expected at least one label, got none")
     labels = torch.tensor(list(dict.fromkeys(roi_labels)), device=mask.device)[:, None, None, None]
-    found = (mask == labels) & roi[:, 0]  # [L, N, H, W]
-    wanted = (target == labels) & roi[:, 0]
+    counted = roi[:, 0] & (mask != IGNORED) & (target != IGNORED)
+    found = (mask == labels) & counted  # [L, N, H, W]
+    wanted = (target == labels) & counted
     shared = (found & wanted).sum(dim=(2, 3)).double()
     either = (found | wanted).sum(dim=(2, 3))
     return (shared / either).nanmean(dim=0).float()  # 0 / 0 is NaN: a label that does not occur
@@ -187,7 +190,7 @@ def label_ious(mask: Tensor, target: Tensor, *, num_labels: int) -> Tensor:
 
     Args:
         mask: Labels that were found, integers [N, H, W].
-        target: Labels that are right, integers [N, H, W].
+        target: Labels that are right, integers [N, H, W]; `IGNORED` pixels count for nothing.
         num_labels: Labels of the scheme.
 
     Returns:
@@ -207,7 +210,7 @@ def image_label_ious(mask: Tensor, target: Tensor, *, num_labels: int) -> Tensor
 
     Args:
         mask: Labels that were found, integers [N, H, W].
-        target: Labels that are right, integers [N, H, W].
+        target: Labels that are right, integers [N, H, W]; `IGNORED` pixels count for nothing.
         num_labels: Labels of the scheme.
 
     Returns:
@@ -223,12 +226,13 @@ def image_label_ious(mask: Tensor, target: Tensor, *, num_labels: int) -> Tensor
         tensor([0.5000, 1.0000])
     """
     size = _check_masks(mask, target)
-    for name, labels in (("mask", mask), ("target", target)):
-        check_mask(labels, size=size, num_labels=num_labels, name=name)
+    check_mask(mask, size=size, num_labels=num_labels, name="mask")
+    check_mask(target, size=size, num_labels=num_labels, name="target", may_ignore=True)
     found, wanted = mask.flatten(1), target.flatten(1)
+    counted = wanted != IGNORED
     columns = []
     for label in range(num_labels):  # one at a time: of many parts, all would be too much memory
-        is_found, is_wanted = found == label, wanted == label
+        is_found, is_wanted = (found == label) & counted, wanted == label
         shared = (is_found & is_wanted).sum(dim=1).double()
         columns.append(shared / (is_found | is_wanted).sum(dim=1))
     return torch.stack(columns, dim=1).float()
@@ -250,7 +254,7 @@ def label_table(mask: Tensor, target: Tensor, *, names: Sequence[str]) -> list[L
 
     Args:
         mask: Labels that were found, integers [N, H, W].
-        target: Labels that are right, integers [N, H, W].
+        target: Labels that are right, integers [N, H, W]; `IGNORED` pixels count for nothing.
         names: Names of the scheme's labels.
 
     Raises:
@@ -272,11 +276,12 @@ def label_table(mask: Tensor, target: Tensor, *, names: Sequence[str]) -> list[L
 
 
 def _confusion(mask: Tensor, target: Tensor, *, num_labels: int) -> Tensor:
-    """Pixels by target label (rows) and found label (columns): long [K, K]."""
+    """Pixels that count by target label (rows) and found label (columns): long [K, K]."""
     size = _check_masks(mask, target)
     check_mask(mask, size=size, num_labels=num_labels, name="mask")
-    check_mask(target, size=size, num_labels=num_labels, name="target")
-    pairs = target.flatten().long() * num_labels + mask.flatten().long()
+    check_mask(target, size=size, num_labels=num_labels, name="target", may_ignore=True)
+    counted = target != IGNORED
+    pairs = target[counted].long() * num_labels + mask[counted].long()
     return pairs.bincount(minlength=num_labels**2).view(num_labels, num_labels)
 
 

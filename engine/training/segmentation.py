@@ -16,11 +16,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
+from editvec.engine.errors import (
+    EngineMaskError,
+    EngineSettingsError,
+    NonFiniteError,
+    ShapeError,
+)
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.segmentation.feature_groups import check_features
-from editvec.engine.shapes import check_mask
+from editvec.engine.shapes import IGNORED, check_mask
 from editvec.engine.training.chance import step_generator
 from editvec.engine.training.checkpoints import (
     adam_tensors,
@@ -119,7 +124,7 @@ class SegmentationTrainee:
 
         Args:
             features: Of all labelled images.
-            masks: Their labels, integers [N, H, W].
+            masks: Their labels, integers [N, H, W]; `IGNORED` pixels are never drawn.
             config: Labels, members, hidden sizes and feature channels.
             settings: How long and how.
             seed: Of the weights, the pixels and the folds.
@@ -129,8 +134,15 @@ class SegmentationTrainee:
         Raises:
             ShapeError: The masks do not fit.
             SettingsError: `num_folds` does not fit the images.
+            MaskError: Of an image, every pixel that counts is ignored.
         """
-        check_mask(masks, size=features.size, num_labels=config.num_labels, name="masks")
+        check_mask(
+            masks,
+            size=features.size,
+            num_labels=config.num_labels,
+            name="masks",
+            may_ignore=True,
+        )
         if len(masks) != features.count:
             raise ShapeError(f"masks: expected {features.count} images, got {len(masks)}")
         if num_folds and not 2 <= num_folds <= features.count:
@@ -138,10 +150,14 @@ class SegmentationTrainee:
                 f"num_folds: expected 0, or 2 to {features.count} for as many images, "
                 f"got {num_folds}"
             )
+        self._valid = torch.ones(features.size, dtype=torch.bool) if valid is None else valid.cpu()
+        counted = (self._valid & (masks.cpu() != IGNORED)).flatten(1).any(dim=1)
+        if not counted.all():
+            image = int((~counted).nonzero()[0])
+            raise EngineMaskError(f"masks: every pixel of image {image} that counts is ignored")
         self.settings = settings
         self._features, self._config, self._seed = features, config, seed
         self._masks = masks.cpu()
-        self._valid = torch.ones(features.size, dtype=torch.bool) if valid is None else valid.cpu()
         self._num_folds = num_folds
         self.folds = _folds(features.count, num_folds, seed=seed)
         self._predicted = torch.full(masks.shape, NOT_PREDICTED, dtype=torch.int16)
@@ -203,7 +219,7 @@ class SegmentationTrainee:
         self._optimizer = torch.optim.Adam(
             self.members.parameters(), lr=self.settings.learning_rate, fused=True
         )
-        allowed = (self.folds != number)[:, None, None] & self._valid
+        allowed = (self.folds != number)[:, None, None] & self._valid & (self._masks != IGNORED)
         self._sampler = PixelSampler(self._masks, allowed, label_power=self.settings.label_power)
         self._plateau = _Plateau(patience=self.settings.patience_steps)
         self._last = self.settings.num_steps

@@ -75,7 +75,8 @@ def _pair_of(kind: type[_Number], what: str) -> Callable[..., tuple[_Number, _Nu
     "--brush",
     type=click.Path(path_type=Path),
     metavar="MASK.png",
-    help="Painted region that may change: an index PNG of the class's size, 0 = keep.",
+    help="Painted region that may change: a PNG of the class's size, white (or one colour) on "
+    "black or transparent.",
 )
 @click.option(
     "--roi-policy",

@@ -130,6 +130,7 @@ def mask_show(
     from editvec.registry.masks.export import (
         UNSIZED,
         assume_size,
+        count_ignored,
         draw_mask,
         summarise,
         summarise_all,
@@ -150,6 +151,9 @@ def mask_show(
         emit(summarise_all(masks, scheme), masks_text, as_json=as_json)
         return
     labels = masks[0].read()
+    if ignored := count_ignored(labels):
+        name = printable(masks[0].name)
+        click.echo(f"{name}: {ignored} of {labels.size} pixels are ignored", err=True)
     if picture is not None:
         drawn = draw_mask(labels, scheme, image=photo, title=masks[0].name)
         write_atomically(picture, drawn)

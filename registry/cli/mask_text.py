@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from editvec.registry.text_tables import format_record, format_table
 
 if TYPE_CHECKING:
-    from editvec.registry.labels.scheme import LabelScheme
+    from editvec.registry.labels.label import Color
+    from editvec.registry.labels.scheme import LabelScheme, Spelling
     from editvec.registry.masks.export import PartSummary
 
 
@@ -18,17 +20,15 @@ def scheme_text(scheme: LabelScheme) -> str:
         ("scheme", scheme.name),
         ("description", scheme.description),
         ("source", scheme.source),
+        ("ignored", _spelled(scheme.ignored_spelling)),
     ]
     rows = []
     for label in scheme.labels:
         said = scheme.spellings.get(label.name)
-        also: list[str] = []
-        if said is not None:
-            also += said.names
-            also += ["#{:02x}{:02x}{:02x}".format(*color) for color in said.colors]
-            also += [str(value) for value in said.values if said.values != (label.index,)]
-        color = "#{:02x}{:02x}{:02x}".format(*label.color)
-        rows.append((label.index, label.name, color, ", ".join(also)))
+        if said is not None and said.values == (label.index,):
+            said = replace(said, values=())
+        also = "" if said is None else _spelled(said)
+        rows.append((label.index, label.name, _shown(label.color), also))
     blocks = [
         format_record([entry for entry in record if entry[1]]),
         format_table(["label", "part", "color", "also"], rows),
@@ -43,6 +43,15 @@ def scheme_text(scheme: LabelScheme) -> str:
         ]
         blocks.append(format_table(["split", "first", "second", "as the picture shows"], splits))
     return "\n\n".join(block for block in blocks if block)
+
+
+def _spelled(said: Spelling) -> str:
+    """Names, colours and values."""
+    return ", ".join((*said.names, *map(_shown, said.colors), *map(str, said.values)))
+
+
+def _shown(color: Color) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def parts_text(parts: Sequence[PartSummary]) -> str:

@@ -9,6 +9,7 @@ groups:
   wheel: [tire, spoke]
 splits:
   light: left/right     # short for {left: light_left, right: light_right}
+ignore: 254             # or {value: 254, color: "#ffffff", also: [Unlabeled]}
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ import yaml
 from editvec.registry.addresses import check_name
 from editvec.registry.errors import InvalidNameError, LabelNotFoundError, SchemeError
 from editvec.registry.labels.label import MAX_GROUPS, Color, Label, chosen_color, expand_parts
-from editvec.registry.labels.scheme import SIDES, LabelScheme, Spelling, Split, plain_name
+from editvec.registry.labels.scheme import (
+    SIDES,
+    VOID_VALUE,
+    LabelScheme,
+    Spelling,
+    Split,
+    plain_name,
+)
 from editvec.registry.yaml_reading import NodeReader, read_nodes
 
 MAX_FILE_BYTES = 1 << 20
@@ -38,9 +46,11 @@ _Claimed = TypeVar("_Claimed", str, int, Color)
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
 _INTEGER = re.compile(r"[0-9]{1,6}\Z")
 _TEXTS = ("name", "description", "source")
-_KEYS = (*_TEXTS, "parts", "groups", "splits", "resolution", "rectangle")
+_KEYS = (*_TEXTS, "parts", "groups", "splits", "ignore", "resolution", "rectangle")
 _PART_KEYS = ("name", "index", "color", "value", "also")
 _ENDS = ("left", "right", "top", "bottom")
+_IGNORE_KEYS = ("value", "color", "also")
+_IGNORE = "`ignore`"
 _SPLIT_KEYS = (*_ENDS, "color", "value", "also")
 
 
@@ -143,6 +153,7 @@ class _SchemeReader(NodeReader):
             groups=groups,
             splits=splits,
             spellings=self._spellings,
+            ignored=self._ignored(fields["ignore"]) if "ignore" in fields else None,
             resolution=resolution,
             rectangle=self._rectangle(fields.get("rectangle"), resolution),
             **({"name": name} | texts),
@@ -229,6 +240,20 @@ class _SchemeReader(NodeReader):
                 self._claim(plain_name(text), name, node)
                 names.append(text)
         self._spellings[name] = Spelling(tuple(names), tuple(found), tuple(values))
+
+    def _ignored(self, node: yaml.Node) -> Spelling:
+        """What files say for pixels that count nowhere."""
+        fields = {"value": node}
+        if isinstance(node, yaml.MappingNode):
+            fields = dict(self._fields(node, _IGNORE_KEYS))
+        if "value" not in fields and not fields.keys() & {"color", "also"}:
+            raise self._refuse(node, f"{_IGNORE}: expected one of {', '.join(_IGNORE_KEYS)}")
+        colors: tuple[Color, ...] = ()
+        if "color" in fields:
+            colors = (self._claim(self._color(fields["color"]), _IGNORE, fields["color"]),)
+        value = None if VOID_VALUE in self._taken else VOID_VALUE
+        self._read_spelling(_IGNORE, fields, node, value=value, colors=colors)
+        return self._spellings.pop(_IGNORE)
 
     # --- groups and splits ---
 

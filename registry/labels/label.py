@@ -19,6 +19,12 @@ class Label:
 
 
 Color = tuple[int, int, int]
+IGNORED = -1
+"""What masks hold for pixels that count nowhere: nobody said which part they are."""
+
+VOID_COLOR: Color = (224, 224, 192)
+"""What ignored pixels are drawn in, unless it is the colour of a part."""
+
 Groups = Mapping[str, Sequence[str]]
 
 
@@ -70,6 +76,13 @@ def expand_parts(
             listed = f"its parts are {', '.join(known)}"
             listed += f"; its groups are {', '.join(groups)}" if groups else ""
             raise LabelNotFoundError(f"{of} has no part {quote(name)}; {listed}")
+
+
+def void_color(labels: Sequence[Label]) -> Color:
+    """A colour for ignored pixels that no part has."""
+    taken = {label.color for label in labels}
+    others = (chosen_color(place) for place in range(1, len(labels) + 2))
+    return next(color for color in (VOID_COLOR, *others) if color not in taken)
 
 
 def chosen_color(index: int) -> Color:

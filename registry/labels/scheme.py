@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from editvec.registry.labels.label import Color, Groups, expand_parts
+from editvec.registry.labels.label import IGNORED, VOID_COLOR, Color, Groups, expand_parts
 
 if TYPE_CHECKING:
     from editvec.registry.labels.label import Label
@@ -63,6 +63,13 @@ class Spelling:
     values: tuple[int, ...] = ()
 
 
+VOID = "void"
+"""What files call pixels that count nowhere, unless it is the name of a part or a group."""
+
+VOID_VALUE = 255
+"""What index PNGs hold for pixels that count nowhere, unless it is the value of a part."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelScheme:
     """The parts of a class, and how mask files spell them.
@@ -74,6 +81,8 @@ class LabelScheme:
         splits: names whose connected components become two parts.
         spellings: by name of a part or a split, what files say for it. A part's own name always
             counts; a part that is not there has its own colour, and its index as the value.
+        ignored: what files say for pixels that count nowhere; None, or a field that is empty,
+            leaves it at `VOID`, `VOID_VALUE` and `VOID_COLOR`, as far as no part has them.
         description: for people.
         source: where the scheme comes from.
         resolution: of the generator that it was made for; None where it does not matter.
@@ -91,6 +100,7 @@ class LabelScheme:
     groups: Groups = field(default_factory=dict)
     splits: tuple[Split, ...] = ()
     spellings: Mapping[str, Spelling] = field(default_factory=dict)
+    ignored: Spelling | None = None
     description: str = ""
     source: str = ""
     resolution: int | None = None
@@ -131,8 +141,39 @@ class LabelScheme:
         return found | {name: tuple(members) for name, members in self.groups.items()}
 
     @cached_property
+    def ignored_spelling(self) -> Spelling:
+        """What files say for pixels that count nowhere; a field is empty where parts have it all.
+
+        Example:
+            >>> from editvec.registry.labels.label import Label
+            >>> LabelScheme(labels=(Label(0, "background", (0, 0, 0)),)).ignored_spelling.values
+            (255,)
+        """
+        said = self.ignored or _PLAIN
+        is_free = VOID not in self._index_of_part_name and VOID not in self.all_groups
+        names = (VOID, *said.names) if is_free else said.names
+        colors, values = said.colors, said.values
+        if not colors and VOID_COLOR not in self._part_colors:
+            colors = (VOID_COLOR,)
+        if not values and VOID_VALUE not in self._index_of_part_value:
+            values = (VOID_VALUE,)
+        return Spelling(names, colors, values)
+
+    @cached_property
+    def says_ignored_value(self) -> bool:
+        """Whether the scheme itself says which value counts nowhere."""
+        return self.ignored is not None and bool(self.ignored.values)
+
+    @cached_property
     def index_of_value(self) -> dict[int, int]:
-        """Index by value of an index PNG; splits come after the parts, see `index_of_split`."""
+        """Index by value of an index PNG; splits come after the parts, see `index_of_split`.
+
+        A value that counts nowhere has `IGNORED`.
+        """
+        return dict.fromkeys(self.ignored_spelling.values, IGNORED) | self._index_of_part_value
+
+    @cached_property
+    def _index_of_part_value(self) -> dict[int, int]:
         found = {
             value: label.index
             for label in self.labels
@@ -152,7 +193,7 @@ class LabelScheme:
 
     @cached_property
     def index_of_color(self) -> dict[Color, int]:
-        """Index by colour; a colour that two parts share is none."""
+        """Index by colour; a colour that two parts share is none, `IGNORED` counts nowhere."""
         found: dict[Color, int] = {}
         shared: set[Color] = set()
         for label in self.labels:
@@ -163,11 +204,27 @@ class LabelScheme:
             for color in self._spelling(split.name).colors:
                 shared.update({color} if color in found else ())
                 found[color] = self.index_of_split(place)
+        for color in self.ignored_spelling.colors:
+            found.setdefault(color, IGNORED)
         return {color: index for color, index in found.items() if color not in shared}
 
     @cached_property
+    def _part_colors(self) -> set[Color]:
+        names = [*self.label_names, *(split.name for split in self.splits)]
+        spelled = {color for name in names for color in self._spelling(name).colors}
+        return spelled | {label.color for label in self.labels}
+
+    @cached_property
     def index_of_name(self) -> dict[str, int]:
-        """Index by name as files spell it: whole, and without regard to case, blank, - and _."""
+        """Index by name as files spell it: whole, and without regard to case, blank, - and _.
+
+        A name of what counts nowhere has `IGNORED`.
+        """
+        void = {plain_name(name): IGNORED for name in self.ignored_spelling.names}
+        return void | self._index_of_part_name
+
+    @cached_property
+    def _index_of_part_name(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for label in self.labels:
             for name in (label.name, *self._spelling(label.name).names):

@@ -3,7 +3,8 @@
 So the files that a branch was trained on are read alike ever after:
 
     {"parts": {"tire": {"names": ["Tyre"], "colors": [[0, 255, 0]], "values": [200]}},
-     "splits": {"light": {"first": "light_left", "second": "light_right", "axis": 1, ...}}}
+     "splits": {"light": {"first": "light_left", "second": "light_right", "axis": 1, ...}},
+     "ignore": {"names": [], "colors": [], "values": [254]}}
 
 What every scheme means, a part's own name, colour and index, is not said.
 """
@@ -20,6 +21,7 @@ from editvec.registry.labels.label import Color
 from editvec.registry.labels.scheme import SIDES, LabelScheme, Spelling, Split
 
 FIELD = "mask_spellings"
+_IGNORE = "ignore"
 _MAX_VALUE = 65535
 
 
@@ -28,6 +30,7 @@ class MaskSpellings(NamedTuple):
 
     splits: tuple[Split, ...] = ()
     spellings: Mapping[str, Spelling] = {}
+    ignored: Spelling | None = None
 
 
 def spellings_to_json(scheme: LabelScheme) -> dict[str, Any]:
@@ -47,7 +50,9 @@ def spellings_to_json(scheme: LabelScheme) -> dict[str, Any]:
         }
         for split in scheme.splits
     }
-    return {name: said for name, said in (("parts", parts), ("splits", splits)) if said}
+    ignored = {} if scheme.ignored is None else _to_json(scheme.ignored)
+    entries = (("parts", parts), ("splits", splits), (_IGNORE, ignored))
+    return {name: said for name, said in entries if said}
 
 
 def parse_spellings(content: object, parts: Sequence[str], *, of: str) -> MaskSpellings:
@@ -65,7 +70,7 @@ def parse_spellings(content: object, parts: Sequence[str], *, of: str) -> MaskSp
         return MaskSpellings()
     of = f"{of}: {FIELD}"
     fields = Fields(content, of=of, error=BundleFormatError)
-    fields.check_known(("parts", "splits"))
+    fields.check_known(("parts", "splits", _IGNORE))
     spellings: dict[str, Spelling] = {}
     for name, said in _entries(fields, "parts"):
         if name not in parts:
@@ -89,8 +94,12 @@ def parse_spellings(content: object, parts: Sequence[str], *, of: str) -> MaskSp
             raise BundleFormatError(f"{of}: splits: {name}: expected a new name and two parts")
         splits.append(split)
         spellings[name] = _spelling(entry)
-    _check_values(parts, spellings, of=of)
-    return MaskSpellings(tuple(splits), spellings)
+    ignored = None
+    if not fields.is_silent(_IGNORE):
+        said = Fields(fields.mapping(_IGNORE), of=f"{of}: {_IGNORE}", error=BundleFormatError)
+        ignored = _spelling(said)
+    _check_values(parts, spellings, ignored, of=of)
+    return MaskSpellings(tuple(splits), spellings, ignored)
 
 
 def _to_json(spelling: Spelling) -> dict[str, Any]:
@@ -117,11 +126,19 @@ def _spelling(fields: Fields) -> Spelling:
     )
 
 
-def _check_values(parts: Sequence[str], spellings: Mapping[str, Spelling], *, of: str) -> None:
+def _check_values(
+    parts: Sequence[str],
+    spellings: Mapping[str, Spelling],
+    ignored: Spelling | None,
+    *,
+    of: str,
+) -> None:
     """No value of an index PNG means two things."""
     owners: dict[int, str] = {}
     said: dict[str, tuple[int, ...]] = {name: (place,) for place, name in enumerate(parts)}
     said |= {name: one.values for name, one in spellings.items() if one.values}
+    if ignored is not None:
+        said[f"`{_IGNORE}`"] = ignored.values
     for name, values in said.items():
         for value in values:
             if owners.setdefault(value, name) != name:

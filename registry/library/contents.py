@@ -100,6 +100,7 @@ def scheme_of_class(library: Library, model: ClassModel) -> LabelScheme:
         groups=model.groups,
         splits=said.splits,
         spellings=said.spellings,
+        ignored=said.ignored,
     )
 
 

@@ -1,4 +1,4 @@
-"""Brushes: painted regions that an edit may change, kept as index PNGs (0 = keep)."""
+"""Brushes: painted regions that an edit may change, kept as grey PNGs (0 = keep)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from PIL import Image
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.vectors import NewVector, RoiPolicy
 from editvec.registry.errors import MaskError, RecordError
-from editvec.registry.masks.png import check_size, decode_mask, read_bytes
+from editvec.registry.masks.forms.pictures import painted_part
+from editvec.registry.masks.png import INDEX_MODES, check_size, open_png, read_bytes
 
 MAX_BRUSH_BYTES = 64 << 20
 
@@ -21,36 +22,45 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def read_brush(path: Path) -> bytes:
-    """The bytes of a brush; the library checks them against a class.
+    """A brush as `encode_brush` writes it; the library checks it against a class.
+
+    Args:
+        path: a PNG as for `decode_brush`.
 
     Raises:
-        MaskError: the file cannot be read, or is no index PNG.
+        MaskError: the file cannot be read, or what is painted cannot be told.
     """
     of = f"brush {path}"
-    data = read_bytes(path, of=of)
-    decode_mask(data, of=of)
-    return data
+    return encode_brush(_painted(read_bytes(path, of=of), of=of))
 
 
 def decode_brush(data: bytes, model: ClassModel, *, of: str = "brush") -> BoolArray:
-    """The painted pixels, bool [H, W]: every index but 0.
+    """The painted pixels, bool [H, W].
 
     Args:
-        data: an index PNG at the class's resolution.
+        data: a PNG at the class's resolution: grey, where every value but 0 is painted, or one
+            colour on black or transparent. Of a palette the colours count, not their order.
         model: the class.
         of: what messages call it.
 
     Raises:
-        MaskError: no index PNG, another size, or nothing painted.
+        MaskError: no such PNG, another size, or nothing painted.
     """
     if len(data) > MAX_BRUSH_BYTES:
         raise MaskError(f"{of}: larger than {MAX_BRUSH_BYTES >> 20} MiB")
-    mask = decode_mask(data, of=of)
-    check_size(mask, model.resolution, model.resolution, of=of)
-    painted: BoolArray = mask != 0
+    painted = _painted(data, of=of)
+    check_size(painted.astype(np.uint8), model.resolution, model.resolution, of=of)
     if not painted.any():
         raise MaskError(f"{of}: nothing is painted, every pixel is 0 (keep)")
     return painted
+
+
+def _painted(data: bytes, *, of: str) -> BoolArray:
+    image = open_png(data, of=of)
+    if image.mode in INDEX_MODES and image.mode != "P":
+        painted: BoolArray = np.asarray(image).astype(np.int64) != 0
+        return painted
+    return painted_part(image, of=of)
 
 
 def encode_brush(painted: BoolArray) -> bytes:
@@ -74,7 +84,7 @@ def check_brush(new: NewVector, brush_png: bytes | None, model: ClassModel) -> N
 
     Raises:
         RecordError: a brush is missing, or one is given to the policy `labels`.
-        MaskError: it is no index PNG of the class's size, or nothing is painted.
+        MaskError: it is no PNG of the class's size, or nothing is painted.
     """
     policy = RoiPolicy(new.roi_policy)
     if brush_png is None:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,7 +27,8 @@ from editvec.registry.drawing import (
 from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
 from editvec.registry.files import write_atomically
-from editvec.registry.labels.scheme import LabelScheme
+from editvec.registry.labels.label import IGNORED, void_color
+from editvec.registry.labels.scheme import VOID, LabelScheme
 from editvec.registry.masks.forms.picture_sizes import PICTURES
 from editvec.registry.masks.pictures import colored_mask, draw_mask_pairs
 from editvec.registry.masks.png import (
@@ -38,6 +39,7 @@ from editvec.registry.masks.png import (
     check_size,
     decode_picture,
     encode_mask,
+    ignored_value,
     read_picture,
 )
 from editvec.registry.masks.sources import SourceMask
@@ -59,7 +61,7 @@ class PartSummary:
     Attributes:
         part: its name.
         pixels: how many.
-        share: of the mask, 0 to 1.
+        share: of the pixels that count, 0 to 1.
         pieces: its connected components.
         box: left, top, width, height in pixels.
     """
@@ -79,6 +81,7 @@ def summarise(mask: MaskArray, scheme: LabelScheme) -> list[PartSummary]:
         scheme: names them.
     """
     found = []
+    total = mask.size - count_ignored(mask)
     for label in scheme.labels:
         inside = mask == label.index
         if not inside.any():
@@ -87,8 +90,13 @@ def summarise(mask: MaskArray, scheme: LabelScheme) -> list[PartSummary]:
         top, left = int(rows.min()), int(columns.min())
         box = (left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
         pieces = connected_components(inside)[1]
-        found.append(PartSummary(label.name, rows.size, rows.size / mask.size, pieces, box))
+        found.append(PartSummary(label.name, rows.size, rows.size / total, pieces, box))
     return found
+
+
+def count_ignored(mask: MaskArray) -> int:
+    """How many pixels count nowhere."""
+    return int((mask == IGNORED).sum())
 
 
 def summarise_all(masks: Sequence[SourceMask], scheme: LabelScheme) -> dict[str, list[PartSummary]]:
@@ -123,41 +131,67 @@ def encode_as(mask: MaskArray, scheme: LabelScheme, form: str) -> bytes:
     """A mask as one PNG.
 
     Args:
-        mask: label indices, [H, W].
+        mask: label indices, or `IGNORED`, [H, W].
         scheme: its colours become the palette or the pixels, its values those of the file, so that
             programs which know the scheme, and those which drop the file's text, read it right.
         form: "palette", "index" (grey) or "colors"; with values over 255 both of the first are
             grey of 16 bits.
 
     Raises:
-        MaskError: an index that the scheme does not have.
+        MaskError: an index that the scheme does not have, or ignored pixels, for which it has no
+            value or no colour.
     """
     check_labels(mask, scheme.labels, of="mask")
     info = PngImagePlugin.PngInfo()
+    has_ignored = count_ignored(mask) > 0
+    void = scheme.ignored_spelling
     if form == "colors":
-        image = colored_mask(mask, scheme.labels)
+        if has_ignored and not void.colors:
+            raise _unspelled("colour", scheme)
+        image = colored_mask(mask, scheme.labels, void=next(iter(void.colors), None))
     else:
-        info.add_text(INDEX_KEY, _what_values_are(scheme))
-        is_small = max(scheme.values) <= 255
-        values = np.array(scheme.values)[mask]
+        if has_ignored and not void.values:
+            raise _unspelled("value", scheme)
+        names: dict[int, str | None] = dict(zip(scheme.values, scheme.label_names, strict=True))
+        if has_ignored:
+            names[void.values[0]] = None
+        info.add_text(INDEX_KEY, _what_values_are(names, scheme))
+        is_small = max(names) <= 255
+        assert IGNORED == -1  # the last value
+        values = np.array([*scheme.values, *void.values[:1]])[mask]
         image = Image.fromarray(values.astype(np.uint8 if is_small else np.uint16))
         if form == "palette" and is_small:
-            image.putpalette(_palette(scheme))
+            image.putpalette(_palette(names, scheme))
     stream = io.BytesIO()
     image.save(stream, "PNG", pnginfo=info)
     return stream.getvalue()
 
 
-def _what_values_are(scheme: LabelScheme) -> str:
-    """What the text of a PNG says: indices, or the names of values that are none."""
-    if scheme.values == tuple(label.index for label in scheme.labels):
+def _unspelled(what: str, scheme: LabelScheme) -> MaskError:
+    key = "color" if what == "colour" else what
+    return MaskError(
+        f"mask: it has ignored pixels, and {scheme.title} no {what} for them that is not a part's; "
+        f"say `ignore: {{{key}: ...}}` in the scheme"
+    )
+
+
+def _what_values_are(names: Mapping[int, str | None], scheme: LabelScheme) -> str:
+    """What the text of a PNG says: indices, or the names of values; of ignored ones null."""
+    ignored = [value for value, name in names.items() if name is None]
+    if scheme.values == tuple(label.index for label in scheme.labels) and ignored in (
+        [],
+        [ignored_value(scheme.labels)],
+    ):
         return INDICES
-    return json.dumps(dict(zip(scheme.values, scheme.label_names, strict=True)))
+    return json.dumps(names)
 
 
-def _palette(scheme: LabelScheme) -> list[int]:
+def _palette(names: Mapping[int, str | None], scheme: LabelScheme) -> list[int]:
     """The colours of all values up to the last; one between them is black."""
-    colors = [(0, 0, 0)] * (max(scheme.values) + 1)
+    colors = [(0, 0, 0)] * (max(names) + 1)
+    for value, name in names.items():
+        if name is None:
+            colors[value] = next(iter(scheme.ignored_spelling.colors), void_color(scheme.labels))
     for value, label in zip(scheme.values, scheme.labels, strict=True):
         colors[value] = label.color
     return [level for color in colors for level in color]
@@ -188,15 +222,29 @@ def convert_masks(
         folder = target / bare.parent
         labels = mask.read()
         if form == "parts":
-            for label in scheme.labels:
-                inside = labels == label.index
+            names = [(label.index, label.name) for label in scheme.labels]
+            if count_ignored(labels):
+                names.append((IGNORED, _void_name(scheme)))
+            for index, part in names:
+                inside = labels == index
                 if inside.any():
-                    path = folder / bare.name / f"{label.name}.png"
+                    path = folder / bare.name / f"{part}.png"
                     written.append(_write_new(path, _encode_part(inside.astype(np.uint8) * 255)))
         else:
             path = folder / f"{bare.name}.png" if is_folder else target
             written.append(_write_new(path, encode_as(labels, scheme, form)))
     return written
+
+
+def _void_name(scheme: LabelScheme) -> str:
+    """What the picture of the ignored pixels is called."""
+    names = scheme.ignored_spelling.names
+    if not names or "/" in names[0]:
+        raise MaskError(
+            f"mask: it has ignored pixels, and {VOID} is a name of {scheme.title}; say `ignore: "
+            "{also: [...]}` in the scheme, a name for them"
+        )
+    return names[0]
 
 
 def _file_name(mask: SourceMask) -> PurePosixPath:
@@ -237,9 +285,11 @@ def draw_mask(mask: MaskArray, scheme: LabelScheme, *, image: Path | None, title
     width = max(len(panels), 2) * (_SIDE + _GAP) - _GAP
     entries = [
         Swatch(scheme.labels[index].color, f"{scheme.labels[index].name}  {count} px")
-        for index, count in enumerate(np.bincount(mask.ravel()).tolist())
+        for index, count in enumerate(np.bincount(mask[mask != IGNORED]).tolist())
         if count
     ]
+    if count := count_ignored(mask):
+        entries.append(Swatch(void_color(scheme.labels), f"ignored  {count} px", is_muted=True))
     top = 2 * _GAP + _TITLE
     below = top + max(panel.height for panel in panels) + _GAP
     height = below + legend_height(entries, width=width) + _GAP

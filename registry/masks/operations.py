@@ -1,7 +1,8 @@
 """Edits of masks by program: grow, shrink, scale, rotate, shift, remove, mirror or paste a part.
 
 Every pixel of a result is a label that was there: all warps take the nearest pixel. What a part
-leaves behind becomes the label that is nearest to it.
+leaves behind becomes the label that is nearest to it. Ignored pixels are no such label: they stay
+ignored unless a part comes to lie on them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.masks.png import MaskArray, check_labels, check_size
 from editvec.registry.masks.splits import SPECK, connected_components
@@ -143,7 +145,7 @@ def edit_mask(
     """Edits a mask by program.
 
     Args:
-        mask: label indices, [H, W].
+        mask: label indices, or `IGNORED`, [H, W].
         edits: done one after the other.
         scheme: whose parts and groups the edits name.
         read_other: reads the mask that is pasted from.
@@ -275,7 +277,7 @@ def _grow(mask: MaskArray, inside: BoolArray, by: float) -> MaskArray:
 
 def _behind(mask: MaskArray, inside: BoolArray, area: _Area) -> MaskArray:
     """The mask without a part: its pixels become the nearest that are not of the part."""
-    others: BoolArray = ~np.isin(mask, area.labels)
+    others: BoolArray = ~np.isin(mask, area.labels) & (mask != IGNORED)
     if not others.any():
         raise MaskError(f"{area.of}: all of it is {area.names}, so nothing is behind")
     _, nearest = _nearest(others)

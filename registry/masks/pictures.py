@@ -24,7 +24,7 @@ from editvec.registry.drawing import (
     write_line,
 )
 from editvec.registry.entities.vectors import NewMaskPair
-from editvec.registry.labels.label import Label
+from editvec.registry.labels.label import IGNORED, Color, Label, void_color
 from editvec.registry.masks.png import (
     MaskArray,
     check_labels,
@@ -94,17 +94,23 @@ def draw_mask_pairs(
     return png_bytes(sheet)
 
 
-def colored_mask(mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label]) -> Image.Image:
+def colored_mask(
+    mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label], *, void: Color | None = None
+) -> Image.Image:
     """A mask in the colours of its scheme.
 
     Args:
-        mask: [H, W], labels of the scheme.
+        mask: [H, W], labels of the scheme, or `IGNORED`.
         labels: the scheme.
+        void: colour of ignored pixels; None is `void_color`.
 
     Returns:
         RGB, of the same size.
     """
-    colors = np.array([label.color for label in labels], dtype=np.uint8)
+    assert IGNORED == -1  # the last row
+    colors = np.array(
+        [*(label.color for label in labels), void or void_color(labels)], dtype=np.uint8
+    )
     return Image.fromarray(colors[mask])
 
 
@@ -112,12 +118,12 @@ def _draw_panels(pair: NewMaskPair, labels: Sequence[Label]) -> _Panels:
     picture = decode_picture(pair.image_png, of="image of the mask pair")
     masks = []
     for data, of in ((pair.mask_before_png, "mask before"), (pair.mask_after_png, "mask after")):
-        mask = decode_mask(data, of=of)
+        mask = decode_mask(data, labels, of=of)
         check_size(mask, picture.height, picture.width, of=of)
         check_labels(mask, labels, of=of)
         masks.append(mask)
     before, after = masks
-    changed = before != after
+    changed = (before != after) & (before != IGNORED) & (after != IGNORED)
     pictures = [
         fitted(picture, SIDE),
         fitted(colored_mask(before, labels), SIDE, is_mask=True),
@@ -155,8 +161,12 @@ def outline(inside: BoolArray) -> BoolArray:
 
 def _legend(before: MaskArray, after: MaskArray, labels: Sequence[Label]) -> list[Swatch]:
     """The parts that occur: those that changed first, with their pixels before and after."""
-    was, becomes = (np.bincount(mask.ravel(), minlength=len(labels)) for mask in (before, after))
-    touched = {int(label) for mask in (before, after) for label in np.unique(mask[before != after])}
+    counts = (before != IGNORED) & (after != IGNORED)
+    was, becomes = (
+        np.bincount(mask[mask != IGNORED], minlength=len(labels)) for mask in (before, after)
+    )
+    changed = counts & (before != after)
+    touched = {int(label) for mask in (before, after) for label in np.unique(mask[changed])}
     entries = []
     for label in labels:
         old, new = int(was[label.index]), int(becomes[label.index])

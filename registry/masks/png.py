@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.label import Label
+from editvec.registry.labels.label import IGNORED, Label, void_color
 
 MAX_PIXELS = 1 << 26
 INDEX_KEY = "editvec-mask"
@@ -30,18 +30,28 @@ _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MaskArray = npt.NDArray[np.int32]
 
 
-def read_mask(path: Path) -> MaskArray:
+def read_mask(path: Path, labels: Sequence[Label] = ()) -> MaskArray:
     """Reads a label mask from a file; int32 [H, W].
+
+    Args:
+        path: of an index PNG.
+        labels: as for `decode_mask`.
 
     Raises:
         MaskError: the file cannot be read, is no PNG, or holds colours instead of indices.
     """
     of = f"mask {path}"
-    return decode_mask(read_bytes(path, of=of), of=of)
+    return decode_mask(read_bytes(path, of=of), labels, of=of)
 
 
-def decode_mask(data: bytes, *, of: str = "mask") -> MaskArray:
+def decode_mask(data: bytes, labels: Sequence[Label] = (), *, of: str = "mask") -> MaskArray:
     """The labels of an index PNG: palette, 8-bit or 16-bit grey, or 1-bit; int32 [H, W].
+
+    Args:
+        data: of the file.
+        labels: the scheme, which tells the value of ignored pixels; without it values are given
+            as they are.
+        of: what messages call it.
 
     Raises:
         MaskError: the bytes are no readable PNG, or hold colours instead of indices.
@@ -54,26 +64,41 @@ def decode_mask(data: bytes, *, of: str = "mask") -> MaskArray:
         )
     if (said := image.info.get(INDEX_KEY)) is not None and said != INDICES:
         raise MaskError(f"{of}: it holds the values of a scheme, {said:.80}; expected indices")
-    return np.asarray(image).astype(np.int32)
+    mask = np.asarray(image).astype(np.int32)
+    if labels:
+        mask[mask == ignored_value(labels)] = IGNORED
+    return mask
+
+
+def ignored_value(labels: Sequence[Label]) -> int:
+    """What a PNG of indices holds for pixels that count nowhere: no index of the scheme."""
+    return 255 if len(labels) <= 255 else 65535
 
 
 def encode_mask(mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label]) -> bytes:
-    """An index PNG: 8 bit with the scheme's colours as palette, 16-bit grey over 256 labels.
+    """An index PNG: 8 bit with the scheme's colours as palette, else grey of 16 bits.
+
+    Ignored pixels become `ignored_value`.
 
     Args:
-        mask: label indices, [H, W].
+        mask: label indices, or `IGNORED`, [H, W].
         labels: the scheme.
 
     Raises:
         MaskError: another number of axes, or an index that the scheme does not have.
     """
     check_labels(mask, labels, of="mask")
-    if len(labels) > 256:
-        image = Image.fromarray(mask.astype(np.uint16))
+    void = ignored_value(labels)
+    has_ignored = bool((mask == IGNORED).any())
+    values = np.where(mask == IGNORED, void, mask)
+    if len(labels) > 256 or (has_ignored and void > 255):
+        image = Image.fromarray(values.astype(np.uint16))
     else:
-        image = Image.fromarray(mask.astype(np.uint8), mode="L")
-        palette = [value for label in labels for value in label.color]
-        image.putpalette(palette)
+        image = Image.fromarray(values.astype(np.uint8), mode="L")
+        colors = [label.color for label in labels]
+        if has_ignored:
+            colors += [*[(0, 0, 0)] * (void - len(labels)), void_color(labels)]
+        image.putpalette([value for color in colors for value in color])
     info = PngImagePlugin.PngInfo()
     info.add_text(INDEX_KEY, INDICES)
     stream = io.BytesIO()
@@ -84,20 +109,30 @@ def encode_mask(mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label]) -> 
 def check_labels(
     mask: npt.NDArray[np.integer[Any]], labels: Sequence[Label], *, of: str = "mask"
 ) -> None:
-    """Refuses label indices that the scheme does not have.
+    """Refuses label indices that the scheme does not have; `IGNORED` passes.
 
     Raises:
         MaskError: names the first such pixel.
     """
     if mask.ndim != 2:
         raise MaskError(f"{of}: expected shape [H, W], got {list(mask.shape)}")
-    unknown = (mask < 0) | (mask >= len(labels))
+    unknown = ((mask < 0) & (mask != IGNORED)) | (mask >= len(labels))
     if unknown.any():
         row, column = (int(place) for place in np.argwhere(unknown)[0])
         raise MaskError(
             f"{of}: label {int(mask[row, column])} at row {row}, column {column} is none of the "
             f"{len(labels)} labels (0 to {len(labels) - 1}); {int(unknown.sum())} such pixels"
         )
+
+
+def check_counted(mask: npt.NDArray[np.integer[Any]], *, of: str) -> None:
+    """Refuses a mask of which every pixel is ignored.
+
+    Raises:
+        MaskError: it says nothing.
+    """
+    if (mask == IGNORED).all():
+        raise MaskError(f"{of}: every pixel is ignored: it says nothing of the picture")
 
 
 def check_size(mask: npt.NDArray[np.integer[Any]], height: int, width: int, *, of: str) -> None:
@@ -123,9 +158,10 @@ def check_pair(pair: NewMaskPair, model: ClassModel) -> None:
         (pair.mask_before_png, "mask before"),
         (pair.mask_after_png, "mask after"),
     ):
-        mask = decode_mask(mask_png, of=of)
+        mask = decode_mask(mask_png, model.labels, of=of)
         check_size(mask, image.height, image.width, of=of)
         check_labels(mask, model.labels, of=of)
+        check_counted(mask, of=of)
 
 
 def read_picture(path: Path) -> bytes:

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.label import Color
+from editvec.registry.labels.label import IGNORED, Color
 from editvec.registry.labels.scheme import LabelScheme, plain_name
 from editvec.registry.masks.annotations import MaskForm, find_drawings, pngs_in, relative_name
 from editvec.registry.masks.forms.drawings import Drawing, draw
 from editvec.registry.masks.forms.picture_sizes import PICTURES, upright_size
 from editvec.registry.masks.forms.pictures import read_colors, read_either, read_index, read_part
-from editvec.registry.masks.png import MaskArray, check_size
+from editvec.registry.masks.png import MaskArray, check_counted, check_size
 from editvec.registry.masks.splits import split_parts
 
 _VOC_MASKS, _VOC_COLORS = "SegmentationClass", "labelmap.txt"
@@ -36,7 +36,7 @@ class SourceMask:
     Attributes:
         name: of its image: a file name, with folders and suffix as far as the source knows them.
         of: what messages call it.
-        read: gives its labels, int32 [H, W]; raises MaskError.
+        read: gives its labels, int32 [H, W], `IGNORED` where nobody said one; raises MaskError.
         read_at: gives them for a height and a width, where the source does not say these.
         needs_picture: nothing but the picture says how large it is: `read` refuses.
         path: of the mask's own file, where it has one.
@@ -112,7 +112,7 @@ def open_masks(
     if images is not None:
         pictures = _pictures(images)
         found = [_sized(mask, images, pictures) for mask in found]
-    return sorted(found, key=lambda mask: mask.name)
+    return sorted(map(_counted, found), key=lambda mask: mask.name)
 
 
 def read_any_mask(
@@ -124,7 +124,7 @@ def read_any_mask(
     images: Path | None = None,
     skips_other_shapes: bool = False,
 ) -> MaskArray:
-    """Reads one mask of any form; int32 [H, W], indices of the scheme's parts.
+    """Reads one mask of any form; int32 [H, W], indices of the scheme's parts, or `IGNORED`.
 
     Args:
         path: as for `open_masks`.
@@ -287,6 +287,21 @@ def _sized(mask: SourceMask, images: Path, pictures: dict[str, list[Path]]) -> S
     return replace(mask, read=read, read_at=None, needs_picture=False)
 
 
+def _counted(mask: SourceMask) -> SourceMask:
+    """A mask that refuses to be read where every pixel is ignored."""
+
+    def checked(labels: MaskArray) -> MaskArray:
+        check_counted(labels, of=mask.of)
+        return labels
+
+    read, read_at = mask.read, mask.read_at
+    return replace(
+        mask,
+        read=lambda: checked(read()),
+        read_at=None if read_at is None else lambda *size: checked(read_at(*size)),
+    )
+
+
 # --- sources ---
 
 
@@ -397,9 +412,16 @@ def _of_parts(paths: Sequence[Path], folder: Path, scheme: LabelScheme) -> list[
             )
         files[said.image].append((said.label, path))
     return [
-        SourceMask(name, f"part masks of {name}", partial(_draw_parts, sorted(parts), scheme))
+        SourceMask(
+            name, f"part masks of {name}", partial(_draw_parts, sorted(parts, key=_height), scheme)
+        )
         for name, parts in files.items()
     ]
+
+
+def _height(part: tuple[int, Path]) -> tuple[bool, int, Path]:
+    """What lies above what: later parts above earlier ones, and what is ignored above all."""
+    return part[0] == IGNORED, *part
 
 
 def _draw_parts(parts: Sequence[tuple[int, Path]], scheme: LabelScheme) -> MaskArray:

@@ -36,7 +36,7 @@ def split_parts(mask: MaskArray, scheme: LabelScheme, *, of: str = "mask") -> Ma
 
     Where there are several components, the widest gap between their centres divides them; specks
     go with the component that is nearest. One component goes to the side of the object on which
-    its centre lies; the object is everything that is not the first part.
+    its centre lies; the object is everything that is neither the first part nor ignored.
 
     Args:
         mask: indices of parts and `LabelScheme.index_of_split`, [H, W].
@@ -53,7 +53,7 @@ def split_parts(mask: MaskArray, scheme: LabelScheme, *, of: str = "mask") -> Ma
         inside = mask == scheme.index_of_split(place)
         if inside.any():
             ends = (scheme.label_names.index(split.first), scheme.label_names.index(split.second))
-            is_second = _second_side(inside, mask != 0, split, of=of)
+            is_second = _second_side(inside, mask > 0, split, of=of)
             mask = np.where(inside, np.where(is_second, ends[1], ends[0]), mask).astype(np.int32)
     return mask
 

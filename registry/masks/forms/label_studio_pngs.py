@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.labels.scheme import LabelScheme, plain_name
 from editvec.registry.masks.forms.documents import parse_json, read_document
 from editvec.registry.masks.forms.label_studio import is_label_studio, task_pictures
 from editvec.registry.masks.png import MaskArray, check_size, open_png, read_bytes
 from editvec.registry.masks.splits import split_parts
-
-BoolArray = npt.NDArray[np.bool_]
 
 _NAME = re.compile(
     r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-(?P<who>[^-]*)-(?P<label>.+)-\d+\.png"
@@ -83,23 +83,35 @@ def draw_brushes(task: BrushedTask, scheme: LabelScheme, controls: Iterable[str]
         MaskError: a file cannot be read, or its label is none of the parts or uncertain.
     """
     known = set(controls)
-    found = sorted(
+    indexed = [
         (_index_of(said, scheme, known, of=f"mask {path}"), path)
         for path, said in task.files.items()
-    )
+    ]
+    found = sorted(indexed, key=lambda one: (one[0] == IGNORED, *one))  # ignored lies above all
     mask: MaskArray | None = None
     for index, path in found:
         of = f"mask {path}"
         image = open_png(read_bytes(path, of=of), of=of)
-        if image.mode not in ("L", "1"):
-            raise MaskError(f"{of}: expected a grey PNG of one label, got mode {image.mode}")
-        inside: BoolArray = np.asarray(image.convert("L")) >= _OPAQUE
+        inside = _grey_levels(image, of=of) >= _OPAQUE
         if mask is None:
             mask = np.zeros(inside.shape, np.int32)
         check_size(inside.astype(np.int32), *mask.shape, of=of)
         mask[inside] = index
     assert mask is not None
     return split_parts(mask, scheme, of=task.of)
+
+
+def _grey_levels(image: Image.Image, *, of: str) -> npt.NDArray[np.uint8]:
+    """Black to white, 0 to 255, [H, W]; of a palette the colours count, not their order."""
+    if image.mode in ("L", "1"):
+        return np.asarray(image.convert("L"))
+    if image.mode not in ("P", "RGB") or image.has_transparency_data:
+        raise MaskError(f"{of}: expected a grey PNG of one label, got mode {image.mode}")
+    colors = np.asarray(image.convert("RGB"))
+    if (colors != colors[..., :1]).any():
+        raise MaskError(f"{of}: expected a grey PNG of one label, got colours")
+    levels: npt.NDArray[np.uint8] = colors[..., 0]
+    return levels
 
 
 def common_controls(tasks: Iterable[BrushedTask]) -> set[str]:

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from editvec.registry.errors import MaskError
-from editvec.registry.labels.label import Color
-from editvec.registry.labels.scheme import LabelScheme, plain_name
+from editvec.registry.labels.label import IGNORED, Color
+from editvec.registry.labels.scheme import VOID_VALUE, LabelScheme, plain_name
 from editvec.registry.masks.forms.pixels import (
     BoolArray,
     Colors,
@@ -29,6 +29,7 @@ from editvec.registry.masks.png import (
     INDEX_MODES,
     INDICES,
     MaskArray,
+    ignored_value,
     open_png,
     read_bytes,
 )
@@ -113,7 +114,11 @@ def read_part(path: Path) -> BoolArray:
             part from what is around it.
     """
     of = f"mask {path}"
-    image = open_png(read_bytes(path, of=of), of=of)
+    return painted_part(open_png(read_bytes(path, of=of), of=of), of=of)
+
+
+def painted_part(image: Image.Image, *, of: str) -> BoolArray:
+    """The same of an open PNG."""
     opaque: BoolArray = np.ones((image.height, image.width), np.bool_)
     if image.mode in INDEX_MODES and image.mode != "P":
         values = np.asarray(image).astype(np.int64)
@@ -161,14 +166,20 @@ class _Reading(NamedTuple):
     """One way to understand a picture.
 
     Attributes:
-        mask: indices of parts and splits, -1 where it says nothing, int32 [H, W].
+        mask: indices of parts and splits, or `IGNORED`; `_UNKNOWN` where it says nothing, int32
+            [H, W].
         what: what its pixels hold.
         fault: what to say of the first pixel that says nothing; "" where there is none.
+        is_guess: it takes a value for ignored that neither the scheme nor the file calls so.
     """
 
     mask: MaskArray
     what: str
     fault: str = ""
+    is_guess: bool = False
+
+
+_UNKNOWN = -2
 
 
 def _choose(readings: Sequence[_Reading], scheme: LabelScheme, *, of: str) -> MaskArray:
@@ -179,13 +190,21 @@ def _choose(readings: Sequence[_Reading], scheme: LabelScheme, *, of: str) -> Ma
     """
     whole = [reading for reading in readings if not reading.fault]
     if not whole:
-        best = min(readings, key=lambda reading: int((reading.mask < 0).sum()))
+        best = min(readings, key=lambda reading: int((reading.mask == _UNKNOWN).sum()))
         raise MaskError(f"{of}: {best.fault}")
+    whole = [reading for reading in whole if not reading.is_guess] or whole
+    if whole[0].is_guess and set(np.unique(whole[0].mask).tolist()) == {IGNORED, 0}:
+        first = scheme.label_names[0]
+        raise MaskError(
+            f"{of}: it holds {first} and the value {VOID_VALUE} only: whether that is a part, or "
+            f"counts nowhere, cannot be told; say `value: {VOID_VALUE}` for the part, or `ignore: "
+            f"{VOID_VALUE}`, in the scheme (--scheme)"
+        )
     masks = [split_parts(reading.mask, scheme, of=of) for reading in whole]
     for mask, reading in zip(masks[1:], whole[1:], strict=True):
         if (mask != masks[0]).any():
             row, column = first_place(mask != masks[0])
-            one, other = (scheme.label_names[two[row, column]] for two in (masks[0], mask))
+            one, other = (_name_of(two[row, column], scheme) for two in (masks[0], mask))
             raise MaskError(
                 f"{of}: row {row}, column {column} is {one} by its {whole[0].what}, and {other} by "
                 f"its {reading.what}; {_WAY}"
@@ -193,13 +212,21 @@ def _choose(readings: Sequence[_Reading], scheme: LabelScheme, *, of: str) -> Ma
     return masks[0]
 
 
+def _name_of(index: int, scheme: LabelScheme) -> str:
+    """What messages call what stands for a part, a split or ignored pixels."""
+    names = (*scheme.label_names, *(split.name for split in scheme.splits))
+    return "ignored" if index == IGNORED else names[index]
+
+
 _WAY = "say --form index or --form colors; `editvec mask convert` writes one that says it itself"
 
 
 def _by_value(pixels: Pixels, scheme: LabelScheme, *, of: str) -> list[_Reading]:
     meaning = _meaning(pixels.image, scheme, of=of)
+    is_said = scheme.says_ignored_value or _says_ignored(pixels.image, scheme)
     return [
-        _read_values(values, meaning, scheme) for values in grey_values(pixels.image, pixels.bits)
+        _read_values(values, meaning, scheme, is_said=is_said)
+        for values in grey_values(pixels.image, pixels.bits)
     ]
 
 
@@ -210,7 +237,13 @@ def _by_grey(colors: Colors, scheme: LabelScheme) -> list[_Reading]:
     if colors.is_deep and scaled is not None:
         greys.append(scaled)
     return [
-        _read_values(grey.max(axis=2), scheme.index_of_value, scheme, is_clear=colors.is_clear)
+        _read_values(
+            grey.max(axis=2),
+            scheme.index_of_value,
+            scheme,
+            is_said=scheme.says_ignored_value,
+            is_clear=colors.is_clear,
+        )
         for grey in greys
     ]
 
@@ -220,23 +253,26 @@ def _read_values(
     meaning: Mapping[int, int],
     scheme: LabelScheme,
     *,
+    is_said: bool,
     is_clear: BoolArray | None = None,
 ) -> _Reading:
-    table = np.full(int(values.max()) + 1, -1, np.int32)
+    """The reading of values; `is_said`: which of them is ignored is no guess."""
+    table = np.full(int(values.max()) + 1, _UNKNOWN, np.int32)
     for value, index in meaning.items():
         if value < len(table):
             table[value] = index
     mask: MaskArray = table[values]
     if is_clear is not None:
         mask = np.where(is_clear, np.int32(0), mask)
-    if not (mask < 0).any():
-        return _Reading(mask, "value")
-    row, column = first_place(mask < 0)
+    unknown = mask == _UNKNOWN
+    if not unknown.any():
+        return _Reading(mask, "value", is_guess=not is_said and bool((mask == IGNORED).any()))
+    row, column = first_place(unknown)
     return _Reading(
         mask,
         "value",
         f"value {values[row, column]} at row {row}, column {column} is none of {scheme.title} "
-        f"({_shown_values(list(meaning))}); {int((mask < 0).sum())} such pixels",
+        f"({_shown_values(meaning)}); {int(unknown.sum())} such pixels",
     )
 
 
@@ -257,12 +293,13 @@ def _by_color(
     pixels = packed(shown)
     found, places = np.unique(pixels, return_inverse=True)
     index_of = {int(packed(np.array(color))): index for color, index in known.items()}
-    indices = np.array([index_of.get(int(color), -1) for color in found], np.int32)
+    indices = np.array([index_of.get(int(color), _UNKNOWN) for color in found], np.int32)
     mask: MaskArray = np.where(colors.is_clear, 0, indices[places.reshape(pixels.shape)])
     mask = mask.astype(np.int32)
-    if not (mask < 0).any():
+    unknown = mask == _UNKNOWN
+    if not unknown.any():
         return _Reading(mask, "colour")
-    row, column = first_place(mask < 0)
+    row, column = first_place(unknown)
     # many colours are a photograph
     may_be_ids = len(found) <= len(scheme.index_of_value)
     ids = "; if it holds ids, write them as a grey PNG of 8 or 16 bits" if may_be_ids else ""
@@ -270,7 +307,7 @@ def _by_color(
         mask,
         "colour",
         f"colour #{int(pixels[row, column]):06x} at row {row}, column {column} is that of no part "
-        f"of {scheme.title}; {int((mask < 0).sum())} such pixels{ids}",
+        f"of {scheme.title}; {int(unknown.sum())} such pixels{ids}",
     )
 
 
@@ -278,17 +315,31 @@ def _meaning(image: Image.Image, scheme: LabelScheme, *, of: str) -> Mapping[int
     """The index of each value: as the file says it, or else the scheme."""
     said = image.info.get(INDEX_KEY)
     if said == INDICES:
-        return {label.index: label.index for label in scheme.labels}
+        indices = {label.index: label.index for label in scheme.labels}
+        return indices | {ignored_value(scheme.labels): IGNORED}
     if not isinstance(said, str):
         return scheme.index_of_value
     try:
-        names = {int(value): str(name) for value, name in json.loads(said).items()}
+        names = {int(value): name for value, name in json.loads(said).items()}
     except (ValueError, AttributeError, RecursionError) as exc:
         raise MaskError(f"{of}: its text {INDEX_KEY} is none of ours: {said!r:.80}") from exc
     known = scheme.index_of_name
-    return {
-        value: known[plain_name(name)] for value, name in names.items() if plain_name(name) in known
-    }
+    found = {value: IGNORED for value, name in names.items() if name is None}
+    for value, name in names.items():
+        if name is not None and plain_name(str(name)) in known:
+            found[value] = known[plain_name(str(name))]
+    return found
+
+
+def _says_ignored(image: Image.Image, scheme: LabelScheme) -> bool:
+    """Whether a file itself says, by its text or its palette, which value is ignored."""
+    if isinstance(image.info.get(INDEX_KEY), str):
+        return True
+    if image.mode != "P":
+        return False
+    palette = image.getpalette("RGB") or []
+    shown = tuple(palette[3 * VOID_VALUE : 3 * VOID_VALUE + 3])
+    return any(shown == color for color in scheme.ignored_spelling.colors)
 
 
 def _check_palette(image: Image.Image, scheme: LabelScheme, *, of: str) -> None:
@@ -302,29 +353,30 @@ def _check_palette(image: Image.Image, scheme: LabelScheme, *, of: str) -> None:
         if is_ramp or is_flat:
             return  # nobody chose these colours: only the values say something
     by_value = _meaning(image, scheme, of=of)
-    names = (*scheme.label_names, *(split.name for split in scheme.splits))
     for value, color in shown.items():
         red, green, blue = color.tolist()
         seen = scheme.index_of_color.get((red, green, blue))
         meant = by_value.get(value)
         if seen is None or seen == meant or _is_side(meant, seen, scheme):
             continue
-        told = "means nothing" if meant is None else f"means {names[meant]}"
+        told = "means nothing" if meant is None else f"means {_name_of(meant, scheme)}"
         raise MaskError(
-            f"{of}: value {value} {told}, but its palette colours it like {names[seen]}; {_WAY}"
+            f"{of}: value {value} {told}, but its palette colours it like "
+            f"{_name_of(seen, scheme)}; {_WAY}"
         )
 
 
 def _is_side(index: int | None, split: int, scheme: LabelScheme) -> bool:
     """The part is one of the two that a split becomes."""
     place = split - len(scheme.labels)
-    if index is None or place < 0 or index >= len(scheme.labels):
+    if index is None or place < 0 or not 0 <= index < len(scheme.labels):
         return False
     two = (scheme.splits[place].first, scheme.splits[place].second)
     return scheme.label_names[index] in two
 
 
-def _shown_values(values: list[int]) -> str:
+def _shown_values(meaning: Mapping[int, int]) -> str:
+    values = [value for value, index in meaning.items() if index != IGNORED]
     if values == list(range(len(values))):
         return f"0 to {len(values) - 1}"
     return ", ".join(map(str, sorted(values)))

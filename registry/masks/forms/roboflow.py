@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from editvec.registry.errors import MaskError
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.labels.scheme import LabelScheme, plain_name
 from editvec.registry.masks.forms.documents import read_document
 from editvec.registry.masks.forms.picture_sizes import picture_called
@@ -70,6 +71,8 @@ def read_roboflow(mask: RoboflowMask, scheme: LabelScheme) -> MaskArray:
     for value in np.unique(values):
         name = mask.classes.get(int(value))
         index = None if name is None else scheme.index_of_name.get(plain_name(name))
+        if name is None and int(value) in scheme.ignored_spelling.values:
+            index = IGNORED
         if index is None and value == 0 and name is not None and plain_name(name) == _BACKGROUND:
             index = 0  # what nobody painted, whatever the scheme calls it
         if index is None:

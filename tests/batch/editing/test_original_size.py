@@ -24,6 +24,7 @@ from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
 from editvec.engine.images.images import read_image
 from editvec.engine.images.views import put_labels, view_of
+from editvec.registry.labels.label import IGNORED
 from editvec.registry.labels.scheme import LabelScheme
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import encode_mask, read_mask
@@ -394,3 +395,33 @@ class _Variant:
 
     masks = np.zeros((1, 32, 32), np.int64)
     changes = [PictureChange(np.zeros((3, 32, 32), np.float32), np.zeros((32, 32), bool))]  # noqa: RUF012
+
+
+@pytest.mark.parametrize("output", [Output.IMAGEFOLDER, Output.COCO])
+def test_ignored_pixels_of_a_wanted_mask_stay_ignored_around_the_view(
+    library: Library, tmp_path: Path, output: Output
+) -> None:
+    labels = library.get_class("tiny").labels
+    photo(tmp_path / "in" / "a.png", 120, 80)
+    wanted = np.full((80, 120), 3, np.uint8)
+    wanted[30:50, 50:70] = 2
+    wanted[:, :20] = wanted[10:20] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(wanted).save(tmp_path / "masks" / "a.png")
+
+    run = run_over(
+        library, tmp_path / "in", tmp_path / "out", output=output,
+        mode=Mode.OPTIMIZE, optimize_steps=1, masks_folder=str(tmp_path / "masks"),
+    )  # fmt: skip
+
+    assert run.state == "completed"
+    [row] = rows(tmp_path / "out")
+    mask = read_mask(tmp_path / "out" / row["mask_file_name"], labels)
+    assert (mask[:, :20] == IGNORED).all()
+    assert (mask[20:, 100:] == 3).all()
+    assert (mask[:, 20:100] >= 0).all()
+    if output is Output.COCO:
+        content = json.loads((tmp_path / "out" / "annotations.json").read_text())
+        assert all(part["category_id"] > 0 for part in content["annotations"])
+        areas = sum(part["area"] for part in content["annotations"])
+        assert areas == (mask != IGNORED).sum()

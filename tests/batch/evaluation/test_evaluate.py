@@ -319,3 +319,20 @@ def test_the_weights_that_are_asked_for_are_those_of_torch_fidelity() -> None:
     from editvec.batch.evaluation.sets import INCEPTION_URL
 
     assert INCEPTION_URL == URL_INCEPTION_V3
+
+
+def test_ignored_pixels_of_wanted_masks_are_left_out_of_the_success(
+    evaluate: Callable[..., Evaluation], make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    """Half of each mask is wrong, and ignored: the rest is what the edit makes, and reached."""
+    source, masks = make_pictures(3), tmp_path / "wanted"
+    masks.mkdir()
+    for place, shown in enumerate(evaluate(probe=source).measured.modes[0].pictures):
+        assert shown.mask_after is not None
+        wanted = shown.mask_after.astype(np.uint8)
+        wanted[:, ::2] = 255
+        Image.fromarray(wanted).save(masks / f"{place}.png")
+
+    found = evaluate(probe=source, masks=masks)
+
+    assert values(found)["success_iou"] == 1 > values(found)["success_iou_unedited"]

@@ -385,3 +385,34 @@ def test_inverted_embeddings_are_kept_for_the_next_run(
     first, second = rows(tmp_path / "a"), rows(tmp_path / "b")
     assert [row["metrics"] for row in first] == [row["metrics"] for row in second]
     assert first[0]["metrics"]["reconstruction"]["num_steps"] == 2
+
+
+def test_wanted_masks_ask_for_nothing_where_they_are_ignored(
+    library: Library, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    source, masks = make_pictures(3), tmp_path / "masks"
+    masks.mkdir()
+    wanted = np.zeros((32, 32), np.uint8)
+    wanted[8:20, 8:20] = 4
+    wanted[:, 14:] = 255
+    Image.fromarray(wanted).save(masks / "0.png")
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(masks / "1.png")
+    Image.fromarray(np.where(wanted == 4, 255, 0).astype(np.uint8)).save(masks / "2.png")
+    out = tmp_path / "out"
+
+    do(
+        library,
+        request(
+            source,
+            out,
+            mode=Mode.OPTIMIZE,
+            masks_folder=str(masks),
+            roi=("mouth",),
+            optimize_steps=2,
+        ),
+    )
+
+    assert [row["source"] for row in rows(out)] == ["0.png"]
+    reasons = {row["source"]: row["reason"] for row in rows(out, "failed.jsonl")}
+    assert "every pixel is ignored" in reasons["1.png"]
+    assert "whether that is a part, or counts nowhere, cannot be told" in reasons["2.png"]

@@ -457,3 +457,60 @@ def test_a_pair_list_finds_its_files_beside_itself(tmp_path: Path) -> None:
     assert request.image == tmp_path / "i.png"
     assert request.mask_after == tmp_path / "sub" / "m.png"
     assert request.mask_before is None
+
+
+def test_ignored_pixels_ask_for_nothing(bench: Workbench, files: Files, tmp_path: Path) -> None:
+    """Wherever a mask is ignored nothing was changed: the parts and the success know nothing."""
+    before, after = files.mask_before.copy(), files.mask_after.copy()
+    after[18:24, 16:24] = 255
+    before[:4] = 255
+    after[2] = 3
+    holey = write_files(tmp_path, files.pixels, before, after)
+    model = bench.library.get_class("tiny")
+
+    outcome = learn_vector(bench.library, bench.editor_for("tiny/grin"), holey.request())
+
+    changed = (before != after) & (before != 255) & (after != 255)
+    touched = {model.labels[index].name for index in np.unique([before[changed], after[changed]])}
+    assert set(outcome.vector.roi_labels) <= touched
+    (pair,) = outcome.vector.pairs
+    stored = decode_mask(bench.library.blobs.get(pair.mask_after_digest), model.labels)
+    assert (stored == np.where(after == 255, -1, after.astype(int))).all()
+    editor = bench.editor_for("tiny/grin")
+    delta = torch.from_numpy(bench.library.delta(outcome.vector))[None]
+    found = editor.synthesize_with_mask(_stored_ws(bench, pair.source_ws_digest) + delta)
+    labels = [model.label_names.index(name) for name in outcome.vector.roi_labels]
+    near = _near(np.isin(before, labels) | np.isin(after, labels), outcome.vector.dilation)
+    near &= after != 255
+    ious = []
+    for label in labels:
+        one, other = (found.mask[0].numpy() == label) & near, (after == label) & near
+        if (one | other).any():
+            ious.append((one & other).sum() / (one | other).sum())
+    assert outcome.learned.metrics["success_iou"].value == pytest.approx(np.mean(ious), abs=1e-6)
+
+
+def _near(region: npt.NDArray[np.bool_], distance: int) -> npt.NDArray[np.bool_]:
+    found = np.zeros_like(region)
+    for row, column in np.argwhere(region):
+        top, left = max(0, row - distance), max(0, column - distance)
+        found[top : row + distance + 1, left : column + distance + 1] = True
+    return found
+
+
+@pytest.mark.parametrize(
+    ("area", "message"),
+    [
+        (np.s_[:, :], "every pixel is ignored"),
+        (np.s_[18:24, 8:24], "it equals the mask before"),
+    ],
+)
+def test_masks_that_ignore_what_changes_are_refused(
+    bench: Workbench, files: Files, tmp_path: Path, area: tuple[slice, slice], message: str
+) -> None:
+    after = files.mask_after.copy()
+    after[area] = 255
+    holey = write_files(tmp_path, files.pixels, files.mask_before, after)
+
+    with pytest.raises((MaskError, SettingsError), match=message):
+        _learn(bench, holey.request(roi_labels=("mouth",)))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from editvec.batch.quality.pairs import read_pairs
+from editvec.registry.errors import MaskError
 from editvec.registry.labels.files import parse_scheme
 
 _SCHEME = parse_scheme("parts: [background, body]")
@@ -61,3 +62,27 @@ def test_layouts_of_tools_are_pairs(tmp_path: Path, write: Callable[[Path], Path
     expected = np.zeros((4, 16, 16))
     expected[1:, 8:16, 4:12] = 1  # the first is background
     assert (pairs.masks == expected).all()
+
+
+def test_ignored_pixels_stay_ignored_and_a_mask_of_nothing_else_is_refused(tmp_path: Path) -> None:
+    values = np.zeros((16, 32), np.uint8)
+    values[8:, 8:] = 1
+    values[:4] = 255
+    for seed, name in enumerate(_NAMES):
+        path = tmp_path / "images" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(values).save(tmp_path / "masks" / f"{name}.png")
+
+    pairs = read_pairs(tmp_path, _SCHEME, resolution=16, fit="crop")
+
+    expected = np.where(values == 255, -1, values.astype(int))[:, 8:24]
+    assert (pairs.masks == expected).all()
+    values[:, 8:24] = 255
+    Image.fromarray(values).save(tmp_path / "masks" / "c.png")
+    with pytest.raises(
+        MaskError, match=r"c\.png, as the generator sees it: every pixel is ignored"
+    ):
+        read_pairs(tmp_path, _SCHEME, resolution=16, fit="crop")

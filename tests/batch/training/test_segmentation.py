@@ -29,6 +29,7 @@ from editvec.engine.images.images import read_image, to_pixels
 from editvec.engine.training.loop import TrainingProgress
 from editvec.engine.training.segmentation import SegmentationTrainee
 from editvec.registry.config import RegistryConfig
+from editvec.registry.errors import MaskError
 from editvec.registry.labels.files import parse_scheme
 from editvec.registry.library.library import Library
 from tests.support.killed_segmentations import CALIBRATION_STEPS, STEPS, request
@@ -420,3 +421,30 @@ def _bundle(home: Path, address: str) -> Path:
 
 def _members(folder: Path) -> dict[str, torch.Tensor]:
     return dict(read_networks(folder / "bundle")[1]["segmentation"].state)
+
+
+def test_ignored_pixels_are_told_and_never_judged(home: Path, pairs: Path, tmp_path: Path) -> None:
+    holey = copied(pairs, tmp_path / "holey")
+    counted = {}
+    for path in (holey / "masks").iterdir():
+        mask = np.array(Image.open(path))
+        mask[:8] = 255
+        Image.fromarray(mask).save(path)
+        counted[path.stem] = np.bincount(mask[8:].ravel(), minlength=6)
+    told: list[str] = []
+
+    result = trained(home, holey, told)
+
+    assert "25.0% of the annotated pixels are ignored" in told
+    assert [part.pixels for part in result.quality.parts] == sum(counted.values()).tolist()
+    assert result.picture is not None
+
+
+def test_mask_that_counts_nowhere_is_refused_by_name(
+    home: Path, pairs: Path, tmp_path: Path
+) -> None:
+    holey = copied(pairs, tmp_path / "holey")
+    Image.new("L", (32, 32), 255).save(holey / "masks" / "3.png")
+
+    with pytest.raises(MaskError, match=r"3\.png: every pixel is ignored"):
+        trained(home, holey)

@@ -21,6 +21,7 @@ from editvec.engine.metrics.edits import (
 )
 from editvec.engine.networks.config import PerceptualConfig
 from editvec.engine.networks.perceptual import build_perceptual
+from editvec.engine.shapes import IGNORED
 
 
 def _reference_psnr(image: Tensor, reference: Tensor, region: Tensor) -> float:
@@ -195,3 +196,28 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         label_ious(mask.float(), mask, num_labels=4)
     with pytest.raises(EngineSettingsError, match="roi_labels: expected at least one"):
         success(mask, mask, roi, roi_labels=[])
+
+
+def test_ignored_pixels_count_for_nothing() -> None:
+    mask, target, roi = random_mask(0), random_mask(1), random_roi(2)
+    ignored = random_roi(3)[:, 0]
+    holey = target.masked_fill(ignored, IGNORED)
+    rows = [(~ignored)[place] for place in range(3)]
+
+    pooled = _reference_ious(mask[~ignored], target[~ignored], 4)
+    assert label_ious(mask, holey, num_labels=4).tolist() == pytest.approx(pooled)
+    assert mean_iou(mask, holey, num_labels=4) == pytest.approx(np.mean(pooled))
+    table = label_table(mask, holey, names=list("abcd"))
+    assert sum(score.target_pixels for score in table) == int((~ignored).sum())
+    assert sum(score.mask_pixels for score in table) == int((~ignored).sum())
+    each = [_reference_ious(mask[n][rows[n]], target[n][rows[n]], 4) for n in range(3)]
+    found = image_label_ious(mask, holey, num_labels=4)
+    assert np.allclose(found.numpy(), np.array(each), equal_nan=True)
+    inside = [rows[n] & roi[n, 0] for n in range(3)]
+    reached = [
+        np.nanmean(_reference_ious(mask[n][inside[n]], target[n][inside[n]], 4)[1:3])
+        for n in range(3)
+    ]
+    assert success(mask, holey, roi, roi_labels=[1, 2]).tolist() == pytest.approx(reached)
+    with pytest.raises(ShapeError, match="mask: expected labels 0 to 3, got -1"):
+        label_ious(holey, target, num_labels=4)

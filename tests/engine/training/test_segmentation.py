@@ -10,10 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import editvec.engine.training.segmentation
-from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
+from editvec.engine.errors import (
+    EngineMaskError,
+    EngineSettingsError,
+    NonFiniteError,
+    ShapeError,
+)
 from editvec.engine.metrics.edits import mean_iou
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
+from editvec.engine.shapes import IGNORED
 from editvec.engine.training.loop import run_training
 from editvec.engine.training.members import Members, members_loss
 from editvec.engine.training.pixels import PixelFeatures
@@ -268,3 +274,23 @@ def test_training_that_diverges_stops() -> None:
         trainee.step(step)
     with pytest.raises(NonFiniteError, match="segmentation loss"):
         trainee.step(99)
+
+
+def test_ignored_pixels_teach_nothing() -> None:
+    features, masks = draw_problem(4, seed=0)
+    valid = torch.rand(16, 16, generator=torch.Generator().manual_seed(5)) < 0.5
+    ignoring = trainee_of(features, masks.masked_fill(~valid, IGNORED), num_folds=2)
+    limited = trainee_of(features, masks, num_folds=2, valid=valid)
+
+    for step in range(ignoring.total_steps):
+        ignoring.step(step)
+        limited.step(step)
+
+    for one, other in zip(
+        ignoring.members.state_dict().values(), limited.members.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert torch.equal(ignoring.held_out.masks, limited.held_out.masks)
+    masks[2] = IGNORED
+    with pytest.raises(EngineMaskError, match="every pixel of image 2 that counts is ignored"):
+        trainee_of(features, masks)

@@ -1,5 +1,6 @@
 """`registry add` and `registry export FILE.safetensors`, through the root command."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import editvec.cli
+from editvec.registry.config import RegistryConfig
+from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import encode_brush
 from tests.support.registry_fixtures import NUM_WS, RESOLUTION, W_DIM, random_delta
 
@@ -33,6 +37,17 @@ def run(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> Run
 
     run("model", "add", bundle)
     return run
+
+
+@pytest.fixture
+def library_blobs(tmp_path: Path) -> Callable[[str], bytes]:
+    """Reads a blob of the home that `run` uses."""
+
+    def read(digest: str) -> bytes:
+        with Library.open(RegistryConfig.for_home(tmp_path / "home")) as library:
+            return library.blobs.get(digest)
+
+    return read
 
 
 def _npy(tmp_path: Path, array: Any, name: str = "smile") -> Path:
@@ -170,3 +185,63 @@ def test_options_that_cannot_be_read_are_status_two(
 def test_empty_name_is_refused_and_not_the_name_of_the_file(run: Run, tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"1: editvec: error: vector name: .* got ''"):
         run("registry", "add", _npy(tmp_path, random_delta()), "--roi", "mouth", "--name", "")
+
+
+def _white_on_black(path: Path, painted: Any, kind: str) -> None:
+    """One region in several ways of a PNG."""
+    image = Image.fromarray(np.where(painted, 255, 0).astype(np.uint8))
+    if kind == "quantized":  # the most frequent colour comes first: white
+        image = Image.fromarray(painted.astype(np.uint8) ^ 1)
+        image.putpalette([255, 255, 255, 0, 0, 0])
+    if kind == "red":
+        image = Image.fromarray(np.where(painted[..., None], [255, 0, 0], 0).astype(np.uint8))
+    if kind == "clear":
+        alpha = np.where(painted, 255, 0).astype(np.uint8)
+        image = Image.fromarray(np.dstack([alpha * 0, alpha * 0 + 9, alpha * 0, alpha]))
+    if kind == "bits":
+        image = image.convert("1")
+    image.save(path)
+
+
+@pytest.mark.parametrize("kind", ["grey", "quantized", "red", "clear", "bits"])
+def test_brush_is_what_its_colours_show(
+    run: Run, library_blobs: Callable[[str], bytes], tmp_path: Path, kind: str
+) -> None:
+    painted = np.zeros((RESOLUTION, RESOLUTION), bool)
+    painted[1 : RESOLUTION - 1, 2:] = True  # more than half
+    _white_on_black(tmp_path / "brush.png", painted, kind)
+
+    run("registry", "add", _npy(tmp_path, random_delta()), "--brush", tmp_path / "brush.png")
+
+    assert library_blobs(_show(run, "smile")["brush_digest"]) == encode_brush(painted)
+
+
+def test_brush_of_two_colours_is_refused(run: Run, tmp_path: Path) -> None:
+    image = Image.fromarray(np.eye(RESOLUTION, dtype=np.uint8))
+    image.putpalette([255, 255, 255, 255, 0, 0])
+    image.save(tmp_path / "brush.png")
+
+    with pytest.raises(Failure, match="which of them is the part cannot be told"):
+        run("registry", "add", _npy(tmp_path, random_delta()), "--brush", tmp_path / "brush.png")
+
+
+def test_mask_pair_keeps_ignored_pixels(
+    run: Run, library_blobs: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    mask = np.zeros((9, 7), np.uint8)
+    mask[2:5, 2:5] = 1
+    mask[5, 2:5] = 255
+    Image.fromarray(mask).save(tmp_path / "before.png")
+    Image.fromarray(np.where(mask == 1, 2, mask)).save(tmp_path / "after.png")
+    Image.new("RGB", (7, 9)).save(tmp_path / "image.png")
+    pair = [tmp_path / f"{name}.png" for name in ("image", "before", "after")]
+
+    run("registry", "add", _npy(tmp_path, random_delta()), "--roi", "mouth", "--mask-pair", *pair)
+
+    stored = _show(run, "smile")["pairs"][0]
+    with Image.open(io.BytesIO(library_blobs(stored["mask_before_digest"]))) as image:
+        assert (np.asarray(image) == mask).all()
+    run("registry", "show", "smile", "--pair", tmp_path / "drawn.png")
+    Image.new("L", (7, 9), 255).save(tmp_path / "after.png")
+    with pytest.raises(Failure, match="every pixel is ignored"):
+        run("registry", "add", tmp_path / "smile.npy", "--roi", "mouth", "--mask-pair", *pair)

@@ -7,7 +7,7 @@ import pytest
 
 from editvec.registry.errors import LabelNotFoundError, SchemeError
 from editvec.registry.labels.files import parse_scheme, read_scheme
-from editvec.registry.labels.label import Label, chosen_color, expand_parts
+from editvec.registry.labels.label import IGNORED, VOID_COLOR, Label, chosen_color, expand_parts
 from editvec.registry.labels.scheme import LabelScheme, Spelling, Split
 
 FULL = """\
@@ -43,7 +43,8 @@ def test_file_says_parts_groups_splits_and_spellings() -> None:
     assert scheme.labels[2].color == (10, 20, 30)
     assert scheme.spellings["eye_left"] == Spelling(("Left Eye", "201"), ((0, 255, 0),), (2, 200))
     assert scheme.splits == (Split("eye", "eye_left", "eye_right", 1),)
-    assert scheme.index_of_value == {0: 0, 1: 1, 2: 2, 200: 2, 3: 3, 90: 4, 5: 5, 77: 6}
+    values = {0: 0, 1: 1, 2: 2, 200: 2, 3: 3, 90: 4, 5: 5, 77: 6}
+    assert scheme.index_of_value == values | {255: IGNORED}
     assert scheme.index_of_color[0x11, 0x22, 0x33] == 6
     assert scheme.index_of_name["left_eye"] == 2
     assert (scheme.name, scheme.source, scheme.resolution) == ("faces", "nobody", 512)
@@ -80,7 +81,7 @@ def test_colour_that_two_parts_or_splits_share_is_none(
 
     scheme = LabelScheme(labels=labels, splits=splits, spellings=spellings)
 
-    assert scheme.index_of_color == known
+    assert scheme.index_of_color == known | {VOID_COLOR: IGNORED}
 
 
 def test_groups_within_groups_and_splits_stand_for_their_parts() -> None:
@@ -109,7 +110,7 @@ def test_mapping_of_values_makes_the_indices_contiguous() -> None:
     scheme = parse_scheme('{"0": "background", "7": "left  door", "2": "wheel"}', name="cars")
 
     assert scheme.label_names == ("background", "wheel", "left_door")
-    assert scheme.index_of_value == {0: 0, 2: 1, 7: 2}
+    assert scheme.index_of_value == {0: 0, 2: 1, 7: 2, 255: IGNORED}
     assert scheme.name == "cars"
 
 
@@ -234,4 +235,4 @@ def test_colour_that_two_parts_of_a_bundle_share_means_neither() -> None:
     first, second, third = scheme.labels
     shared = LabelScheme(labels=(first, second, type(third)(2, "c", second.color)))
 
-    assert shared.index_of_color == {first.color: 0}
+    assert shared.index_of_color == {first.color: 0, VOID_COLOR: IGNORED}

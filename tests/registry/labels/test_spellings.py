@@ -61,7 +61,7 @@ def test_class_knows_what_its_bundle_says(library: Library, bundle: Path) -> Non
 
     scheme = scheme_of_class(library, library.add_bundle(bundle))
 
-    assert scheme.index_of_value == {0: 0, 50: 1, 2: 2, 3: 3, 4: 4}
+    assert scheme.index_of_value == {0: 0, 50: 1, 2: 2, 3: 3, 4: 4, 255: -1}
     assert scheme.index_of_name["face"] == scheme.index_of_color[9, 8, 7] == 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.files import parse_scheme
@@ -86,3 +87,21 @@ def test_two_annotations_of_one_task_are_two_masks(tmp_path: Path) -> None:
 
     with pytest.raises(MaskError, match="two masks for image task-7"):
         read_any_mask(tmp_path, SCHEME, image="task-7")
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB"])
+def test_colours_of_a_brush_count_not_its_palette(tmp_path: Path, mode: str) -> None:
+    body = _brush(tmp_path, "tag-body-0", drawn_mask() > 0)
+    void = _brush(tmp_path, "tag-void-0", drawn_mask() == 2)
+    for path, inside in ((body, drawn_mask() > 0), (void, drawn_mask() == 2)):
+        image = Image.fromarray((~inside).astype(np.uint8))
+        image.putpalette([255, 255, 255, 0, 0, 0])
+        image.convert(mode).save(path)
+
+    read = read_any_mask(tmp_path, SCHEME)
+
+    assert (read == np.select([drawn_mask() == 2, drawn_mask() > 0], [-1, 1])).all()
+    image.putpalette([255, 0, 0, 0, 0, 0])
+    image.save(void)
+    with pytest.raises(MaskError, match="expected a grey PNG of one label, got colours"):
+        read_any_mask(tmp_path, SCHEME)
