@@ -23,10 +23,11 @@ import editvec.registry.cli.commands
 from editvec.batch.errors import BatchError
 from editvec.cuda_ext.errors import CudaExtError
 from editvec.engine.errors import EngineError
+from editvec.outputs import KEPT, OutputError
 from editvec.printing import printable_streams
 from editvec.registry.errors import RegistryError
 
-KNOWN_ERRORS = (RegistryError, EngineError, BatchError, CudaExtError)
+KNOWN_ERRORS = (RegistryError, EngineError, BatchError, CudaExtError, OutputError)
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -62,6 +63,17 @@ def cli(obj: dict[str, Any], *, home: Path | None, traceback: bool) -> None:
     """
     obj["home"] = home
     obj["traceback"] = traceback
+    obj[KEPT] = lambda: _kept_folders(home)
+
+
+def _kept_folders(home: Path | None) -> list[Path]:
+    """Where the library is: no command writes its results there."""
+    from editvec.registry.blobs.opening import local_folder
+    from editvec.registry.config import RegistryConfig
+
+    config = RegistryConfig.from_environment(home)
+    blobs = local_folder(config.blob_url)
+    return [config.home, *([] if blobs is None else [blobs])]
 
 
 @cli.result_callback()

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from editvec.outputs import OutputFile, output_place, overwrite_option
+
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
@@ -28,12 +30,15 @@ def verify(bundle: Path) -> None:
 
 @engine.command()
 @click.argument("bundle", type=FOLDER)
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False), callback=output_place)
 @click.option("--count", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--psi", type=float, default=1.0, show_default=True, help="Truncation; 1 is none.")
+@overwrite_option
 @DEVICE
-def sample(*, bundle: Path, out: Path, count: int, seed: int, psi: float, device: str) -> None:
+def sample(
+    *, bundle: Path, out: OutputFile, count: int, seed: int, psi: float, device: str
+) -> None:
     """Write sampled images and their masks to the folder OUT."""
     from editvec.engine.editor import Editor
     from editvec.engine.files import write_samples
@@ -47,7 +52,7 @@ def sample(*, bundle: Path, out: Path, count: int, seed: int, psi: float, device
 @click.argument("bundle", type=FOLDER)
 @click.argument("delta", type=FILE)
 @click.argument("source", type=FILE)
-@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False), callback=output_place)
 @click.option("--scale", type=float, default=1.0, show_default=True, help="1 is as learned.")
 @click.option(
     "--steps",
@@ -56,13 +61,14 @@ def sample(*, bundle: Path, out: Path, count: int, seed: int, psi: float, device
     show_default=True,
     help="Inversion after the encoder.",
 )
+@overwrite_option
 @DEVICE
 def apply(
     *,
     bundle: Path,
     delta: Path,
     source: Path,
-    target: Path,
+    target: OutputFile,
     scale: float,
     steps: int,
     device: str,
@@ -70,8 +76,9 @@ def apply(
     """Embed the picture SOURCE, add the vector file DELTA, write the picture TARGET."""
     from editvec.engine.editing.inversion import EmbedSettings
     from editvec.engine.editor import Editor
-    from editvec.engine.files import edit_file, read_delta
+    from editvec.engine.files import checked_target, edit_file, read_delta
 
+    checked_target(source, target)
     editor = Editor.open(bundle, device)
     vector = read_delta(delta, num_ws=editor.bundle.num_ws, w_dim=editor.bundle.w_dim)
     psnr = edit_file(

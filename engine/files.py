@@ -1,6 +1,7 @@
 """Files in, files out: what the `engine` commands do, as functions."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
 from editvec.engine.errors import EngineCompatibilityError, EngineSettingsError
 from editvec.engine.images.images import (
+    encode_mask,
+    encode_png,
     fit_pixels,
     read_image,
     to_images,
     to_pixels,
-    write_mask,
-    write_png,
 )
 from editvec.engine.shapes import check_finite
+from editvec.outputs import OutputFile
 
 BATCH_SIZE = 16
 MAX_DELTA_BYTES = 64 * 2**20
@@ -68,7 +70,7 @@ def read_delta(path: Path, *, num_ws: int, w_dim: int) -> Tensor:
 
 def write_samples(
     editor: Editor,
-    folder: Path,
+    folder: Path | OutputFile,
     *,
     count: int,
     seed: int,
@@ -78,15 +80,26 @@ def write_samples(
 
     Args:
         editor: The bundle.
-        folder: Where `00000.png` and `00000.mask.png` go; made when it is not there.
+        folder: Where `00000.png` and `00000.mask.png` go; made when it is not there. Files of
+            others are not replaced.
         count: How many.
         seed: The same seed gives the same images.
         truncation_psi: 1 is none, 0 is the average image.
 
     Yields:
         Each image's path after it was written.
+
+    Raises:
+        OutputError: A file of others has one of the names, before the first is written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    out = folder if isinstance(folder, OutputFile) else OutputFile(folder)
+    pictures = [replace(out, path=out.path / f"{index:05d}.png") for index in range(count)]
+    if editor.segmentation is None:
+        files = pictures
+    else:
+        files = [*pictures, *map(_mask_beside, pictures)]
+    for file in files:
+        file.check(makes_folder=True)
     colors = [label.color for label in editor.bundle.labels]
     for first in range(0, count, BATCH_SIZE):
         size = min(BATCH_SIZE, count - first)
@@ -98,17 +111,22 @@ def write_samples(
             images, mask, _ = editor.synthesize_with_mask(ws)
             masks = list(mask.cpu())
         for index, (pixels, labels) in enumerate(zip(to_pixels(images), masks, strict=True)):
-            path = folder / f"{first + index:05d}.png"
+            picture = pictures[first + index]
             if labels is not None:
-                write_mask(path.with_suffix(".mask.png"), labels.numpy(), colors=colors)
-            write_png(path, pixels)
-            yield path
+                data = encode_mask(labels.numpy(), colors=colors)
+                _mask_beside(picture).write(data, makes_folder=True)
+            picture.write(encode_png(pixels), makes_folder=True)
+            yield picture.path
+
+
+def _mask_beside(picture: OutputFile) -> OutputFile:
+    return replace(picture, path=picture.path.with_suffix(".mask.png"))
 
 
 def edit_file(
     editor: Editor,
     source: Path,
-    target: Path,
+    target: Path | OutputFile,
     *,
     delta: Tensor,
     scale: float,
@@ -119,7 +137,7 @@ def edit_file(
     Args:
         editor: The bundle.
         source: A picture; it is stretched to the generator's square.
-        target: The PNG to write.
+        target: The PNG to write; a file of others is not replaced.
         delta: [num_ws, w_dim].
         scale: How far along the delta.
         settings: How to embed; None is the default.
@@ -130,12 +148,26 @@ def edit_file(
     Raises:
         ImageError: The picture cannot be read.
         SettingsError: Source and target are the same file.
+        OutputError: The target cannot be written, or is a file of others.
     """
-    if target.exists() and target.samefile(source):
-        raise EngineSettingsError(f"target: expected another file than the source, got {target}")
+    out = checked_target(source, target)
     pixels = fit_pixels(read_image(source), editor.bundle.resolution)
     embedded = editor.embed(to_images([pixels]).to(editor.device), settings)
     scales = torch.tensor([scale], device=editor.device)
     ws = editor.apply(embedded.ws, delta[None].to(editor.device), scales)
-    write_png(target, to_pixels(editor.synthesize(ws))[0])
+    out.write(encode_png(to_pixels(editor.synthesize(ws))[0]))
     return float(embedded.psnr[0])
+
+
+def checked_target(source: Path, target: Path | OutputFile) -> OutputFile:
+    """Where an edited picture goes.
+
+    Raises:
+        SettingsError: Source and target are the same file.
+        OutputError: The target cannot be written, or is a file of others.
+    """
+    out = target if isinstance(target, OutputFile) else OutputFile(target)
+    if out.path.exists() and out.path.samefile(source):
+        raise EngineSettingsError(f"target: expected another file than the source, got {out}")
+    out.check()
+    return out

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from editvec.batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
 from editvec.batch.cli.output import JSON, note
+from editvec.outputs import OutputFile
 from editvec.registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def disentangle(
     is_all: bool,
     class_name: str | None,
     device: str | None,
-    page: Path | None,
+    page: OutputFile | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -130,11 +130,10 @@ def _all_of(library: Library, class_name: str | None) -> list[AskedVector]:
     return [AskedVector(one.address) for one in library.iterate_vectors(query)]
 
 
-def _write_page(page: Path, found: Disentanglement) -> None:
+def _write_page(page: OutputFile, found: Disentanglement) -> None:
     from editvec.batch.evaluation.pairs.page import page_of_pairs
-    from editvec.registry.files import write_atomically
 
-    write_atomically(page, page_of_pairs(found).encode())
+    page.write(page_of_pairs(found).encode())
     note(f"page {page}")
 
 

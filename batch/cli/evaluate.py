@@ -19,6 +19,7 @@ from editvec.batch.cli.options import (
     page_option,
 )
 from editvec.batch.cli.output import JSON, note, open_library, tell_opened
+from editvec.outputs import OutputFile
 from editvec.registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def evaluate(
     *,
     address: str | None,
     is_all: bool,
-    page: Path | None,
+    page: OutputFile | None,
     **options: Any,
 ) -> None:
     """Measure the vector at ADDRESS on images, and store the metrics with it.
@@ -168,7 +169,7 @@ def _evaluate_here(
     ctx: click.Context,
     address: str,
     settings: EvaluateSettings,
-    page: Path | None,
+    page: OutputFile | None,
     options: dict[str, Any],
 ) -> Evaluation:
     """Measure one vector in this process, store it, and write its page."""
@@ -176,7 +177,6 @@ def _evaluate_here(
     from editvec.batch.evaluation.page import page_of
     from editvec.batch.workbench import Workbench
     from editvec.registry.config import RegistryConfig
-    from editvec.registry.files import write_atomically
 
     config = RegistryConfig.from_environment(ctx.obj["home"])
     with Workbench.open(config, device=options["device"]) as bench:
@@ -185,7 +185,7 @@ def _evaluate_here(
         found = evaluate_vector(bench.library, editor, vector, settings, on_progress=_progress)
         found = store_evaluation(bench.library, editor, found)
         if page is not None:
-            write_atomically(page, page_of(found, editor.bundle.labels).encode())
+            page.write(page_of(found, editor.bundle.labels).encode())
             note(f"page {page}")
     return found
 

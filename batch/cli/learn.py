@@ -12,6 +12,7 @@ import click
 from editvec.batch.cli.execution import check_execution, execute
 from editvec.batch.cli.options import CLASS, DEVICE, WORKERS
 from editvec.batch.cli.output import JSON, open_library, stage_progress, tell_opened
+from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=output_file,
     metavar="PNG",
     help="Draw what was asked for here: the picture, the mask before and after.",
 )
+@overwrite_option
 @click.option(
     "--roi",
     metavar="PART,...",
@@ -207,12 +210,11 @@ def _settings(**options: Any) -> LearnSettings:
 
 
 def _learn(
-    config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: Path | None
+    config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: OutputFile | None
 ) -> LearnedVector:
     """Learn one vector here and now, and draw what it was learned from."""
     from editvec.batch.learning.learn import learn_vector
     from editvec.batch.workbench import Workbench
-    from editvec.registry.files import write_atomically
     from editvec.registry.library.pictures import picture_of_pairs
 
     with Workbench.open(config, device=device) as bench:
@@ -223,7 +225,7 @@ def _learn(
             on_progress=stage_progress(request.address),
         )
         if picture is not None:
-            write_atomically(picture, picture_of_pairs(bench.library, outcome.vector))
+            picture.write(picture_of_pairs(bench.library, outcome.vector))
             click.echo(f"{picture}: the mask pair of {outcome.vector.address}", err=True)
     return outcome
 

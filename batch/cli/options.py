@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from editvec.batch.cli.output import JSON
+from editvec.outputs import output_file, overwrite_option
 from editvec.registry.cli.completion import complete_class, complete_parts, complete_term
 
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
@@ -38,15 +39,6 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         raise click.BadParameter(str(exc), ctx=ctx, param=param) from exc
 
 
-def _in_a_folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """A file whose folder exists."""
-    if value is not None and not value.absolute().parent.is_dir():
-        raise click.BadParameter(
-            f"the folder {value.absolute().parent} does not exist", ctx=ctx, param=param
-        )
-    return value
-
-
 FOLDER = click.Path(path_type=Path)
 CLASS = click.option(
     "--class",
@@ -61,11 +53,12 @@ DEVICE = click.option(
 
 
 def page_option(help_text: str) -> Callable[[_COMMAND], _COMMAND]:
-    """The option --html, refused before the work where the file cannot be written after it."""
-    file = click.Path(path_type=Path, dir_okay=False, writable=True)
-    return click.option(
-        "--html", "page", type=file, callback=_in_a_folder, metavar="FILE", help=help_text
+    """The options --html and --overwrite; see `editvec/outputs.py`."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    page = click.option(
+        "--html", "page", type=file, callback=output_file, metavar="FILE", help=help_text
     )
+    return lambda command: page(overwrite_option(command))
 
 
 PROBE = click.option(

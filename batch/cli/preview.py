@@ -10,6 +10,7 @@ import click
 
 from editvec.batch.cli.options import CLASS, DEVICE
 from editvec.batch.cli.output import JSON
+from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_address
 
 
@@ -32,8 +33,13 @@ from editvec.registry.cli.completion import complete_address
     help="Edit the first images of a folder instead of samples.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the PNG here too."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=output_file,
+    metavar="PNG",
+    help="Write the picture here too.",
 )
+@overwrite_option
 @DEVICE
 @JSON
 @click.pass_obj
@@ -47,7 +53,7 @@ def preview(
     samples: int,
     seed: int,
     images: Path | None,
-    out: Path | None,
+    out: OutputFile | None,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -60,7 +66,6 @@ def preview(
     from editvec.batch.recipes.scales import parse_scales
     from editvec.batch.workbench import Workbench
     from editvec.registry.config import RegistryConfig
-    from editvec.registry.files import write_atomically
     from editvec.whole_files import digest_of
 
     wanted = parse_scales(scales)
@@ -70,7 +75,7 @@ def preview(
         editor = bench.editor_of(vector)
         png = preview_vector(bench.library, editor, vector, probes=probes, scales=wanted)
         if out is not None:
-            write_atomically(out, png)
+            out.write(png)
         place = bench.library.blobs.place(digest_of(png))
         bench.library.set_preview(vector.address, png)
     if as_json:

@@ -17,9 +17,10 @@ from editvec.batch.quality.samples import grid_of
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editing.losses import LossWeights
 from editvec.engine.editor import Editor, EmbedResult
-from editvec.engine.images.images import Fit, Pixels, to_images, to_pixels, write_png
+from editvec.engine.images.images import Fit, Pixels, encode_png, to_images, to_pixels
 from editvec.engine.metrics.edits import mean_iou
 from editvec.engine.training.loop import memory_errors
+from editvec.outputs import OutputFile
 
 if TYPE_CHECKING:
     from editvec.registry.entities.classes import ClassModel
@@ -84,7 +85,7 @@ def compare_models(
     comparison: Comparison,
     *,
     device: str,
-    picture: Path | None = None,
+    picture: OutputFile | None = None,
 ) -> list[MeasuredClass]:
     """Measure class versions on the same images, by the same perceptual network.
 
@@ -98,6 +99,7 @@ def compare_models(
     Raises:
         BatchError: The classes have different sizes, or the images cannot be read.
         MaskError: A mask cannot be read, or does not fit the parts of a class.
+        OutputError: The picture cannot be written.
     """
     first = models[0]
     for model in models:
@@ -132,17 +134,18 @@ def compare_models(
                 )
             )
     if picture is not None:
-        write_png(picture, grid_of(np.concatenate(drawn), columns=len(drawn[0])))
+        picture.write(encode_png(grid_of(np.concatenate(drawn), columns=len(drawn[0]))))
     return rows
 
 
-def draw_samples(editor: Editor, path: Path, *, count: int, seed: int, psi: float) -> None:
+def draw_samples(editor: Editor, picture: OutputFile, *, count: int, seed: int, psi: float) -> None:
     """A grid of samples as a PNG, as square as it gets."""
     made: list[Pixels] = []
     for start in range(0, count, BATCH):
         ws = editor.sample(min(BATCH, count - start), seed, psi, first=start)
         made.append(to_pixels(editor.synthesize(ws)))
-    write_png(path, grid_of(np.concatenate(made), columns=max(1, round(count**0.5))))
+    grid = grid_of(np.concatenate(made), columns=max(1, round(count**0.5)))
+    picture.write(encode_png(grid))
 
 
 def to_json(rows: Sequence[MeasuredClass]) -> list[dict[str, Any]]:

@@ -112,12 +112,12 @@ def judge(
     reconstructions = [(float(embedded.psnr[row]), _distance(embedded, row)) for row in rows]
     if not folds:
         pixels = target[counted].bincount(minlength=len(parts)).tolist()
-        counted = zip(parts, shown, pixels, strict=True)
+        named = zip(parts, shown, pixels, strict=True)
         return SegmentationQuality(
             0,
             None,
             None,
-            tuple(PartQuality(name, images, count, None, None) for name, images, count in counted),
+            tuple(PartQuality(name, images, count, None, None) for name, images, count in named),
             tuple(
                 ImageQuality(name, *errors, None, None)
                 for name, errors in zip(pairs.names, reconstructions, strict=True)

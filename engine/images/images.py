@@ -7,6 +7,7 @@
 Reading is safe in threads and changes no setting of Pillow.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from editvec.engine.images.decoding import (
     decode_picture,
     decode_source,
 )
-from editvec.whole_files import appearing
+from editvec.whole_files import write_whole
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.int32]
@@ -243,6 +244,12 @@ def _check_pixels(pixels: Pixels) -> None:
 # Pixels -> files.
 
 
+def encode_png(pixels: Pixels, *, compress_level: int = 1) -> bytes:
+    """The bytes of a picture uint8 [H, W, 3]; see `write_png`."""
+    _check_pixels(pixels)
+    return _encode(Image.fromarray(np.ascontiguousarray(pixels)), compress_level=compress_level)
+
+
 def write_png(path: Path, pixels: Pixels, *, compress_level: int = 1) -> None:
     """Write a picture, whole or not at all.
 
@@ -255,8 +262,7 @@ def write_png(path: Path, pixels: Pixels, *, compress_level: int = 1) -> None:
         ShapeError: `pixels` has another shape or dtype.
         OSError: The file cannot be written.
     """
-    _check_pixels(pixels)
-    _write(path, Image.fromarray(np.ascontiguousarray(pixels)), compress_level=compress_level)
+    write_whole(path, encode_png(pixels, compress_level=compress_level))
 
 
 def write_mask(
@@ -280,6 +286,16 @@ def write_mask(
         MaskError: A label has no colour.
         OSError: The file cannot be written.
     """
+    write_whole(path, encode_mask(mask, colors=colors, compress_level=compress_level))
+
+
+def encode_mask(
+    mask: npt.NDArray[np.integer[Any]],
+    *,
+    colors: Sequence[tuple[int, int, int]],
+    compress_level: int = 6,
+) -> bytes:
+    """The bytes of an index PNG; see `write_mask`."""
     if mask.ndim != 2 or not np.issubdtype(mask.dtype, np.integer):
         raise ShapeError(f"mask: expected integers [H, W], got {mask.dtype} {list(mask.shape)}")
     if mask.size and not 0 <= int(mask.min()) <= int(mask.max()) < min(len(colors), 2**16):
@@ -292,10 +308,10 @@ def write_mask(
     else:
         image = Image.fromarray(mask.astype(np.uint8))
         image.putpalette([value for color in colors for value in color])
-    _write(path, image, compress_level=compress_level)
+    return _encode(image, compress_level=compress_level)
 
 
-def _write(path: Path, image: Image.Image, *, compress_level: int) -> None:
-    """Write beside the target, then rename: readers see the old file or the new one."""
-    with appearing(path) as file:
-        image.save(file, format="PNG", compress_level=compress_level)
+def _encode(image: Image.Image, *, compress_level: int) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", compress_level=compress_level)
+    return stream.getvalue()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from editvec.outputs import OutputFile, output_file, output_place, overwrite_option
 from editvec.registry.cli.completion import complete_parts
 from editvec.registry.cli.options import class_option, emit, json_option, opened
 
@@ -104,7 +105,10 @@ def mask_scheme(
 @click.argument("source", type=_PATH)
 @_scheme_options
 @_source_options
-@click.option("--picture", type=_FILE, metavar="PNG", help="Draw the mask here.")
+@click.option(
+    "--picture", type=_FILE, callback=output_file, metavar="PNG", help="Draw the mask here."
+)
+@overwrite_option
 @click.option("--photo", type=_FILE, metavar="FILE", help="Its image, shown beside it.")
 @json_option
 @click.pass_obj
@@ -116,7 +120,7 @@ def mask_show(
     scheme_source: str | None,
     class_name: str | None,
     image: str | None,
-    picture: Path | None,
+    picture: OutputFile | None,
     photo: Path | None,
     as_json: bool,
     **how: Any,
@@ -126,7 +130,6 @@ def mask_show(
     SOURCE is a PNG, a folder of PNGs, or the files of an annotation tool.
     """
     from editvec.registry.cli.mask_text import masks_text, parts_text
-    from editvec.registry.files import write_atomically
     from editvec.registry.masks.export import (
         UNSIZED,
         assume_size,
@@ -156,14 +159,14 @@ def mask_show(
         click.echo(f"{name}: {ignored} of {labels.size} pixels are ignored", err=True)
     if picture is not None:
         drawn = draw_mask(labels, scheme, image=photo, title=masks[0].name)
-        write_atomically(picture, drawn)
+        picture.write(drawn)
         click.echo(f"{picture}: the mask of {printable(masks[0].name)}", err=True)
     emit(summarise(labels, scheme), parts_text, as_json=as_json)
 
 
 @mask.command("convert")
 @click.argument("source", type=_PATH)
-@click.argument("target", type=_PATH)
+@click.argument("target", type=_PATH, callback=output_place)
 @_scheme_options
 @_source_options
 @click.option(
@@ -174,13 +177,14 @@ def mask_show(
     help="palette: indices with the scheme's colours; index: grey; colors: RGB; parts: one PNG "
     "for each part.",
 )
+@overwrite_option
 @click.pass_obj
 def mask_convert(
     obj: dict[str, Any],
     /,
     *,
     source: Path,
-    target: Path,
+    target: OutputFile,
     scheme_source: str | None,
     class_name: str | None,
     image: str | None,
@@ -190,14 +194,14 @@ def mask_convert(
     """Convert the masks in SOURCE to PNGs: into the file TARGET, or into a folder if several.
 
     SOURCE is a PNG (of indices or colours), a folder of PNGs (one for each image, or for each
-    part), or files of COCO, Label Studio, CVAT, LabelMe, YOLO or Roboflow. Nothing that exists is
-    replaced.
+    part), or files of COCO, Label Studio, CVAT, LabelMe, YOLO or Roboflow. A file that exists is
+    replaced only if it is as this command wrote it.
     """
     from editvec.registry.masks.export import convert_masks
 
     scheme = _scheme(obj, scheme_source, class_name)
     masks = _masks(source, scheme, image, **how)
-    is_folder = to == "parts" or target.suffix.lower() != ".png"
+    is_folder = to == "parts" or target.path.suffix.lower() != ".png"
     if len(masks) > 1 and not is_folder:
         raise click.UsageError(f"{len(masks)} masks go into a folder, or say --image NAME")
     for path in convert_masks(masks, scheme, target, form=to, is_folder=is_folder):
@@ -261,8 +265,19 @@ def _note_operation(ctx: click.Context, parameter: click.Parameter, value: Any) 
     metavar="TEXT",
     help="`PART,...: OPERATION, ...`, such as `mouth: scale 1.2x1, shift 0,-2`; repeatable.",
 )
-@click.option("-o", "--output", type=_FILE, required=True, metavar="PNG", help="The edited mask.")
-@click.option("--picture", type=_FILE, metavar="PNG", help="Draw before and after here.")
+@click.option(
+    "-o",
+    "--output",
+    type=_FILE,
+    callback=output_file,
+    required=True,
+    metavar="PNG",
+    help="The edited mask.",
+)
+@click.option(
+    "--picture", type=_FILE, callback=output_file, metavar="PNG", help="Draw before and after here."
+)
+@overwrite_option
 @click.option("--photo", type=_FILE, metavar="FILE", help="The image, shown beside them.")
 @click.pass_context
 def mask_edit(
@@ -275,8 +290,8 @@ def mask_edit(
     image: str | None,
     area: str | None,
     texts: Sequence[str],
-    output: Path,
-    picture: Path | None,
+    output: OutputFile,
+    picture: OutputFile | None,
     photo: Path | None,
     **how: Any,
 ) -> None:
@@ -288,12 +303,13 @@ def mask_edit(
     \b
     editvec mask edit M.png --part mouth --scale 1.3x1 --shift 0,-1 -o OUT.png
     """  # noqa: D301 (click reads the backspace)
-    from editvec.registry.files import write_atomically
     from editvec.registry.masks.export import draw_edit, encode_as
     from editvec.registry.masks.operation_text import format_edits
     from editvec.registry.masks.operations import edit_mask
     from editvec.registry.masks.sources import read_any_mask
 
+    if picture is not None and picture.path.absolute() == output.path.absolute():
+        raise click.UsageError("-o and --picture are two files")
     edits = _edits(area, ctx.meta.get(_TYPED, []), texts)
     scheme = _scheme(ctx.obj, scheme_source, class_name)
     if photo is not None and how["images"] is None:
@@ -310,8 +326,8 @@ def mask_edit(
         drawn = draw_edit(
             before, after, scheme, image=photo, title=source.name, subtitle=format_edits(edits)
         )
-        write_atomically(picture, drawn)
-    write_atomically(output, encode_as(after, scheme, "palette"))
+        picture.write(drawn)
+    output.write(encode_as(after, scheme, "palette"))
     click.echo(f"{output}: {int((before != after).sum())} of {before.size} pixels changed")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from editvec.outputs import OutputFile, output_place, overwrite_option
 from editvec.registry.cli.completion import complete_class
 from editvec.registry.cli.options import (
     class_option,
@@ -89,13 +90,15 @@ def model_show(obj: dict[str, Any], *, address: str | None, as_json: bool) -> No
 
 @model.command("export")
 @click.argument("address", metavar="CLASS", shell_complete=complete_class)
-@click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("target", type=click.Path(path_type=Path), callback=output_place, metavar="OUT")
+@overwrite_option
 @json_option
 @click.pass_obj
-def model_export(obj: dict[str, Any], *, address: str, target: Path, as_json: bool) -> None:
+def model_export(obj: dict[str, Any], *, address: str, target: OutputFile, as_json: bool) -> None:
     """Write the bundle of CLASS as the folder OUT, or as one file where OUT ends in .tar.
 
-    The same version gives the same bytes; `editvec model add OUT` takes it back.
+    The same version gives the same bytes; `editvec model add OUT` takes it back. A folder that
+    exists is never replaced.
     """
     from editvec.registry.sharing.bundle_archives import export_bundle
 

@@ -8,20 +8,22 @@ from typing import Any
 
 import click
 
+from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_address
 from editvec.registry.cli.options import class_option, emit, json_option, opened, registry
 
 
 @registry.command("export")
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), callback=output_file)
 @click.argument("names", nargs=-1, required=True, shell_complete=complete_address)
 @class_option
+@overwrite_option
 @json_option
 @click.pass_obj
 def registry_export(
     obj: dict[str, Any],
     *,
-    path: Path,
+    path: OutputFile,
     names: Sequence[str],
     class_name: str | None,
     as_json: bool,
@@ -34,7 +36,7 @@ def registry_export(
     from editvec.registry.sharing.annotations import export_vector
     from editvec.registry.sharing.exchange import export_library
 
-    is_plain = path.suffix == ".safetensors"
+    is_plain = path.path.suffix == ".safetensors"
     if is_plain and len(names) > 1:
         raise click.UsageError(
             f"a .safetensors file holds one vector, got {len(names)}; another suffix makes an "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_address
 from editvec.registry.cli.options import class_option, emit, json_option, opened, registry
 from editvec.registry.errors import RecordError
@@ -26,16 +27,23 @@ _PNG = click.Path(path_type=Path, dir_okay=False)
 
 
 def picture_options(command: _Command) -> _Command:
-    """`--pair`, `--preview` and `--open`."""
+    """`--pair`, `--preview`, `--overwrite` and `--open`."""
     for option in (
+        overwrite_option,
         click.option("--open", "open_pair", is_flag=True, help="Open the mask pair in a viewer."),
         click.option(
-            "--preview", "preview_path", type=_PNG, metavar="PNG", help="Write the preview here."
+            "--preview",
+            "preview_path",
+            type=_PNG,
+            callback=output_file,
+            metavar="PNG",
+            help="Write the preview here.",
         ),
         click.option(
             "--pair",
             "pair_path",
             type=_PNG,
+            callback=output_file,
             metavar="PNG",
             help="Write the mask pair here, side by side.",
         ),
@@ -48,8 +56,8 @@ def show_pictures(
     library: Library,
     vector: EditingVector,
     *,
-    pair_path: Path | None,
-    preview_path: Path | None,
+    pair_path: OutputFile | None,
+    preview_path: OutputFile | None,
     open_pair: bool,
 ) -> None:
     """Does what the options of `picture_options` say; tells on stderr what was written.
@@ -57,18 +65,17 @@ def show_pictures(
     Raises:
         MaskError: the vector has no mask pair.
         RecordError: it has no preview.
-        BlobError: a picture is missing or was altered, or a file cannot be written.
+        BlobError: a picture is missing or was altered.
+        OutputError: a file cannot be written.
         ClickException: there is nothing to view pictures with.
     """
-    from editvec.registry.files import write_atomically
-
     if preview_path is not None:
         if vector.preview_digest is None:
             raise RecordError(
                 f"vector {vector.address} has no preview; "
                 f"`editvec registry preview {vector.address}` draws one"
             )
-        write_atomically(preview_path, library.blobs.get(vector.preview_digest))
+        preview_path.write(library.blobs.get(vector.preview_digest))
         click.echo(f"{preview_path}: the preview of {vector.address}", err=True)
     if pair_path is None and not open_pair:
         return
@@ -76,7 +83,7 @@ def show_pictures(
 
     png = picture_of_pairs(library, vector)
     if pair_path is not None:
-        write_atomically(pair_path, png)
+        pair_path.write(png)
         click.echo(f"{pair_path}: the mask pair of {vector.address}", err=True)
     if open_pair:
         _open(png, name=f"{vector.name}@{vector.version}.png")

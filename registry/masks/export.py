@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
+from editvec.outputs import OutputFile
 from editvec.registry.drawing import (
     PAPER,
     Swatch,
@@ -26,7 +27,6 @@ from editvec.registry.drawing import (
 )
 from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
-from editvec.registry.files import write_atomically
 from editvec.registry.labels.label import IGNORED, void_color
 from editvec.registry.labels.scheme import VOID, LabelScheme
 from editvec.registry.masks.forms.picture_sizes import PICTURES
@@ -198,9 +198,14 @@ def _palette(names: Mapping[int, str | None], scheme: LabelScheme) -> list[int]:
 
 
 def convert_masks(
-    masks: Sequence[SourceMask], scheme: LabelScheme, target: Path, *, form: str, is_folder: bool
+    masks: Sequence[SourceMask],
+    scheme: LabelScheme,
+    target: Path | OutputFile,
+    *,
+    form: str,
+    is_folder: bool,
 ) -> list[Path]:
-    """Writes masks in another form; no file that exists is replaced.
+    """Writes masks in another form; no file of others is replaced.
 
     Args:
         masks: at least one.
@@ -213,27 +218,46 @@ def convert_masks(
         The files.
 
     Raises:
-        MaskError: a mask cannot be read, or two of them or an older file have one name.
+        MaskError: a mask cannot be read, or two of them have one name.
+        OutputError: a file of others has one of the names, before anything is written.
     """
-    written = []
-    names = [_file_name(mask) for mask in masks]
-    for mask, name in zip(masks, names, strict=True):
-        bare = name.with_suffix("") if name.suffix.lower() in PICTURES else name
-        folder = target / bare.parent
+    out = target if isinstance(target, OutputFile) else OutputFile(target)
+    written: list[Path] = []
+    names = [
+        name.with_suffix("") if name.suffix.lower() in PICTURES else name
+        for name in map(_file_name, masks)
+    ]
+    for bare in names:
+        for path in _files_of(bare, scheme, out.path, form=form, is_folder=is_folder):
+            replace(out, path=path).check(makes_folder=True)
+    for mask, bare in zip(masks, names, strict=True):
+        folder = out.path / bare.parent
         labels = mask.read()
         if form == "parts":
-            names = [(label.index, label.name) for label in scheme.labels]
+            parts = [(label.index, label.name) for label in scheme.labels]
             if count_ignored(labels):
-                names.append((IGNORED, _void_name(scheme)))
-            for index, part in names:
+                parts.append((IGNORED, _void_name(scheme)))
+            for index, part in parts:
                 inside = labels == index
                 if inside.any():
                     path = folder / bare.name / f"{part}.png"
-                    written.append(_write_new(path, _encode_part(inside.astype(np.uint8) * 255)))
+                    data = _encode_part(inside.astype(np.uint8) * 255)
+                    written.append(_write(replace(out, path=path), data, written, of=mask.of))
         else:
-            path = folder / f"{bare.name}.png" if is_folder else target
-            written.append(_write_new(path, encode_as(labels, scheme, form)))
+            path = folder / f"{bare.name}.png" if is_folder else out.path
+            data = encode_as(labels, scheme, form)
+            written.append(_write(replace(out, path=path), data, written, of=mask.of))
     return written
+
+
+def _files_of(
+    bare: PurePosixPath, scheme: LabelScheme, target: Path, *, form: str, is_folder: bool
+) -> list[Path]:
+    """The files that the mask of an image may become."""
+    if form == "parts":
+        names = (*scheme.label_names, *scheme.ignored_spelling.names[:1])
+        return [target / bare / f"{name}.png" for name in names if "/" not in name]
+    return [target / bare.parent / f"{bare.name}.png" if is_folder else target]
 
 
 def _void_name(scheme: LabelScheme) -> str:
@@ -344,9 +368,8 @@ def _encode_part(values: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> byt
     return stream.getvalue()
 
 
-def _write_new(path: Path, data: bytes) -> Path:
-    if path.exists():
-        raise MaskError(f"mask {path}: it exists already, and is not replaced")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
-    return path
+def _write(file: OutputFile, data: bytes, written: Sequence[Path], *, of: str) -> Path:
+    if file.path in written:
+        raise MaskError(f"{of}: a second mask for {file.path}")
+    file.write(data, makes_folder=True)
+    return file.path

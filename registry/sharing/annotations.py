@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 import safetensors.numpy
 
+from editvec.outputs import OutputFile
 from editvec.registry.codec import MAX_HEADER_BYTES
 from editvec.registry.entities.vectors import EditingVector, LatentSpace, RoiPolicy
 from editvec.registry.errors import CodecError, ExchangeError
-from editvec.registry.files import write_atomically
 from editvec.registry.json_fields import Fields, unique_keys
 from editvec.registry.library.library import Library
 
@@ -89,22 +89,23 @@ def read_annotation(metadata: Mapping[str, str], *, of: str) -> Annotation:
     )
 
 
-def export_vector(library: Library, path: Path, address: str) -> EditingVector:
+def export_vector(library: Library, path: Path | OutputFile, address: str) -> EditingVector:
     """Writes one vector as one safetensors file that says what it is.
 
     Equal vectors give equal bytes, and adding the file again gives equal content.
 
     Args:
         library: where it is.
-        path: the file; it appears whole, and replaces an older one.
+        path: the file; it appears whole, and replaces an older one of ours.
         address: of the vector.
 
     Raises:
         VectorNotFoundError: no such vector.
-        ExchangeError: it says more than the header of a file holds, or at `path` lies a file that
-            says nothing of itself.
-        BlobError: a blob is missing or was altered, or the file cannot be written.
+        ExchangeError: it says more than the header of a file holds.
+        OutputError: at `path` lies another file, or it cannot be written.
+        BlobError: a blob is missing or was altered.
     """
+    target = path if isinstance(path, OutputFile) else OutputFile(path)
     vector = library.get_vector(address)
     brush = None if vector.brush_digest is None else library.blobs.get(vector.brush_digest)
     text = _annotation_text(vector, brush)
@@ -113,25 +114,11 @@ def export_vector(library: Library, path: Path, address: str) -> EditingVector:
             f"export {vector.address}: its brush or description is too large for the header of one "
             "file; an archive (any other suffix) holds it"
         )
-    _refuse_foreign_file(path)
+    target.check()
     tensors = {TENSOR_NAME: np.ascontiguousarray(library.delta(vector), dtype="<f4")}
     # one metadata key only: the writer orders several of them at random
-    write_atomically(path, safetensors.numpy.save(tensors, metadata={METADATA_KEY: text}))
+    target.write(safetensors.numpy.save(tensors, metadata={METADATA_KEY: text}))
     return vector
-
-
-def _refuse_foreign_file(path: Path) -> None:
-    """Refuses to replace a file that is no annotated vector of ours."""
-    if not path.exists():
-        return
-    start = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            start = file.read(MAX_HEADER_BYTES)
-    if f'"{METADATA_KEY}"'.encode() not in start:
-        raise ExchangeError(
-            f"export {path}: it exists and is no vector file of editvec; choose another name"
-        )
 
 
 def _annotation_text(vector: EditingVector, brush: bytes | None) -> str:

@@ -60,24 +60,6 @@ def archive_bytes(manifest: Mapping[str, Any], entries: Mapping[str, bytes]) -> 
     return stream.getvalue()
 
 
-def refuse_foreign_archive(path: Path) -> None:
-    """Refuses to replace a file that is no archive of ours.
-
-    Raises:
-        ExchangeError: such a file is there, or something that is no file.
-    """
-    if not path.exists():
-        return
-    is_ours = False
-    if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            is_ours = MANIFEST_ENTRY in archive.namelist()
-    if not is_ours:
-        raise ExchangeError(
-            f"export {path}: it exists and is no archive of editvec; choose another name"
-        )
-
-
 def read_archive(path: Path) -> Archive:
     """Reads an archive; refuses what could be a trap before it reads anything.
 

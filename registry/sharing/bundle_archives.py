@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from editvec.outputs import OutputFile
 from editvec.registry.bundles.manifest import (
     BUNDLE_FILE,
     MAX_MANIFEST_BYTES,
@@ -23,16 +24,21 @@ from editvec.whole_files import appearing, copy_blocks
 SUFFIX = ".tar"
 
 
-def export_bundle(library: Library, model: ClassModel, target: Path) -> None:
+def export_bundle(library: Library, model: ClassModel, out: Path | OutputFile) -> None:
     """Writes a class's bundle as a folder, or as a tar where the name ends in ``.tar``.
 
     Equal bundles give equal bytes. The result appears whole or not at all.
 
     Raises:
-        ExchangeError: something with that name is there.
+        ExchangeError: the folder is there.
+        OutputError: a tar of that name is there which is no bundle.
         BlobError: a file is missing from the blob store, or altered there; or it cannot be written.
     """
-    if target.exists() or target.is_symlink():
+    out = out if isinstance(out, OutputFile) else OutputFile(out)
+    target = out.path
+    if target.suffix == SUFFIX:
+        out.check(makes_folder=True)
+    elif target.exists() or target.is_symlink():
         raise ExchangeError(f"export {target}: it exists; choose another name")
     with foreign_errors(f"export {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)

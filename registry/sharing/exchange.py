@@ -13,19 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
+from editvec.outputs import OutputFile
 from editvec.registry.addresses import parse_class_address
 from editvec.registry.composition.compose import MAX_SCALE
 from editvec.registry.composition.sums import WeightedDelta, contribution
 from editvec.registry.entities.vectors import EditingVector, StoredVector, TermRole, VectorParcel
 from editvec.registry.errors import CompositionError, ExchangeError
-from editvec.registry.files import write_atomically
 from editvec.registry.json_fields import Fields
 from editvec.registry.library.library import Library
 from editvec.registry.sharing.archives import (
     archive_bytes,
     check_entries,
     read_archive,
-    refuse_foreign_archive,
 )
 from editvec.registry.sharing.records import blobs_of, parcel_of, record_of
 from editvec.registry.values import parse_row_mask, row_mask_text
@@ -52,12 +51,14 @@ class ImportedVector:
     is_renumbered: bool
 
 
-def export_library(library: Library, path: Path, addresses: Sequence[str]) -> list[EditingVector]:
+def export_library(
+    library: Library, path: Path | OutputFile, addresses: Sequence[str]
+) -> list[EditingVector]:
     """Writes vectors, and those that they are composed of, to one archive.
 
     Args:
         library: where they are.
-        path: the archive; it appears whole, and replaces an older one.
+        path: the archive; it appears whole, and replaces an older one of ours.
         addresses: at least one.
 
     Returns:
@@ -65,22 +66,23 @@ def export_library(library: Library, path: Path, addresses: Sequence[str]) -> li
 
     Raises:
         VectorNotFoundError: an address that the library does not hold.
-        ExchangeError: at `path` lies something that is no archive of ours.
-        BlobError: a blob is missing or was altered, or the archive cannot be written.
+        OutputError: at `path` lies another file, or it cannot be written.
+        BlobError: a blob is missing or was altered.
     """
+    target = path if isinstance(path, OutputFile) else OutputFile(path)
     if not addresses:
         raise ExchangeError("export: expected one vector at least")
     vectors: dict[str, EditingVector] = {}
     for address in sorted(library.get_vector(address).address for address in addresses):
         _collect(library, library.get_vector(address), vectors)
     records = [record_of(vector) for vector in vectors.values()]
-    refuse_foreign_archive(path)
+    target.check()
     entries = {
         entry: library.blobs.get(digest)
         for record in records
         for entry, digest in blobs_of(Fields(record, of="export", error=ExchangeError))
     }
-    write_atomically(path, archive_bytes({"vectors": records}, entries))
+    target.write(archive_bytes({"vectors": records}, entries))
     return list(vectors.values())
 
 

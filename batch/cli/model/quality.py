@@ -10,6 +10,7 @@ import click
 
 from editvec.batch.cli.options import DEVICE
 from editvec.batch.cli.output import JSON, note, open_library
+from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ def verify_models(ctx: click.Context, /, *, addresses: tuple[str, ...], as_json:
 
 @click.command("sample")
 @click.argument("address", metavar="CLASS", shell_complete=complete_class)
-@click.argument("picture", metavar="PNG", type=_FILE)
+@click.argument("picture", metavar="PNG", type=_FILE, callback=output_file)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--psi", type=float, default=1.0, show_default=True, help="Truncation; 1 is none.")
+@overwrite_option
 @DEVICE
 @click.pass_context
 def sample_model(
@@ -62,7 +64,7 @@ def sample_model(
     /,
     *,
     address: str,
-    picture: Path,
+    picture: OutputFile,
     count: int,
     seed: int,
     psi: float,
@@ -112,8 +114,13 @@ def sample_model(
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples.")
 @click.option(
-    "--picture", type=_FILE, metavar="PNG", help="Draw images and what each class makes of them."
+    "--picture",
+    type=_FILE,
+    callback=output_file,
+    metavar="PNG",
+    help="Draw images and what each class makes of them.",
 )
+@overwrite_option
 @DEVICE
 @JSON
 @click.pass_context
@@ -122,7 +129,7 @@ def compare_models(
     /,
     *,
     addresses: tuple[str, ...],
-    picture: Path | None,
+    picture: OutputFile | None,
     device: str | None,
     as_json: bool,
     **chosen: Any,

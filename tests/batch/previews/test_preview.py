@@ -274,7 +274,10 @@ def test_command_keeps_the_preview_with_the_vector(
         (("smile", "--scales", "-2:2:40"), f"scales: expected 1 to {MAX_SCALES}, got 40"),
         (("smile", "--samples", "99"), "samples: expected 1 to 32, got 99"),
         (("smile", "--images", "no-such-folder"), "input folder: cannot list no-such-folder"),
-        (("smile", "--out", "no-such-folder/a.png", "--samples", "1"), "its folder does not exist"),
+        (
+            ("smile", "--out", "no-such-folder/a.png", "--samples", "1"),
+            "no-such-folder does not exist",
+        ),
         (("smile", "--device", "abacus"), "device: cannot use 'abacus'"),
         (("grin",), "no vector"),
     ],

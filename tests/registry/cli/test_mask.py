@@ -109,7 +109,7 @@ def test_what_is_converted_is_read_back(
         assert (_values(name) == VALUES[_mask()]).all()
 
 
-def test_convert_replaces_nothing_and_puts_several_into_a_folder(
+def test_convert_replaces_nothing_of_others_and_puts_several_into_a_folder(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _save("in/a.png")
@@ -117,7 +117,8 @@ def test_convert_replaces_nothing_and_puts_several_into_a_folder(
     scheme = ("--scheme", "toy.yaml")
 
     assert _run(capsys, "convert", "in", "one.png", "--image", "a", *scheme) == "one.png\n"
-    assert "it exists already" in _run(capsys, "convert", "in/a.png", "one.png", *scheme, status=1)
+    Path("one.png").write_bytes(Path("in/b.png").read_bytes())
+    assert "one.png: it exists" in _run(capsys, "convert", "in/a.png", "one.png", *scheme, status=1)
     assert "2 masks go into a folder" in _run(capsys, "convert", "in", "x.png", *scheme, status=2)
 
 

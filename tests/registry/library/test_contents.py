@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from editvec.outputs import OutputError, OutputFile
 from editvec.registry.bundles.manifest import bundle_digest_of
 from editvec.registry.errors import BundleFormatError, ExchangeError
 from editvec.registry.library.contents import contents_of
@@ -78,13 +79,21 @@ def test_export_gives_the_same_bytes_and_comes_back(
         assert {(one.mtime, one.uid, one.mode) for one in archive} == {(0, 0, 0o644)}
 
 
-def test_export_replaces_nothing(sqlite_library: Library, tmp_path: Path) -> None:
+def test_export_replaces_nothing_of_others(sqlite_library: Library, tmp_path: Path) -> None:
     (tmp_path / "mine.tar").write_text("mine")
+    (tmp_path / "mine").mkdir()
+    model = sqlite_library.get_class()
 
-    with pytest.raises(ExchangeError, match="it exists"):
-        export_bundle(sqlite_library, sqlite_library.get_class(), tmp_path / "mine.tar")
+    with pytest.raises(OutputError, match=r"mine\.tar: it exists, and editvec did not write it"):
+        export_bundle(sqlite_library, model, tmp_path / "mine.tar")
+    with pytest.raises(ExchangeError, match="it exists; choose another name"):
+        export_bundle(sqlite_library, model, OutputFile(tmp_path / "mine", overwrite=True))
 
     assert (tmp_path / "mine.tar").read_text() == "mine"
+    export_bundle(sqlite_library, model, OutputFile(tmp_path / "mine.tar", overwrite=True))
+    written = (tmp_path / "mine.tar").read_bytes()
+    export_bundle(sqlite_library, model, tmp_path / "mine.tar")
+    assert (tmp_path / "mine.tar").read_bytes() == written != b"mine"
 
 
 def add(archive: tarfile.TarFile, name: str, data: bytes, **changes: object) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
+from editvec.outputs import OutputError
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.vectors import NewTerm
-from editvec.registry.errors import ExchangeError, RecordError
+from editvec.registry.errors import RecordError
 from editvec.registry.library.library import Library
 from editvec.registry.maintenance.garbage import gc
 from editvec.registry.maintenance.verification import verify
@@ -55,7 +56,7 @@ def test_an_export_replaces_its_own_files_only(
         else:
             export_vector(sqlite_library, path, "smile")
 
-    with pytest.raises(ExchangeError, match="choose another name"):
+    with pytest.raises(OutputError, match="choose another name"):
         export()
     assert path.read_bytes() == b"a thesis"
 
