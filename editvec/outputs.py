@@ -76,9 +76,9 @@ class OutputFile:
         self.check_place()
         folder = self.path.absolute().parent
         if not folder.is_dir() and not makes_folder:
-            raise OutputError(f"{self.path}: the folder {folder} does not exist")
+            raise OutputError(f"{self.path}: its folder does not exist")
         if folder.is_dir() and not os.access(folder, os.W_OK):
-            raise OutputError(f"{self.path}: the folder {folder} cannot be written to")
+            raise OutputError(f"{self.path}: its folder cannot be written to")
         if not os.path.lexists(self.path):
             return
         mode = self.path.lstat().st_mode
@@ -175,14 +175,18 @@ def output_at(ctx: click.Context, path: Path) -> OutputFile:
 
 
 def marked(data: bytes) -> bytes:
-    """The bytes of a PNG or a page with the mark; others as they are."""
+    """The bytes of a PNG or a page with the mark; others, and those that have it, as they are."""
     if data.startswith(_PNG):
+        if _is_own_png(data):
+            return data
         body, end = data[:-_PNG_END], data[-_PNG_END:]
         text = _KEYWORD + b"\0" + hashlib.sha256(data).hexdigest().encode()
         chunk = b"tEXt" + text
         sealed = len(text).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
         return body + sealed + end
     if data[:15].lower() == b"<!doctype html>" and (head := _HEAD.search(data)) is not None:
+        if _is_own_page(data):
+            return data
         digest = hashlib.sha256(data).hexdigest()
         line = f'<meta name="generator" content="editvec {digest}">\n'.encode()
         return data[: head.end()] + line + data[head.end() :]

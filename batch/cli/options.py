@@ -39,6 +39,15 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         raise click.BadParameter(str(exc), ctx=ctx, param=param) from exc
 
 
+def _page_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Any:
+    """A page, in a folder that exists."""
+    if value is not None and not value.absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"the folder {value.absolute().parent} does not exist", ctx=ctx, param=param
+        )
+    return output_file(ctx, param, value)
+
+
 FOLDER = click.Path(path_type=Path)
 CLASS = click.option(
     "--class",
@@ -56,7 +65,7 @@ def page_option(help_text: str) -> Callable[[_COMMAND], _COMMAND]:
     """The options --html and --overwrite; see `editvec/outputs.py`."""
     file = click.Path(path_type=Path, dir_okay=False)
     page = click.option(
-        "--html", "page", type=file, callback=output_file, metavar="FILE", help=help_text
+        "--html", "page", type=file, callback=_page_file, metavar="FILE", help=help_text
     )
     return lambda command: page(overwrite_option(command))
 

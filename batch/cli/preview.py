@@ -65,6 +65,7 @@ def preview(
     from editvec.batch.previews.preview import PreviewProbes, preview_vector
     from editvec.batch.recipes.scales import parse_scales
     from editvec.batch.workbench import Workbench
+    from editvec.outputs import marked
     from editvec.registry.config import RegistryConfig
     from editvec.whole_files import digest_of
 
@@ -73,7 +74,8 @@ def preview(
     with Workbench.open(RegistryConfig.from_environment(obj["home"]), device=device) as bench:
         vector = bench.library.get_vector(address, class_name=class_name)
         editor = bench.editor_of(vector)
-        png = preview_vector(bench.library, editor, vector, probes=probes, scales=wanted)
+        drawn = preview_vector(bench.library, editor, vector, probes=probes, scales=wanted)
+        png = marked(drawn)  # the same bytes in the library and in the file
         if out is not None:
             out.write(png)
         place = bench.library.blobs.place(digest_of(png))

@@ -276,7 +276,7 @@ def test_command_keeps_the_preview_with_the_vector(
         (("smile", "--images", "no-such-folder"), "input folder: cannot list no-such-folder"),
         (
             ("smile", "--out", "no-such-folder/a.png", "--samples", "1"),
-            "no-such-folder does not exist",
+            "its folder does not exist",
         ),
         (("smile", "--device", "abacus"), "device: cannot use 'abacus'"),
         (("grin",), "no vector"),

@@ -109,7 +109,7 @@ def test_without_a_viewer_one_line_says_so(
         (("bare", "--pair", "a.png"), "vector avatars/bare@1 has no mask pair: it is learned"),
         (("bare", "--open"), "vector avatars/bare@1 has no mask pair"),
         (("bare", "--preview", "a.png"), "`editvec registry preview avatars/bare@1` draws one"),
-        (("smile", "--pair", "no/such/a.png"), "such does not exist"),
+        (("smile", "--pair", "no/such/a.png"), "its folder does not exist"),
     ],
 )
 def test_what_cannot_be_written_is_one_line(
