@@ -199,9 +199,11 @@ def mask_convert(
     """
     from editvec.registry.masks.export import convert_masks
 
+    is_folder = to == "parts" or target.path.suffix.lower() != ".png"
+    if not is_folder:
+        target.check(makes_folder=True)
     scheme = _scheme(obj, scheme_source, class_name)
     masks = _masks(source, scheme, image, **how)
-    is_folder = to == "parts" or target.path.suffix.lower() != ".png"
     if len(masks) > 1 and not is_folder:
         raise click.UsageError(f"{len(masks)} masks go into a folder, or say --image NAME")
     for path in convert_masks(masks, scheme, target, form=to, is_folder=is_folder):

@@ -100,8 +100,9 @@ def model_export(obj: dict[str, Any], *, address: str, target: OutputFile, as_js
     The same version gives the same bytes; `editvec model add OUT` takes it back. A folder that
     exists is never replaced.
     """
-    from editvec.registry.sharing.bundle_archives import export_bundle
+    from editvec.registry.sharing.bundle_archives import check_target, export_bundle
 
+    check_target(target)
     with opened(obj) as library:
         found = library.get_class(address)
         export_bundle(library, found, target)

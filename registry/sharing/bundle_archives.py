@@ -35,11 +35,8 @@ def export_bundle(library: Library, model: ClassModel, out: Path | OutputFile) -
         BlobError: a file is missing from the blob store, or altered there; or it cannot be written.
     """
     out = out if isinstance(out, OutputFile) else OutputFile(out)
+    check_target(out)
     target = out.path
-    if target.suffix == SUFFIX:
-        out.check(makes_folder=True)
-    elif target.exists() or target.is_symlink():
-        raise ExchangeError(f"export {target}: it exists; choose another name")
     with foreign_errors(f"export {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix != SUFFIX:
@@ -51,6 +48,18 @@ def export_bundle(library: Library, model: ClassModel, out: Path | OutputFile) -
         with foreign_errors(f"export {target}"), appearing(target) as stream:
             # what describes the others comes first, so that they can be checked as they are read
             _write(stream, laid_out, [BUNDLE_FILE, *sorted(names)])
+
+
+def check_target(out: OutputFile) -> None:
+    """Refuses a folder that exists, and a tar of that name that is no bundle; see `export_bundle`.
+
+    Raises:
+        ExchangeError, OutputError: as there.
+    """
+    if out.path.suffix == SUFFIX:
+        out.check(makes_folder=True)
+    elif out.path.exists() or out.path.is_symlink():
+        raise ExchangeError(f"export {out}: it exists; choose another name")
 
 
 @contextmanager
