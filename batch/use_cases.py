@@ -396,10 +396,12 @@ def preview(
         SettingsError, PlanError, RegistryError, EngineError: As of `evaluate`.
     """
     from editvec.batch.previews.preview import SCALES, preview_vector
+    from editvec.outputs import marked
 
     vector = library.get_vector(address, class_name=class_name)
     editor = _editor_of(library, vector, device)
-    png = preview_vector(library, editor, vector, probes=probes, scales=scales or SCALES)
+    drawn = preview_vector(library, editor, vector, probes=probes, scales=scales or SCALES)
+    png = marked(drawn)  # the same bytes in the library and in a file
     library.set_preview(vector.address, png)
     return vector, png
 

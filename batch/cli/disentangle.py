@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from editvec.batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
-from editvec.batch.cli.output import JSON, note
+from editvec.batch.cli.output import JSON, note, open_library
 from editvec.outputs import OutputFile
 from editvec.registry.cli.completion import complete_address
 
@@ -81,17 +81,9 @@ def disentangle(
     editvec disentangle --all --class avatars --html together.html
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.errors import SettingsError
-    from editvec.batch.evaluation.pairs.disentangle import disentangle as measure
-    from editvec.batch.evaluation.pairs.disentangle import store_disentanglement
-    from editvec.batch.evaluation.pairs.settings import (
-        AskedVector,
-        PairSettings,
-        pin_parts,
-        with_attributes,
-    )
+    from editvec.batch.evaluation.pairs.settings import AskedVector, PairSettings, with_attributes
     from editvec.batch.evaluation.settings import SAMPLES, EvaluateSettings
-    from editvec.batch.workbench import Workbench
-    from editvec.registry.config import RegistryConfig
+    from editvec.batch.use_cases import disentangle as measure
 
     if bool(vectors) == is_all:
         raise click.UsageError("give either vectors or --all")
@@ -106,16 +98,15 @@ def disentangle(
         max_reconstruction=options["max_reconstruction"],
     )
     asked = [AskedVector.parse(text) for text in vectors]
-    config = RegistryConfig.from_environment(ctx.obj["home"])
-    with Workbench.open(config, device=device) as bench:
+    _, library = open_library(ctx)
+    with library:
         if is_all:
-            asked = _all_of(bench.library, class_name)
+            asked = _all_of(library, class_name)
         asked = with_attributes(asked, options["attributes"])
         settings = PairSettings(vectors=tuple(asked), images=images)
-        parts = pin_parts(bench.library, settings, class_name=class_name)
-        editor = bench.editor_of(parts[0].vector)
-        found = measure(bench.library, editor, parts, settings, on_progress=_progress)
-        store_disentanglement(bench.library, editor, found)
+        found = measure(
+            library, settings, class_name=class_name, device=device, on_progress=_progress
+        )
     if page is not None:
         _write_page(page, found)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else disentanglement_text(found))

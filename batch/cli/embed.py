@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.execution import have_done
 from editvec.batch.cli.options import CLASS, EXECUTION, FOLDER, SPACE, VIEW
-from editvec.batch.cli.output import open_library, tell_opened
 
 
 @click.command()
@@ -44,22 +43,22 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
     editvec embed photos --embed steps:200 --workers celery
     editvec batch run photos out --embed steps:200 --edit smile=1
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.embedding.planning import EmbedRequest, open_embed_run
-    from editvec.batch.recipes.boxes import read_boxes
     from editvec.batch.recipes.settings import RunSettings
+    from editvec.batch.use_cases import embed_folder
 
-    check_execution(options)
     chosen = {name: options[name] for name in ("embed", "space", "fit", "box_margin")}
-    boxes = options["boxes"]
-    request = EmbedRequest(
-        class_name=options["class_name"],
-        input_folder=source,
-        settings=RunSettings.from_json({**chosen, "chunk_size": options["chunk_size"] or 0}),
-        boxes=None if boxes is None else read_boxes(boxes),
-        output_folder=options["out"],
+    settings = RunSettings.from_json({**chosen, "chunk_size": options["chunk_size"] or 0})
+    have_done(
+        ctx,
+        options,
+        lambda library, execution, watcher: embed_folder(
+            library,
+            source,
+            class_name=options["class_name"],
+            settings=settings,
+            boxes=options["boxes"],
+            target=options["out"],
+            execution=execution,
+            watcher=watcher,
+        ),
     )
-    config, library = open_library(ctx)
-    with library:
-        opened = open_embed_run(library, request)
-        tell_opened(opened)
-        execute(ctx, config, library, opened.run, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.execution import execution_of, have_done
 from editvec.batch.cli.options import (
     CLASS,
     DEVICE,
@@ -18,7 +18,7 @@ from editvec.batch.cli.options import (
     WORKERS,
     page_option,
 )
-from editvec.batch.cli.output import JSON, note, open_library, tell_opened
+from editvec.batch.cli.output import JSON, note, open_library
 from editvec.outputs import OutputFile
 from editvec.registry.cli.completion import complete_address
 
@@ -152,7 +152,7 @@ def evaluate(
     """  # noqa: D301 (click reads the backspace)
     if (address is None) != is_all:
         raise click.UsageError("give either ADDRESS or --all")
-    check_execution(options)
+    execution_of(options)
     settings = settings_of(options)
     if is_all or options["workers"] != "local":
         if page is not None:
@@ -172,19 +172,25 @@ def _evaluate_here(
     page: OutputFile | None,
     options: dict[str, Any],
 ) -> Evaluation:
-    """Measure one vector in this process, store it, and write its page."""
-    from editvec.batch.evaluation.evaluate import evaluate_vector, store_evaluation
+    """Measure one vector in this process, and write its page."""
     from editvec.batch.evaluation.page import page_of
-    from editvec.batch.workbench import Workbench
-    from editvec.registry.config import RegistryConfig
+    from editvec.batch.use_cases import evaluate as measure
+    from editvec.batch.workbench import load_editor
 
-    config = RegistryConfig.from_environment(ctx.obj["home"])
-    with Workbench.open(config, device=options["device"]) as bench:
-        vector = bench.library.get_vector(address, class_name=options["class_name"])
-        editor = bench.editor_of(vector)
-        found = evaluate_vector(bench.library, editor, vector, settings, on_progress=_progress)
-        found = store_evaluation(bench.library, editor, found)
+    _, library = open_library(ctx)
+    with library:
+        found = measure(
+            library,
+            address,
+            settings,
+            class_name=options["class_name"],
+            device=options["device"],
+            on_progress=_progress,
+        )
         if page is not None:
+            vector = found.vector
+            model = library.get_class(f"{vector.class_name}@{vector.class_version}")
+            editor = load_editor(library, model, device=options["device"])  # loaded already
             page.write(page_of(found, editor.bundle.labels).encode())
             note(f"page {page}")
     return found
@@ -197,20 +203,21 @@ def _evaluate_in_run(
     options: dict[str, Any],
 ) -> None:
     """Measure one vector or all of a class as a run."""
-    from editvec.batch.evaluation.planning import EvaluateRequest, open_evaluate_run
-    from editvec.batch.recipes.settings import MINI_BATCH
+    from editvec.batch.use_cases import evaluate_all
 
-    request = EvaluateRequest(
-        class_name=options["class_name"],
-        address=address,
-        settings=settings,
-        output_folder=options["out"],
+    have_done(
+        ctx,
+        options,
+        lambda library, execution, watcher: evaluate_all(
+            library,
+            class_name=options["class_name"],
+            address=address,
+            settings=settings,
+            target=options["out"],
+            execution=execution,
+            watcher=watcher,
+        ),
     )
-    config, library = open_library(ctx)
-    with library:
-        opened = open_evaluate_run(library, request)
-        tell_opened(opened)
-        execute(ctx, config, library, opened.run, options | {"batch_size": MINI_BATCH})
 
 
 def settings_of(options: dict[str, Any]) -> EvaluateSettings:

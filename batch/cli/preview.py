@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from editvec.batch.cli.options import CLASS, DEVICE
-from editvec.batch.cli.output import JSON
+from editvec.batch.cli.output import JSON, open_library
 from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_address
 
@@ -42,9 +41,9 @@ from editvec.registry.cli.completion import complete_address
 @overwrite_option
 @DEVICE
 @JSON
-@click.pass_obj
+@click.pass_context
 def preview(
-    obj: dict[str, Any],
+    ctx: click.Context,
     /,
     *,
     address: str,
@@ -62,24 +61,24 @@ def preview(
     Each row is a probe image, each column a scale. Below each picture are its part mask and what
     the generator changed.
     """
-    from editvec.batch.previews.preview import PreviewProbes, preview_vector
+    from editvec.batch.previews.preview import PreviewProbes
     from editvec.batch.recipes.scales import parse_scales
-    from editvec.batch.workbench import Workbench
-    from editvec.outputs import marked
-    from editvec.registry.config import RegistryConfig
+    from editvec.batch.use_cases import preview as draw
     from editvec.whole_files import digest_of
 
-    wanted = parse_scales(scales)
-    probes = PreviewProbes(count=samples, seed=seed, folder=images)
-    with Workbench.open(RegistryConfig.from_environment(obj["home"]), device=device) as bench:
-        vector = bench.library.get_vector(address, class_name=class_name)
-        editor = bench.editor_of(vector)
-        drawn = preview_vector(bench.library, editor, vector, probes=probes, scales=wanted)
-        png = marked(drawn)  # the same bytes in the library and in the file
+    _, library = open_library(ctx)
+    with library:
+        vector, png = draw(
+            library,
+            address,
+            class_name=class_name,
+            probes=PreviewProbes(count=samples, seed=seed, folder=images),
+            scales=parse_scales(scales),
+            device=device,
+        )
         if out is not None:
             out.write(png)
-        place = bench.library.blobs.place(digest_of(png))
-        bench.library.set_preview(vector.address, png)
+        place = library.blobs.place(digest_of(png))
     if as_json:
         click.echo(json.dumps({"address": vector.address, "preview": place}, indent=2))
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.execution import have_done
 from editvec.batch.cli.options import (
     CLASS,
     EDIT,
@@ -19,11 +19,11 @@ from editvec.batch.cli.options import (
     PHOTOGRAPHS,
     SPACE,
 )
-from editvec.batch.cli.output import note, open_library, tell_opened
 
 if TYPE_CHECKING:
+    from editvec.batch.execution.execution import Execution, RunOutcome, RunWatcher
     from editvec.batch.recipes.settings import RunSettings
-    from editvec.batch.runs.planning import RunRequest
+    from editvec.registry.library.library import Library
 
 
 @click.command()
@@ -102,7 +102,22 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
         seed=options["seed"],
         masks_folder=None if options["masks"] is None else str(options["masks"]),
     )
-    _plan_and_execute(ctx, _request(options, source, target, settings), options)
+
+    def work(library: Library, execution: Execution, watcher: RunWatcher) -> RunOutcome:
+        from editvec.batch.use_cases import edit_folder
+
+        return edit_folder(
+            library,
+            source,
+            target,
+            options["edits"],
+            boxes=options["boxes"],
+            execution=execution,
+            watcher=watcher,
+            **_same(options, settings),
+        )
+
+    have_done(ctx, options, work)
 
 
 @click.command()
@@ -139,12 +154,25 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
     settings = _settings(
         options,
         mode=options["mode"],
-        count=options["count"],
         seed=options["seed"],
         truncation_psi=options["truncation_psi"],
         sources=None if options["sources"] is None else options["sources"] == "yes",
     )
-    _plan_and_execute(ctx, _request(options, None, target, settings), options)
+
+    def work(library: Library, execution: Execution, watcher: RunWatcher) -> RunOutcome:
+        from editvec.batch.use_cases import generate as generate_images
+
+        return generate_images(
+            library,
+            target,
+            options["edits"],
+            count=options["count"],
+            execution=execution,
+            watcher=watcher,
+            **_same(options, settings),
+        )
+
+    have_done(ctx, options, work)
 
 
 @click.command()
@@ -153,17 +181,15 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
 @click.pass_context
 def resume(ctx: click.Context, /, *, run_id: str, **options: Any) -> None:
     """Continue a run that was interrupted or paused."""
-    from editvec.batch.runs.planning import mark_folder
-    from editvec.batch.runs.store import Runs
+    from editvec.batch.use_cases import resume as continue_run
 
-    check_execution(options)
-    config, library = open_library(ctx)
-    with library:
-        record = Runs(library.engine).get(run_id)
-        mark_folder(record)
-        if record.is_finished:
-            note(f"nothing to do for run {record.id[:8]} of {record.created_at:%Y-%m-%d %H:%M}")
-        execute(ctx, config, library, record, options)
+    have_done(
+        ctx,
+        options,
+        lambda library, execution, watcher: continue_run(
+            library, run_id, execution=execution, watcher=watcher
+        ),
+    )
 
 
 @click.command()
@@ -176,21 +202,15 @@ def retry(ctx: click.Context, /, *, run_id: str, rejected: bool, **options: Any)
 
     A file that was replaced since is taken as it is now.
     """
-    from editvec.batch.runs.planning import mark_folder
-    from editvec.batch.runs.retry import retry as open_again
-    from editvec.batch.runs.store import Runs
+    from editvec.batch.use_cases import retry as make_again
 
-    check_execution(options)
-    config, library = open_library(ctx)
-    with library:
-        runs = Runs(library.engine)
-        record = runs.get(run_id)
-        mark_folder(record)
-        opened = open_again(library.engine, record, with_rejected=rejected)
-        changed = f", {opened.changed} of them replaced since" if opened.changed else ""
-        made = "1 input is" if opened.inputs == 1 else f"{opened.inputs} inputs are"
-        note(f"{made} made again{changed}")
-        execute(ctx, config, library, runs.get(record.id), options)
+    have_done(
+        ctx,
+        options,
+        lambda library, execution, watcher: make_again(
+            library, run_id, rejected=rejected, execution=execution, watcher=watcher
+        ),
+    )
 
 
 # --- from options to a run ---
@@ -217,33 +237,11 @@ def _settings(options: dict[str, Any], **chosen: Any) -> RunSettings:
     )
 
 
-def _request(
-    options: dict[str, Any], source: Path | None, target: Path, settings: RunSettings
-) -> RunRequest:
-    from editvec.batch.recipes.boxes import read_boxes
-    from editvec.batch.recipes.file import read_recipes
-    from editvec.batch.recipes.pinning import parse_edit
-    from editvec.batch.runs.planning import RunRequest
-
-    boxes = options.get("boxes")
-    return RunRequest(
-        class_name=options["class_name"],
-        input_folder=source,
-        output_folder=target,
-        edits=[parse_edit(text) for text in options["edits"]],
-        settings=settings,
-        recipes=[] if options["recipes"] is None else read_recipes(options["recipes"]),
-        force_scale=options["force_scale"],
-        boxes=None if boxes is None else read_boxes(boxes),
-    )
-
-
-def _plan_and_execute(ctx: click.Context, request: RunRequest, options: dict[str, Any]) -> None:
-    from editvec.batch.runs.planning import open_run
-
-    check_execution(options)
-    config, library = open_library(ctx)
-    with library:
-        opened = open_run(library, request)
-        tell_opened(opened)
-        execute(ctx, config, library, opened.run, options)
+def _same(options: dict[str, Any], settings: RunSettings) -> dict[str, Any]:
+    """What edited and generated runs are told alike."""
+    return {
+        "class_name": options["class_name"],
+        "settings": settings,
+        "recipes": options["recipes"] or (),
+        "force_scale": options["force_scale"],
+    }
