@@ -3,6 +3,7 @@
 It puts networks and functions together and computes nothing itself.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,8 @@ from editvec.engine.images.roi import default_dilation, roi_from_masks
 from editvec.engine.networks.encoder import Encoder
 from editvec.engine.networks.generator import Generator, cut_for_synthesis
 from editvec.engine.networks.parallel import map_parts
-from editvec.engine.networks.perceptual import PerceptualDistance, PublishedTrunk, load_lpips
+from editvec.engine.networks.perceptual import PerceptualDistance, load_lpips
+from editvec.engine.networks.trunks import PublishedTrunk
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.segmentation.labels import likeliest_labels
 from editvec.engine.shapes import check_ws
@@ -117,6 +119,12 @@ class Editor:
         if trunk is not None:
             perceptual = load_lpips(trunk, weights=trunk_weights).to(device)
         return cls(load_bundle(folder, device=device), perceptual=perceptual)
+
+    def measured_by(self, perceptual: PerceptualDistance) -> "Editor":
+        """The same networks with another perceptual distance, on the same device."""
+        other = copy.copy(self)
+        other.perceptual = perceptual
+        return other
 
     @property
     def networks(self) -> Networks:

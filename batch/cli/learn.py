@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from editvec.batch.cli.execution import check_execution, execute
 from editvec.batch.cli.options import CLASS, DEVICE, WORKERS
-from editvec.batch.cli.output import JSON, open_library, stage_progress, tell_opened
+from editvec.batch.cli.output import JSON, note, open_library, stage_progress, tell_opened
 from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_parts, complete_tag
 
@@ -22,6 +23,29 @@ if TYPE_CHECKING:
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _PublishedTrunk(click.ParamType):
+    """A choice among the published trunks, looked up when somebody asks for them."""
+
+    name = "trunk"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._choice().get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._choice().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        return self._choice().shell_complete(ctx, param, incomplete)
+
+    @staticmethod
+    def _choice() -> click.Choice[str]:
+        from editvec.engine.networks.trunks import PUBLISHED_TRUNKS
+
+        return click.Choice(PUBLISHED_TRUNKS)
 
 
 # options that are about one picture
@@ -54,7 +78,9 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     shell_complete=complete_parts,
     help="Parts to edit. [default: those repainted]",
 )
-@click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of learning. [default: 100]")
+@click.option(
+    "--steps", type=click.IntRange(1, 10_000), help="Steps of learning. [default: the preset's]"
+)
 @click.option(
     "--embed",
     default="steps:100",
@@ -67,7 +93,14 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     type=click.Choice(["learn", "released"]),
     default="learn",
     show_default=True,
-    help="Loss weights: ours, or those of the paper's code.",
+    help="Loss weights and steps: ours, or those of the paper's published code, made for --trunk "
+    "vgg; its encoder term is left out where the class has no encoder.",
+)
+@click.option(
+    "--trunk",
+    type=_PublishedTrunk(),
+    help="Compare images by published LPIPS, whose weights are downloaded once. [default: by the "
+    "trunk that the class has]",
 )
 @click.option("--dilation", type=click.IntRange(0, 64), help="ROI buffer in pixels.")
 @click.option(
@@ -90,8 +123,8 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     metavar="LIST|FOLDER",
     type=click.Path(exists=True, path_type=Path),
     help="Learn every pair of a JSON list, or of a folder with NAME.png, NAME.edited.png and, to "
-    "find the parts, NAME.mask.png, as one run; --steps, --embed, --preset and --dilation hold "
-    "for pairs that do not say, --accept-failure for all.",
+    "find the parts, NAME.mask.png, as one run; --steps, --embed, --preset, --trunk and "
+    "--dilation hold for pairs that do not say, --accept-failure for all.",
 )
 @CLASS
 @click.option(
@@ -206,6 +239,7 @@ def _settings(**options: Any) -> LearnSettings:
         num_steps=options["steps"],
         embed=options["embed"],
         dilation=options["dilation"],
+        trunk=options["trunk"],
     )
 
 
@@ -218,9 +252,12 @@ def _learn(
     from editvec.registry.library.pictures import picture_of_pairs
 
     with Workbench.open(config, device=device) as bench:
+        editor = bench.editor_for(request.address)
+        if (left_out := request.settings.left_out(editor.bundle.networks)) is not None:
+            note(left_out)
         outcome = learn_vector(
             bench.library,
-            bench.editor_for(request.address),
+            editor,
             request,
             on_progress=stage_progress(request.address),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from PIL import Image
 
+from editvec.batch.errors import SettingsError
 from editvec.batch.learning.lesson import (
     AskedPair,
     Mask,
@@ -25,10 +27,12 @@ from editvec.batch.learning.request import LearnRequest, LearnSettings
 from editvec.batch.runs.requirements import require_segmentation
 from editvec.cuda_ext.dispatch import kernel_version
 from editvec.engine.editing.descent import OnStep
-from editvec.engine.editing.editing import EditResult
+from editvec.engine.editing.editing import EditResult, EditSettings
 from editvec.engine.images.images import crop_box, fit_pixels, read_image, resize_mask, to_images
 from editvec.engine.images.roi import default_dilation
 from editvec.engine.metrics.edits import leakage, success
+from editvec.engine.networks.perceptual import PerceptualDistance, load_lpips
+from editvec.engine.networks.trunks import PUBLISHED_TRUNKS, PublishedTrunk
 from editvec.registry.addresses import parse_new_address
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.entities.metrics import Direction, NewMetric
@@ -104,6 +108,7 @@ def learn_vector(
         RegistryError: The address, the class, a part name or a mask is wrong.
         EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
         SettingsError: The parts to edit are neither given nor to be found.
+        WeightsUnavailableError: The published trunk that is asked for cannot be had.
     """
     model = library.get_class(parse_new_address(request.address).class_name)
     require_segmentation(library, model)
@@ -138,10 +143,14 @@ def learn(
         EngineError: The picture cannot be read, or the masks have no pixel of the ROI.
         SettingsError: The parts to edit are neither given nor to be found, or there is nothing to
             learn: no change is asked for, or the class does not see the part; or the edit reaches
-            nothing of the mask, and the request does not accept that.
+            nothing of the mask, and the request does not accept that; or the class has nothing
+            to compare images by, and no published trunk is asked for.
+        WeightsUnavailableError: The published trunk that is asked for cannot be had.
     """
     wanted = parse_new_address(request.address)
     editor.check_generator(model.generator_digest)
+    editor = _comparing(editor, request.settings)
+    edit_settings = request.settings.edit_settings(has_encoder=editor.encoder is not None)
     pixels = read_image(request.image)
     scheme = scheme or model.scheme
     pair = read_pair(request, scheme, pixels)
@@ -169,7 +178,7 @@ def learn(
         if pair.mask_before is None
         else _tensor(pair.mask_before, resolution, editor, of="mask before"),
         ws=embedded.ws,
-        settings=request.settings.edit_settings,
+        settings=edit_settings,
         on_step=_stage("learn", on_progress),
     )
     before = editor.synthesize_with_mask(learned.ws)
@@ -185,7 +194,7 @@ def learn(
         generator_digest=editor.bundle.generator_digest,
         roi_labels=tuple(roi_labels),
         dilation=_dilation(request.settings, resolution),
-        settings=_record(request, editor) | job,
+        settings=_record(request, editor, edit_settings) | job,
         engine_version=engine_version(),
         kernel_version=kernel_version(editor.device),
         license=request.license,
@@ -209,6 +218,24 @@ def learn(
 
 
 # Reading.
+
+
+def _comparing(editor: Editor, settings: LearnSettings) -> Editor:
+    """The editor, with the published trunk that is asked for."""
+    if settings.trunk is not None:
+        return editor.measured_by(_published(settings.trunk, str(editor.device)))
+    if editor.perceptual is None and settings.edit_settings().weights.perceptual_weight:
+        raise SettingsError(
+            f"perceptual: class {editor.bundle.class_name} has no perceptual network to compare "
+            f"images by; --trunk {PUBLISHED_TRUNKS[0]} takes the published one"
+        )
+    return editor
+
+
+@functools.lru_cache(maxsize=1)
+def _published(trunk: PublishedTrunk, device: str) -> PerceptualDistance:
+    """LPIPS on a device, loaded once for all lessons of a run."""
+    return load_lpips(trunk).to(device)
 
 
 def _tensor(mask: Mask, resolution: int, editor: Editor, *, of: str) -> torch.Tensor:
@@ -290,10 +317,9 @@ def _reason(request: LearnRequest) -> str:
     return f"learned from {request.image.name}{asked}"
 
 
-def _record(request: LearnRequest, editor: Editor) -> dict[str, Any]:
+def _record(request: LearnRequest, editor: Editor, edit: EditSettings) -> dict[str, Any]:
     """What it takes to learn the vector again."""
     settings = request.settings
-    edit = settings.edit_settings
     asked = {"operation": request.operation} if request.operation else {}
     return asked | {
         "preset": settings.preset,

@@ -29,6 +29,7 @@ from editvec.batch.runs.planning import (
     runs_folder,
     target_of_work,
 )
+from editvec.batch.runs.requirements import networks_of
 from editvec.registry.addresses import parse_new_address
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.library.library import Library
@@ -66,11 +67,12 @@ def open_learn_run(
     digest = digest_of_values([one.job for one in inputs], map(_marks_of, jobs.requests))
     asked = build_request(class_name, [], jobs.folder, settings) | {"jobs": digest}
     target = target_of_work(library, LEARN, [model.address, asked], output_folder)
+    notes = [*jobs.notes, *_left_out(library, model, jobs.requests)]
     known = known_run(library, target, asked, may_lie_below=runs_folder(library))
     if known is not None:
-        return OpenedRun(known, False, jobs.notes)
+        return OpenedRun(known, False, notes)
     plan = plan_of_work(LEARN, model, jobs.folder, target, asked, settings)
-    return OpenedRun(create_run(library, plan, inputs), True, jobs.notes)
+    return OpenedRun(create_run(library, plan, inputs), True, notes)
 
 
 # --- jobs ---
@@ -89,6 +91,12 @@ def _class_of(
             f"learn those of {', '.join(others)} from a list of their own"
         )
     return model
+
+
+def _left_out(library: Library, model: ClassModel, requests: Sequence[LearnRequest]) -> list[str]:
+    """What the class cannot give the presets of jobs, each line once."""
+    networks = networks_of(library, model)
+    return sorted(set(filter(None, (one.settings.left_out(networks) for one in requests))))
 
 
 def _job_input(folder: Path, position: int, request: LearnRequest) -> PlannedInput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,6 +11,7 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod
 from editvec.engine.editing.editing import EditSettings
 from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.networks.trunks import PUBLISHED_TRUNKS, PublishedTrunk
 from editvec.registry.masks.operation_text import parse_edits, place_pasted_files
 
 Preset = Literal["learn", "released"]
@@ -22,16 +23,20 @@ class LearnSettings:
     """How a vector is learned.
 
     Attributes:
-        preset: Loss weights and reference: "learn", or "released" for those of the paper's code.
+        preset: Loss weights and steps: "learn" for ours, "released" for those of the paper's
+            published code; see `EditSettings.for_mode`.
         num_steps: Steps of learning; None takes the preset's own number.
         embed: Steps of embedding the image: ``encoder``, ``steps:N`` or ``target:DB``.
         dilation: ROI buffer in pixels of the generator's image; None goes by its resolution.
+        trunk: Published trunk of LPIPS that images are compared by, in embedding, learning and
+            measuring; None takes the class's own perceptual network.
     """
 
     preset: Preset = "learn"
     num_steps: int | None = None
     embed: str = "steps:100"
     dilation: int | None = None
+    trunk: PublishedTrunk | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -43,26 +48,50 @@ class LearnSettings:
             raise SettingsError(f"preset: expected learn or released, got {self.preset!r}")
         if self.num_steps is not None and not 1 <= self.num_steps <= MAX_STEPS:
             raise SettingsError(f"num_steps: expected 1 to {MAX_STEPS}, got {self.num_steps}")
-        _ = self.edit_settings, self.embed_settings
+        if self.trunk is not None and self.trunk not in PUBLISHED_TRUNKS:
+            raise SettingsError(
+                f"trunk: expected one of {', '.join(PUBLISHED_TRUNKS)}, got {self.trunk!r}"
+            )
+        _ = self.edit_settings(), self.embed_settings
 
     @property
     def num_learning_steps(self) -> int:
         """Steps of learning, the preset's own number where none is given."""
-        return self.edit_settings.num_steps
+        return self.edit_settings().num_steps
 
-    @property
-    def edit_settings(self) -> EditSettings:
-        """What the engine is told about learning."""
+    def edit_settings(self, *, has_encoder: bool = True) -> EditSettings:
+        """What the engine is told about learning.
+
+        Args:
+            has_encoder: False leaves out the preset's term that needs one.
+        """
         changes: dict[str, Any] = {"dilation": self.dilation}
         if self.num_steps is not None:
             changes["num_steps"] = self.num_steps
-        return EditSettings.for_mode(self.preset, **changes)
+        return EditSettings.for_mode(self.preset, has_encoder=has_encoder, **changes)
+
+    def left_out(self, networks: Collection[str]) -> str | None:
+        """What a class cannot give the preset, in one line; None where nothing is missing.
+
+        Args:
+            networks: Names of the networks that the class has.
+        """
+        if "encoder" in networks or not self.edit_settings().weights.encoder_weight:
+            return None
+        return f"preset {self.preset}: without its encoder term, because the class has no encoder"
 
     @property
     def embed_settings(self) -> EmbedSettings:
         """What the engine is told about embedding."""
         embedding = EmbeddingMethod.parse(self.embed)
         return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON types; what came later is left out where it is not given."""
+        values = asdict(self)
+        if self.trunk is None:
+            del values["trunk"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,4 +206,4 @@ class LearnRequest:
             values[name] = list(values[name])
         if not self.accept_failure:
             del values["accept_failure"]  # plans of before know no such word
-        return values | {"settings": asdict(self.settings)}
+        return values | {"settings": self.settings.to_json()}

@@ -100,10 +100,13 @@ class LearnWork:
             "version": wanted.version,
             "image": image_digest,
             "roi": list(request.roi_labels),
-            "settings": asdict(request.settings),
+            "settings": request.settings.to_json(),
             "bundle": self._model.bundle_digest,
             "engine": engine_version(),
         }
+        if request.settings.preset != "learn":
+            # what the name of a preset stands for may change
+            parts["edit"] = asdict(request.settings.edit_settings())
         if request.mask_after is not None:
             parts["mask_after"] = _digest_of(request.mask_after)
         if request.operation:

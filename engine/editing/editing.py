@@ -57,11 +57,18 @@ class EditSettings:
             )
 
     @classmethod
-    def for_mode(cls, mode: Mode, **changes: Any) -> "EditSettings":
+    def for_mode(cls, mode: Mode, *, has_encoder: bool = True, **changes: Any) -> "EditSettings":
         """The settings of a mode, with changes.
 
-        "learn" takes 100 steps as in the paper, "refine" 10, "optimize" 100 against the image,
-        "released" is the published code's way to learn: 30 steps and its weights.
+        "learn" takes 100 steps as in the paper, "refine" 10, "optimize" 100 against the image.
+        "released" is the published code's way to learn: its weights and divisor, 29 updates (one
+        fewer than its step count says), and the kept pixels held to the reconstruction. Other
+        than there, the best iterate is returned and not the last.
+
+        Args:
+            mode: Which one.
+            has_encoder: False leaves out the term that compares with an encoder's answer.
+            changes: Attributes with other values than the mode's.
 
         Raises:
             SettingsError: The mode is unknown or a change is out of range.
@@ -69,6 +76,9 @@ class EditSettings:
         settings = _MODES.get(mode)
         if settings is None:
             raise EngineSettingsError(f"mode: expected one of {list(_MODES)}, got {mode!r}")
+        if not has_encoder:
+            weights = dataclasses.replace(settings.weights, encoder_weight=0.0)
+            settings = dataclasses.replace(settings, weights=weights)
         return dataclasses.replace(settings, **changes)
 
 
@@ -76,7 +86,7 @@ _MODES: dict[str, EditSettings] = {
     "learn": EditSettings(),
     "refine": EditSettings(num_steps=10, weights=PRESETS["refine"]),
     "optimize": EditSettings(reference="image"),
-    "released": EditSettings(num_steps=30, weights=PRESETS["released"], reference="image"),
+    "released": EditSettings(num_steps=29, weights=PRESETS["released"]),
 }
 
 

@@ -10,7 +10,7 @@ import urllib.error
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from editvec.engine.errors import EngineSettingsError, ShapeError, WeightsUnavailableError
 from editvec.engine.networks.config import PerceptualConfig
 from editvec.engine.networks.perceptual_layer import SMALLEST_LENGTH, layer_distance, length
+from editvec.engine.networks.trunks import PUBLISHED_TRUNKS
+from editvec.engine.networks.trunks import PublishedTrunk as PublishedTrunk
 from editvec.engine.shapes import check_images
 
-PublishedTrunk = Literal["vgg", "alex", "squeeze"]
-
 # lpips names the trunks, torchvision publishes their weights
-_PUBLISHED: Mapping[str, str] = {
+_PUBLISHED: Mapping[PublishedTrunk, str] = {
     "vgg": "VGG16_Weights.IMAGENET1K_V1",
     "alex": "AlexNet_Weights.IMAGENET1K_V1",
     "squeeze": "SqueezeNet1_1_Weights.IMAGENET1K_V1",
@@ -224,7 +224,7 @@ def load_lpips(trunk: PublishedTrunk = "vgg", *, weights: Path | None = None) ->
     """LPIPS 0.1 with a published trunk, frozen, in eval mode.
 
     Args:
-        trunk: "vgg", "alex" or "squeeze". The linear heads are part of the lpips package.
+        trunk: One of `PUBLISHED_TRUNKS`. The linear heads are part of the lpips package.
         weights: torchvision's weight file of the trunk; None takes torch hub's cache folder, and
             downloads the file to it when it is not there.
 
@@ -232,8 +232,10 @@ def load_lpips(trunk: PublishedTrunk = "vgg", *, weights: Path | None = None) ->
         SettingsError: Unknown trunk.
         WeightsUnavailableError: The trunk's weights are neither cached, given nor downloadable.
     """
-    if trunk not in _PUBLISHED:
-        raise EngineSettingsError(f"trunk: expected one of {list(_PUBLISHED)}, got {trunk!r}")
+    if trunk not in PUBLISHED_TRUNKS:
+        raise EngineSettingsError(
+            f"trunk: expected one of {', '.join(PUBLISHED_TRUNKS)}, got {trunk!r}"
+        )
     import lpips
 
     url = _published_url(trunk)
@@ -294,7 +296,7 @@ def _digest_prefix(url: str) -> str:
     return Path(url).stem.rpartition("-")[2]
 
 
-def _published_url(trunk: str) -> str:
+def _published_url(trunk: PublishedTrunk) -> str:
     import torchvision
 
     return str(torchvision.models.get_weight(_PUBLISHED[trunk]).url)

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from editvec.engine.editing.descent import DescentStep
 from editvec.engine.editing.editing import (
     EditResult,
     EditSettings,
@@ -385,10 +387,61 @@ def test_the_modes_have_the_papers_steps() -> None:
         mode: EditSettings.for_mode(mode).num_steps for mode in ("learn", "refine", "released")
     }
 
-    assert steps == {"learn": 100, "refine": 10, "released": 30}
+    assert steps == {"learn": 100, "refine": 10, "released": 29}
     assert EditSettings.for_mode("learn", num_steps=7).num_steps == 7
     with pytest.raises(EngineSettingsError, match="mode"):
         EditSettings.for_mode("other")
+
+
+def test_released_is_the_published_codes_way_to_learn() -> None:
+    released = EditSettings.for_mode("released")
+
+    # Ling et al. 2021, and the numbers of their code
+    assert released == EditSettings(
+        num_steps=29,
+        learning_rate=0.02,
+        weights=LossWeights(
+            perceptual_weight=150,
+            mse_weight=75,
+            cross_entropy_weight=1,
+            encoder_weight=1,
+            mse_divisor="all",
+        ),
+        reference="reconstruction",
+    )
+    without = EditSettings.for_mode("released", has_encoder=False, num_steps=3)
+    assert without.weights == replace(released.weights, encoder_weight=0.0)
+    assert without.num_steps == 3
+    assert EditSettings.for_mode("learn", has_encoder=False) == EditSettings.for_mode("learn")
+
+
+def test_released_holds_the_pixels_to_the_reconstruction_and_updates_29_times(
+    networks: Networks, ws: Tensor, images: Tensor
+) -> None:
+    _, after = _edited_masks(networks, ws)
+    photographs = (images + 0.3).clamp(-1, 1)  # far from what the generator makes of ws
+    steps: list[DescentStep] = []
+
+    result = learn(
+        networks,
+        ws,
+        after,
+        roi_labels=ROI_LABELS,
+        images=photographs,
+        settings=EditSettings.for_mode("released"),
+        on_step=steps.append,
+    )
+
+    first, last = steps[0].terms, steps[-1].terms
+    assert first.mse.max() < 1e-20
+    assert first.perceptual.max() < 1e-12
+    assert (last.mse > first.mse).all()
+    assert (first.encoder > 0).all()
+    with torch.no_grad():
+        encoded = networks.encoder(networks.synthesis(ws))  # type: ignore[misc]
+    torch.testing.assert_close(first.encoder, (encoded - ws).square().mean(dim=(1, 2)))
+    assert [step.step for step in steps] == list(range(30))  # the start, then one after each update
+    assert result.num_steps == 29
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import lpips
@@ -12,24 +11,14 @@ from editvec.engine.errors import EngineSettingsError, ShapeError, WeightsUnavai
 from editvec.engine.networks import perceptual
 from editvec.engine.networks.config import PerceptualConfig
 from editvec.engine.networks.perceptual import Head, build_perceptual, load_lpips
+from editvec.engine.networks.trunks import PUBLISHED_TRUNKS
+from tests.support.published_trunks import write_trunk
 
 
 def _random_images(count: int, *, size: int = 32, seed: int = 0, dtype=torch.float64) -> Tensor:
     return torch.rand(
         count, 3, size, size, generator=torch.Generator().manual_seed(seed), dtype=dtype
     )
-
-
-def _published(trunk: str, path: Path) -> lpips.LPIPS:
-    """The lpips package's own metric on random trunk weights, which are also saved at `path`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        metric = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-    state = {
-        f"features.{key.partition('.')[2]}": value for key, value in metric.net.state_dict().items()
-    }
-    torch.save(state, path)
-    return metric
 
 
 @pytest.mark.parametrize(
@@ -41,7 +30,7 @@ def _published(trunk: str, path: Path) -> lpips.LPIPS:
     ],
 )
 def test_published_trunks_equal_the_lpips_package(trunk: str, tmp_path: Path, capsys) -> None:
-    reference = _published(trunk, tmp_path / "trunk.pth")
+    reference = write_trunk(trunk, tmp_path / "trunk.pth")
     a, b = (_random_images(2, size=64, seed=seed, dtype=torch.float32) for seed in (1, 2))
 
     distance = load_lpips(trunk, weights=tmp_path / "trunk.pth")
@@ -51,6 +40,18 @@ def test_published_trunks_equal_the_lpips_package(trunk: str, tmp_path: Path, ca
     torch.testing.assert_close(distance(a, b), expected, atol=1e-6, rtol=1e-5)
     assert not any(parameter.requires_grad for parameter in distance.parameters())
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_published_trunks_are_those_that_can_be_loaded() -> None:
+    assert set(PUBLISHED_TRUNKS) == set(perceptual._PUBLISHED)
+    with pytest.raises(EngineSettingsError, match="trunk: expected one of vgg, alex, squeeze"):
+        load_lpips("resnet")  # type: ignore[arg-type]
+
+
+def test_names_of_trunks_need_no_torch() -> None:
+    program = "import sys; import editvec.engine.networks.trunks; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_networks_without_a_published_trunk_need_neither_lpips_nor_torchvision() -> None:
@@ -80,7 +81,7 @@ def test_cached_weights_are_found_in_the_usual_folder(tmp_path: Path, monkeypatc
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
-    _published("squeeze", checkpoints / "squeezenet1_1-b8a52dc0.pth")
+    write_trunk("squeeze", checkpoints / "squeezenet1_1-b8a52dc0.pth")
     before = torch.get_rng_state()
 
     distance = load_lpips("squeeze")
