@@ -1,4 +1,4 @@
-"""What decides an item, as one digest."""
+"""What was asked of an item, as one digest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from editvec.registry.release import engine_version
 
 
 def content_key(plan: RunPlan, recipe_position: int, one: Decoded) -> str:
-    """Digest of everything that decides an item: equal keys mean the same picture.
+    """Digest of all that was asked of an item: equal keys mean the same edit of the same input.
 
-    Idempotency rests on it and not on the bytes of the file, which differ in the last bit between
-    batch sizes and devices.
+    Idempotency rests on it and not on the bytes of the file: which inputs are computed together,
+    the device and its threads decide how numbers are rounded, and they follow from the memory, the
+    time and the kills of a run. docs/batch.md says what is equal under one key.
     """
     settings, recipe = plan.settings, plan.recipes[recipe_position]
     edits = plan.edits_of(recipe_position, one.input.position)

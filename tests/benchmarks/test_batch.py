@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.batch.grouping import Difference, differences
 from benchmarks.batch.library import FAILED, decide_items, link_photos, open_library, plan_run
 from benchmarks.batch.measures import main, report
 from benchmarks.batch.processes import spread
@@ -61,6 +62,24 @@ def test_ways_that_make_other_images_are_not_compared(tmp_path: Path) -> None:
     (tmp_path / "same/metadata.jsonl").write_text("")
     with pytest.raises(SystemExit, match="same: 0 images, the bare loop made 1"):
         _require_same({**bare, "same": tmp_path / "same"})
+
+
+def test_what_differs_between_two_runs_is_counted(tmp_path: Path) -> None:
+    for name, lighter, key in (("a", 0, "k"), ("b", 2, "k"), ("c", 0, "other")):
+        _write(tmp_path / name, lighter=lighter)
+        manifest = tmp_path / name / "metadata.jsonl"
+        row = json.loads(manifest.read_text()) | {"content_key": key}
+        manifest.write_text(json.dumps(row) + "\n")
+    painted = np.asarray(Image.open(tmp_path / "c/a.0.mask.png")).copy()
+    painted[0, 0] = 1
+    Image.fromarray(painted).save(tmp_path / "c/a.0.mask.png")
+
+    assert differences(tmp_path / "a", tmp_path / "a") == Difference(0.0, 0, 0.0, 0)
+    assert differences(tmp_path / "a", tmp_path / "b") == Difference(1.0, 2, 0.0, 0)
+    assert differences(tmp_path / "a", tmp_path / "c") == Difference(0.0, 0, 1 / 16, 1)
+    (tmp_path / "b/metadata.jsonl").write_text("")
+    with pytest.raises(SystemExit, match="expected the files of"):
+        differences(tmp_path / "a", tmp_path / "b")
 
 
 def test_report_has_a_table_for_each_part() -> None:
