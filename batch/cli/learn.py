@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _PublishedTrunk(click.ParamType):
+class _PublishedTrunk(click.ParamType[str]):
     """A choice among the published trunks, looked up when somebody asks for them."""
 
     name = "trunk"
