@@ -229,6 +229,7 @@ def learn(
     *,
     device: str | None = None,
     on_progress: OnProgress | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> LearnedVector:
     """Learn an editing vector from one picture and its edited part mask, and store it.
 
@@ -237,6 +238,7 @@ def learn(
         request: What to learn.
         device: None takes a CUDA device if there is one.
         on_progress: Called with the stage, the steps made and the steps to be made.
+        on_note: Told what the class cannot give.
 
     Raises:
         RegistryError: The address, the class, a part name or a mask is wrong.
@@ -249,6 +251,9 @@ def learn(
 
     model = library.get_class(parse_new_address(request.address).class_name)
     editor = load_editor(library, model, device=device)
+    left_out = request.settings.left_out(editor.bundle.networks)
+    if left_out is not None and on_note is not None:
+        on_note(left_out)
     return learn_vector(library, editor, request, on_progress=on_progress)
 
 

@@ -1,4 +1,4 @@
-"""The commands `learn`, `demo` and `doctor`."""
+"""The command `learn`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from editvec.batch.cli.execution import check_execution, execute
+from editvec.batch.cli.execution import execution_of, have_done
 from editvec.batch.cli.options import CLASS, DEVICE, WORKERS
-from editvec.batch.cli.output import JSON, note, open_library, stage_progress, tell_opened
-from editvec.outputs import OutputFile, output_file, overwrite_option
+from editvec.batch.cli.output import JSON, note, open_library, stage_progress
+from editvec.outputs import output_file, overwrite_option
 from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
     from editvec.batch.learning.learn import LearnedVector
     from editvec.batch.learning.request import LearnRequest, LearnSettings
-    from editvec.registry.config import RegistryConfig
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -167,16 +166,12 @@ def learn(
     if pair_list is not None and asked:
         raise click.UsageError("--from takes pictures, masks and parts from the list")
 
-    from editvec.registry.config import RegistryConfig
-
-    check_execution(options)
+    execution_of(options | {"device": device})
     if pair_list is not None or options["workers"] != "local":
         request = None if address is None else _request(address, **options)
         _learn_in_run(ctx, pair_list, request, options | {"device": device, "as_json": as_json})
         return
-    request = _request(str(address), **options)
-    config = RegistryConfig.from_environment(ctx.obj["home"])
-    outcome = _learn(config, request, device=device, picture=options["picture"])
+    outcome = _learn(ctx, _request(str(address), **options), options | {"device": device})
     if as_json:
         click.echo(json.dumps(_learned_json(outcome), indent=2))
     else:
@@ -191,8 +186,7 @@ def _learn_in_run(
 ) -> None:
     """Learn every pair of a list or folder, or one that workers are to learn, as a run."""
     from editvec.batch.learning.jobs import Jobs, read_jobs
-    from editvec.batch.learning.planning import open_learn_run
-    from editvec.batch.recipes.settings import MINI_BATCH
+    from editvec.batch.use_cases import learn_all
 
     if request is None:
         assert pair_list is not None
@@ -202,13 +196,18 @@ def _learn_in_run(
             jobs = jobs._replace(requests=accepting)
     else:
         jobs = Jobs(Path.cwd(), [request.below(Path.cwd())], [])
-    config, library = open_library(ctx)
-    with library:
-        opened = open_learn_run(
-            library, jobs, class_name=options["class_name"], output_folder=options["out"]
-        )
-        tell_opened(opened)
-        execute(ctx, config, library, opened.run, options | {"batch_size": MINI_BATCH})
+    have_done(
+        ctx,
+        options,
+        lambda library, execution, watcher: learn_all(
+            library,
+            jobs,
+            class_name=options["class_name"],
+            target=options["out"],
+            execution=execution,
+            watcher=watcher,
+        ),
+    )
 
 
 def _request(address: str, **options: Any) -> LearnRequest:
@@ -243,27 +242,23 @@ def _settings(**options: Any) -> LearnSettings:
     )
 
 
-def _learn(
-    config: RegistryConfig, request: LearnRequest, *, device: str | None, picture: OutputFile | None
-) -> LearnedVector:
+def _learn(ctx: click.Context, request: LearnRequest, options: dict[str, Any]) -> LearnedVector:
     """Learn one vector here and now, and draw what it was learned from."""
-    from editvec.batch.learning.learn import learn_vector
-    from editvec.batch.workbench import Workbench
+    from editvec.batch.use_cases import learn as learn_one
     from editvec.registry.library.pictures import picture_of_pairs
 
-    with Workbench.open(config, device=device) as bench:
-        editor = bench.editor_for(request.address)
-        if (left_out := request.settings.left_out(editor.bundle.networks)) is not None:
-            note(left_out)
-        outcome = learn_vector(
-            bench.library,
-            editor,
+    _, library = open_library(ctx)
+    with library:
+        outcome = learn_one(
+            library,
             request,
+            device=options["device"],
             on_progress=stage_progress(request.address),
+            on_note=note,
         )
-        if picture is not None:
-            picture.write(picture_of_pairs(bench.library, outcome.vector))
-            click.echo(f"{picture}: the mask pair of {outcome.vector.address}", err=True)
+        if options["picture"] is not None:
+            options["picture"].write(picture_of_pairs(library, outcome.vector))
+            click.echo(f"{options['picture']}: the mask pair of {outcome.vector.address}", err=True)
     return outcome
 
 
