@@ -35,7 +35,7 @@ from editvec.engine.editor import Editor
 from editvec.engine.metrics.edits import label_ious, masked_psnr
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
+from editvec.registry.sharing.exchange import import_library
 
 CHECK_SEED = 950_000
 BATCH = 50
@@ -239,7 +239,8 @@ def main(count: int, bundle: Path | None, only: str | None, as_json: bool) -> No
     editor = Editor.open(bundle or default.BUNDLE_FOLDER)
     with tempfile.TemporaryDirectory() as home:
         library = Library.open(RegistryConfig.from_environment(Path(home)))
-        install_shipped(library, "avatars")
+        library.add_bundle(default.BUNDLE_FOLDER)
+        import_library(library, default.STARTER_ARCHIVE)
         vector = library.get_vector(VECTOR)
         delta = torch.from_numpy(library.delta(vector))
     report: dict[str, Any] = {}

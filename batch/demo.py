@@ -19,6 +19,7 @@ from editvec.avatars import default
 from editvec.avatars.drawing.parameters import FloatArray, index, sample
 from editvec.avatars.drawing.render import render
 from editvec.avatars.starter import RESOLUTION, SURPRISE, write_pair
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.errors import PlanError
 from editvec.batch.execution.local import Progress, run_locally
 from editvec.batch.learning.learn import LearnedVector, OnProgress, learn_vector
@@ -37,7 +38,6 @@ from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector, NewTerm
 from editvec.registry.errors import VectorNotFoundError
 from editvec.registry.files import write_atomically
-from editvec.registry.sharing.starters import install_shipped
 
 PHOTO_COUNT = 48
 # Far from every seed that the class was trained or is measured with.

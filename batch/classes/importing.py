@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from editvec.batch.classes.adding import add_bundle
 from editvec.batch.classes.shipped import trunk_folder
 from editvec.batch.classes.storing import Rectangle, scheme_rectangle, scheme_values, store_networks
 from editvec.batch.errors import SettingsError
@@ -172,7 +173,7 @@ def store_import(library: Library, ready: ReadyBundle) -> ClassModel:
     """
     with temporary_folder(library.config.bundle_folder) as folder:
         write_bundle(folder / "bundle", **ready.values)
-        return library.add_bundle(folder / "bundle")
+        return add_bundle(library, folder / "bundle")
 
 
 def import_members(

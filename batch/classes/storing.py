@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editvec.batch.classes.adding import add_bundle
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
@@ -90,7 +91,7 @@ def store_class(
         valid_rectangle=valid_rectangle,
         replace=True,
     )
-    return library.add_bundle(folder / BUNDLE_FOLDER)
+    return add_bundle(library, folder / BUNDLE_FOLDER)
 
 
 def store_networks(

@@ -11,7 +11,7 @@ from editvec.batch.cli.doctor import doctor
 from editvec.batch.cli.embed import embed
 from editvec.batch.cli.evaluate import evaluate
 from editvec.batch.cli.learn import learn
-from editvec.batch.cli.model.importing import import_members, import_model
+from editvec.batch.cli.model.importing import add_model, import_members, import_model
 from editvec.batch.cli.model.quality import compare_models, sample_model, verify_models
 from editvec.batch.cli.preview import preview
 from editvec.batch.cli.run import generate, resume, retry, run
@@ -44,6 +44,13 @@ COMMANDS: list[click.Command] = [
 ]  # fmt: skip
 ATTACHED: dict[str, list[click.Command]] = {
     "registry": [preview],
-    "model": [import_model, import_members, sample_model, compare_models, verify_models],
+    "model": [
+        add_model,
+        import_model,
+        import_members,
+        sample_model,
+        compare_models,
+        verify_models,
+    ],
 }
 """Commands that need networks and belong to the groups of other packages, by the group's name."""

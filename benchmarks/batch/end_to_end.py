@@ -144,9 +144,9 @@ def measure(checkout: Path, root: Path, count: int) -> None:
     from editvec.avatars import default
     from editvec.avatars.drawing import parameters
     from editvec.avatars.drawing.render import render
+    from editvec.batch.classes.adding import install_shipped
     from editvec.registry.config import RegistryConfig
     from editvec.registry.library.library import Library
-    from editvec.registry.sharing.starters import install_shipped
 
     if not Path(editvec.engine.editor.__file__).is_relative_to(checkout):
         raise SystemExit(

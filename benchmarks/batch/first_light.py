@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from editvec.avatars import default, starter
 from editvec.avatars.drawing import parameters
 from editvec.avatars.drawing.render import render
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.execution.local import run_locally
 from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import MINI_BATCH, RunSettings
@@ -35,7 +36,6 @@ from editvec.engine.editor import Editor
 from editvec.engine.images.images import fit_pixels, read_image, to_images, to_pixels
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
 from editvec.registry.tables.models import EmbeddingRow
 
 VECTOR = "smile"

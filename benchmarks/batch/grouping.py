@@ -22,9 +22,9 @@ from PIL import Image
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from editvec.avatars import default
 from editvec.avatars.drawing import parameters
 from editvec.avatars.drawing.render import render
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.execution.local import run_locally
 from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import Composite, Mode, RunSettings
@@ -111,7 +111,7 @@ def measure(count: int, repeats: int, *, device: str) -> Iterator[Measured]:
         root = Path(folder)
         _write_photos(root / "photos", count)
         with Library.open(RegistryConfig.from_environment(root / "home")) as library:
-            default.install(library)
+            install_shipped(library, "avatars")
             _run(library, root / "photos", root / "asked", _WHOLE, size=SIZES[0], device=device)
             (masks,) = (root / "asked/masks").iterdir()
             for way, settings in WAYS.items():

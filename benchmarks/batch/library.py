@@ -18,6 +18,7 @@ from sqlalchemy import insert, update
 from editvec.avatars import default
 from editvec.avatars.drawing import parameters
 from editvec.avatars.drawing.render import render
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.recipes.pinning import parse_edit
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.entities import RunRecord
@@ -27,7 +28,6 @@ from editvec.batch.runs.store import Runs
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import encode_mask
-from editvec.registry.sharing.starters import install_shipped
 from editvec.registry.tables.database import now, transaction
 
 VECTOR = "smile"

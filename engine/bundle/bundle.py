@@ -1,11 +1,12 @@
 """A class bundle on disk: bundle.json and one safetensors file per network, digest-checked."""
 
+import contextlib
 import hashlib
 import json
 import secrets
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from editvec.engine.bundle.building import build_network, check_fit
 from editvec.engine.bundle.description import (
     Bundle,
     BundleLabel,
@@ -22,28 +24,25 @@ from editvec.engine.bundle.description import (
     NetworkEntry,
     parse_bundle,
 )
-from editvec.engine.errors import BundleError, ShapeError
+from editvec.engine.errors import BundleError
 from editvec.engine.networks.classifier import AttributeClassifier
-from editvec.engine.networks.config import (
-    ClassifierConfig,
-    EncoderConfig,
-    GeneratorConfig,
-    JsonConfig,
-    PerceptualConfig,
-    SegmentationConfig,
-)
+from editvec.engine.networks.config import GeneratorConfig, JsonConfig
 from editvec.engine.networks.encoder import Encoder
 from editvec.engine.networks.generator import Generator
 from editvec.engine.networks.identity import IdentityNetwork
-from editvec.engine.networks.perceptual import PerceptualDistance, build_perceptual
+from editvec.engine.networks.perceptual import PerceptualDistance
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.whole_files import new_file
 
 DESCRIPTION_FILE = "bundle.json"
 MAX_DESCRIPTION_BYTES = 4 * 2**20
-LISTED_KEYS = 5
-FEW_LAYERS = 64  # as many may be built to tell which weights are missing
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+DTYPES: Mapping[str, torch.dtype] = {
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "I64": torch.int64,
+}
+"""Of weights, as safetensors spells them; networks compute in float32, I64 counts batches."""
 
 
 class NetworkState(NamedTuple):
@@ -83,11 +82,16 @@ def generator_digest(state: Mapping[str, Tensor], *, conv_clamp: float | None = 
     Returns:
         64 hex digits.
     """
+    return _digest_of(((name, state[name]) for name in sorted(state)), conv_clamp)
+
+
+def _digest_of(tensors: Iterable[tuple[str, Tensor]], conv_clamp: float | None) -> str:
+    """The digest of tensors that come in the order of their names."""
     digest = hashlib.sha256()
-    for name in sorted(state):
-        if state[name].dtype == torch.bfloat16:
+    for name, tensor in tensors:
+        if tensor.dtype == torch.bfloat16:
             raise BundleError(f"generator: expected a dtype that numpy has, {name} is bfloat16")
-        array = state[name].detach().cpu().contiguous().numpy()
+        array = tensor.detach().cpu().contiguous().numpy()
         header = [name, str(array.dtype), list(array.shape)]
         digest.update(json.dumps(header, separators=(",", ":")).encode() + b"\n")
         digest.update(np.asarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
@@ -164,7 +168,7 @@ def write_bundle(
         mask_spellings=mask_spellings or {},
     )
     for name, network in networks.items():
-        _build_network(name, network.config, network.state, networks["generator"].state)
+        build_network(name, network.config, network.state, networks["generator"].state)
     text = json.dumps(bundle.to_json(), indent=2, ensure_ascii=False) + "\n"
     contents[DESCRIPTION_FILE] = text.encode()
     try:
@@ -247,9 +251,71 @@ def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> LoadedBu
         ("generator", "segmentation", "encoder", "perceptual", "identity", "classifier")
     )
     for name, entry in bundle.networks.items():
-        module = _build_network(name, entry.config, states[name], states["generator"])
+        module = build_network(name, entry.config, states[name], states["generator"])
         modules[name] = _laid_out(module.to(device).eval().requires_grad_(False), device)
     return LoadedBundle(bundle, **modules)
+
+
+def check_bundle(folder: Path) -> Bundle:
+    """Tell whether every network of a bundle can be built from its weights; none is built.
+
+    Of each file the header is read, which has names, shapes and dtypes. Of the numbers, those of
+    the generator are read, a tensor at a time, for its digest. That the bytes are those that
+    bundle.json lists, and the numbers finite, `load_bundle` tells, and a library that takes the
+    bundle.
+
+    Returns:
+        What bundle.json says.
+
+    Raises:
+        BundleError: A file is missing or no safetensors, weights are missing, unknown or of another
+            shape or dtype than the architecture says, or the generator is another one.
+    """
+    bundle = parse_bundle(_read_description(folder))
+    with contextlib.ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_opened(folder / entry.file, bundle.files[entry.file]))
+            for name, entry in bundle.networks.items()
+        }
+        shapes = {
+            name: _shapes(files[name], of=entry.file) for name, entry in bundle.networks.items()
+        }
+        for name, entry in bundle.networks.items():
+            check_fit(name, entry.config, shapes[name], shapes["generator"])
+            for key in shapes[name]:
+                if key.endswith(".running_var"):
+                    _check_variances(entry.file, key, files[name].get_tensor(key))
+        generator = files["generator"]
+        _check_digest(
+            bundle, ((key, generator.get_tensor(key)) for key in sorted(generator.keys()))
+        )
+    return bundle
+
+
+def _opened(path: Path, entry: FileEntry) -> Any:
+    """A file of weights that has the listed size, without its numbers."""
+    try:
+        _require_size(path, entry)
+        return safetensors.safe_open(path, framework="pt")
+    except OSError as exc:
+        raise BundleError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as exc:
+        raise BundleError(f"{path.name}: expected a safetensors file: {exc}") from exc
+
+
+def _shapes(file: Any, *, of: str) -> dict[str, Tensor]:
+    """The tensors of an open file on `meta`: shapes and dtypes without numbers."""
+    found = {}
+    for key in file.keys():  # noqa: SIM118 - an open file is no mapping
+        part = file.get_slice(key)
+        dtype = DTYPES.get(part.get_dtype())
+        if dtype is None:
+            raise _wrong_dtype(of, key, part.get_dtype())
+        try:
+            found[key] = torch.empty(part.get_shape(), dtype=dtype, device="meta")
+        except (RuntimeError, TypeError, OverflowError) as exc:
+            raise BundleError(f"{of}: {key:.100}: expected a shape, got no such") from exc
+    return found
 
 
 def _laid_out(module: nn.Module, device: torch.device | str) -> nn.Module:
@@ -273,20 +339,36 @@ def _read_verified(folder: Path) -> tuple[Bundle, dict[str, dict[str, Tensor]]]:
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as exc:
             raise BundleError(f"{entry.file}: expected a safetensors file: {exc}") from exc
         for key, tensor in states[name].items():
-            if tensor.dtype not in DTYPES:
-                raise BundleError(
-                    f"{entry.file}: expected weights of 16, 32 or 64 bits, {key} is {tensor.dtype}"
-                )
+            if tensor.dtype not in DTYPES.values():
+                raise _wrong_dtype(entry.file, key, str(tensor.dtype))
             if not bool(torch.isfinite(tensor).all()):
                 raise BundleError(f"{entry.file}: expected finite weights, {key} is not")
+            _check_variances(entry.file, key, tensor)
+    _check_digest(bundle, ((key, states["generator"][key]) for key in sorted(states["generator"])))
+    return bundle, states
+
+
+def _wrong_dtype(file: str, key: str, dtype: str) -> BundleError:
+    return BundleError(
+        f"{file}: expected weights as {', '.join(DTYPES)}, {key:.100} is {dtype:.40}"
+    )
+
+
+def _check_variances(file: str, key: str, tensor: Tensor) -> None:
+    """Refuse a BatchNorm whose outputs would not be numbers."""
+    if key.endswith(".running_var") and bool((tensor < 0).any()):
+        raise BundleError(f"{file}: expected variances of at least 0, {key:.100} has others")
+
+
+def _check_digest(bundle: Bundle, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Compare the generator's digest with its tensors, which come in the order of their names."""
     clamp = bundle.generator_config.conv_clamp
-    digest = generator_digest(states["generator"], conv_clamp=clamp)
+    digest = _digest_of(tensors, clamp)
     if digest != bundle.generator_digest:
         having = "the tensors have" if clamp is None else f"tensors and conv_clamp {clamp} have"
         raise BundleError(
             f"generator_digest: expected {bundle.generator_digest}, {having} {digest}"
         )
-    return bundle, states
 
 
 def _read_description(folder: Path) -> str:
@@ -308,13 +390,18 @@ def _require_file(path: Path) -> None:
         raise BundleError(f"{path}: expected a regular file")
 
 
+def _require_size(path: Path, entry: FileEntry) -> None:
+    """Refuse a file of another size than is listed."""
+    _require_file(path)
+    size = path.stat().st_size
+    if size != entry.bytes:
+        raise BundleError(f"{path.name}: expected {entry.bytes} bytes, got {size}")
+
+
 def _read_file(path: Path, entry: FileEntry) -> bytes:
     """The bytes of a file that has the listed size and digest."""
     try:
-        _require_file(path)
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise BundleError(f"{path.name}: expected {entry.bytes} bytes, got {size}")
+        _require_size(path, entry)
         content = path.read_bytes()
     except OSError as exc:
         raise BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
@@ -322,85 +409,3 @@ def _read_file(path: Path, entry: FileEntry) -> bytes:
     if digest != entry.sha256:
         raise BundleError(f"{path.name}: expected digest {entry.sha256}, got {digest}")
     return content
-
-
-# ----------------------------------------------------------------------------------------------
-# Build
-
-
-def _build_network(
-    name: str,
-    config: JsonConfig,
-    state: Mapping[str, Tensor],
-    generator_state: Mapping[str, Tensor],
-) -> nn.Module:
-    """The network with its weights, on the CPU; sizes are compared before anything has them."""
-    _check_counts(name, config, state)
-    if isinstance(config, SegmentationConfig):
-        # Files may hold float16 to be half as large; networks compute in float32.
-        state = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
-        constant = generator_state.get("synthesis.b4.const")
-        try:
-            return SegmentationBranch.from_members(
-                state, config, constant if config.constant_input else None
-            )
-        except ShapeError as exc:
-            raise BundleError(f"segmentation: {exc}") from exc
-    try:
-        with torch.device("meta"):  # shapes without numbers
-            wanted = _new_network(name, config).state_dict()
-    except (RuntimeError, TypeError, OverflowError) as exc:
-        raise BundleError(f"{name}: expected sizes that a network can have: {exc}") from exc
-    _check_keys(name, wanted=wanted, state=state)
-    # building draws initial weights that are overwritten: keep the caller's random state
-    with torch.random.fork_rng(devices=[]):
-        module = _new_network(name, config)
-    module.load_state_dict(dict(state))
-    return module
-
-
-def _new_network(name: str, config: JsonConfig) -> nn.Module:
-    """A network of this architecture, with initial weights."""
-    if isinstance(config, GeneratorConfig):
-        return Generator(config)
-    if isinstance(config, EncoderConfig):
-        return Encoder(config)
-    if isinstance(config, PerceptualConfig):
-        return build_perceptual(config)
-    assert isinstance(config, ClassifierConfig)
-    return IdentityNetwork(config) if name == "identity" else AttributeClassifier(config)
-
-
-def _check_counts(name: str, config: JsonConfig, state: Mapping[str, Tensor]) -> None:
-    """Refuse more layers or members than there are weights: each of them has some."""
-    values = config.to_json()
-    counts: dict[str, int] = {
-        key: values[key] for key in ("mapping_layers", "members") if key in values
-    }
-    if "channels" in values:
-        counts["channels"] = len(values["channels"])
-    for setting, count in counts.items():
-        if count > max(len(state), FEW_LAYERS):
-            raise BundleError(
-                f"{name}: {setting}: expected no more than the {len(state)} weights that there "
-                f"are, got {count}"
-            )
-
-
-def _check_keys(name: str, *, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    for word, keys in (
-        ("missing", set(wanted) - set(state)),
-        ("unknown", set(state) - set(wanted)),
-    ):
-        if keys:
-            listed = ", ".join(sorted(keys)[:LISTED_KEYS])
-            more = f" and {len(keys) - LISTED_KEYS} more" if len(keys) > LISTED_KEYS else ""
-            raise BundleError(f"{name}: {word} weights: {listed}{more}")
-    for key, tensor in wanted.items():
-        if tensor.is_floating_point() != state[key].is_floating_point():
-            raise BundleError(f"{name}: expected {key} as {tensor.dtype}, got {state[key].dtype}")
-        if tensor.shape != state[key].shape:
-            raise BundleError(
-                f"{name}: expected {key} of shape {list(tensor.shape)}, "
-                f"got {list(state[key].shape)}"
-            )

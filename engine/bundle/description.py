@@ -244,6 +244,7 @@ def parse_bundle(text: str) -> Bundle:
         )
     try:
         bundle = _build(values)
+        said = bundle.to_json()
     except EngineSettingsError as exc:
         raise BundleError(f"bundle.json: {exc}") from exc
     except KeyError as exc:
@@ -252,11 +253,11 @@ def parse_bundle(text: str) -> Bundle:
         if isinstance(exc, BundleError):
             raise
         raise BundleError(f"bundle.json: a value has the wrong type: {exc}") from exc
-    if canonical_json(bundle.to_json()) != canonical_json(values):
+    if canonical_json(said) != canonical_json(values):
         changed = sorted(
             name
-            for name in {*values, *bundle.to_json()}
-            if values.get(name) != json.loads(json.dumps(bundle.to_json().get(name)))
+            for name in {*values, *said}
+            if values.get(name) != json.loads(json.dumps(said.get(name)))
         )
         raise BundleError(
             f"bundle.json: its content does not match its digests and sizes: {', '.join(changed)}"
@@ -377,6 +378,13 @@ def _check_networks(bundle: Bundle) -> None:
         if isinstance(config, SegmentationConfig):
             wanted["num_labels"] = len(bundle.labels)
             wanted["feature_channels"] = generator.feature_channels
+        if isinstance(config, PerceptualConfig) and not generator.resolution >> (
+            len(config.channels) - 1
+        ):
+            raise BundleError(
+                f"networks: expected stages of the {name} that leave at least one pixel of "
+                f"{generator.resolution}, got {len(config.channels)} stages"
+            )
         for setting, value in wanted.items():
             if getattr(config, setting) != value:
                 raise BundleError(

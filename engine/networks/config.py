@@ -141,9 +141,15 @@ class GeneratorConfig(JsonConfig):
                 f"GeneratorConfig.block_channels: expected {blocks} positive numbers, "
                 f"got {list(self.block_channels)}"
             )
-        if isinstance(self.label_size, bool) or self.label_size < 0:
+        size: object = self.label_size
+        if type(size) is not int or size < 0:
             raise EngineSettingsError(
-                f"GeneratorConfig.label_size: expected 0 or more, got {self.label_size}"
+                f"GeneratorConfig.label_size: expected 0 or more, got {size!r:.200}"
+            )
+        if not self.block_channels and self.channel_base < self.resolution:
+            raise EngineSettingsError(
+                f"GeneratorConfig.channel_base: expected at least the resolution "
+                f"{self.resolution}, got {self.channel_base}"
             )
 
     @property
@@ -191,6 +197,11 @@ class SegmentationConfig(JsonConfig):
         if len(self.hidden) != 2:
             raise EngineSettingsError(
                 f"SegmentationConfig.hidden: expected two sizes, got {self.hidden}"
+            )
+        constant: object = self.constant_input
+        if not isinstance(constant, bool):
+            raise EngineSettingsError(
+                f"SegmentationConfig.constant_input: expected true or false, got {constant!r:.200}"
             )
         if not self.feature_channels:
             raise EngineSettingsError(
@@ -297,11 +308,17 @@ class ClassifierConfig(JsonConfig):
         """Check the ranges."""
         check_resolution(self.resolution)
         check_sizes(self, "channels")
-        if not all(isinstance(output, str) for output in self.outputs):
+        outputs: object = self.outputs
+        if not isinstance(outputs, tuple) or not all(isinstance(one, str) for one in outputs):
             raise EngineSettingsError(
                 f"ClassifierConfig.outputs: expected names, got {self.outputs!r:.200}"
             )
         if not self.outputs or not self.channels:
             raise EngineSettingsError(
                 "ClassifierConfig: expected at least one output and one stage"
+            )
+        if not self.resolution >> len(self.channels):
+            raise EngineSettingsError(
+                f"ClassifierConfig.channels: expected stages that leave at least one pixel of "
+                f"{self.resolution}, got {len(self.channels)} stages"
             )

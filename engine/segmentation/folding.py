@@ -112,8 +112,15 @@ def _read_members(state: Mapping[str, Tensor], config: SegmentationConfig) -> di
                 f"segmentation weights: expected <member>.layers.<layer>.<name> of "
                 f"{config.members} members, got {key!r}"
             )
-        if match[3] != "num_batches_tracked":
-            members[int(match[1])][f"{match[2]}.{match[3]}"] = tensor
+        member, name = members[int(match[1])], f"{match[2]}.{match[3]}"
+        if match[3] == "num_batches_tracked":
+            continue
+        if name in member:
+            raise BundleError(
+                f"segmentation weights: expected each weight once, got {int(match[1])}.layers."
+                f"{name} twice"
+            )
+        member[name] = tensor
     shapes = _expected_shapes(config)
     dtype = members[0].get("0.weight", torch.empty(0)).dtype
     for index, member in enumerate(members):

@@ -17,7 +17,7 @@ from editvec.registry.errors import BundleFormatError, CodecError
 
 MAX_DIMENSIONS = 8
 BLOCK_BYTES = 8 << 20
-BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8}
+BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I64": 8}
 """Bytes of a number by the dtypes that weights have; I64 counts the batches of a training."""
 
 

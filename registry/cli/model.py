@@ -26,33 +26,6 @@ def model() -> None:
     """Class models: import, add, list, show, compare, verify, export, name groups of parts."""
 
 
-@model.command("add")
-@click.argument("source", metavar="FOLDER|NAME", type=click.Path(path_type=Path))
-@json_option
-@click.pass_obj
-def model_add(obj: dict[str, Any], *, source: Path, as_json: bool) -> None:
-    """Store the class bundle in FOLDER (bundle.json and its safetensors), or a .tar of one.
-
-    NAME is a class that comes with the installation, `avatars`; its vectors are added, too.
-
-    \b
-    editvec model add avatars
-    """  # noqa: D301 (click reads the backspace)
-    from editvec.registry.bundles.manifest import BUNDLE_FILE
-    from editvec.registry.bundles.shipped import shipped_bundles
-    from editvec.registry.sharing.bundle_archives import opened_bundle
-    from editvec.registry.sharing.starters import install_shipped
-
-    is_bundle = source.is_file() or (source / BUNDLE_FILE).exists()
-    if not is_bundle and str(source) in shipped_bundles():
-        with opened(obj) as library:
-            added = install_shipped(library, str(source))
-    else:
-        with opened_bundle(source) as found, opened(obj) as library:
-            added = library.add_bundle(found)
-    emit(added, lambda model: str(model.address), as_json=as_json)
-
-
 @model.command("list")
 @json_option
 @click.pass_obj

@@ -148,6 +148,9 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
     def add_bundle(self, folder: Path, *, created_by: str | None = None) -> ClassModel:
         """Stores a class bundle; its files become blobs.
 
+        The bytes are verified here. That networks can be built of them is for the engine to tell,
+        which the library does not know: `editvec.batch.classes.adding.add_bundle` asks it first.
+
         Returns:
             The new version of the class, or the version that holds this very bundle.
 

@@ -24,12 +24,12 @@ import torch
 
 from editvec.avatars import default
 from editvec.avatars.building.dataset import as_images
+from editvec.batch.classes.adding import install_shipped
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
 from editvec.engine.networks.classifier import AttributeClassifier
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
 from studies.augmentation.report import Comparison, write_grid, write_report
 from studies.augmentation.sets import (
     CASES,

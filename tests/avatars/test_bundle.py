@@ -8,12 +8,12 @@ import torch
 from editvec.avatars import check, default
 from editvec.avatars.drawing.render import LABELS
 from editvec.avatars.starter import STARTERS
+from editvec.batch.classes.adding import install_shipped
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
 
 MAX_BYTES = 16 * 2**20
 

@@ -8,11 +8,11 @@ from editvec.avatars import default
 from editvec.avatars.drawing.render import LABEL_COLORS, LABELS
 from editvec.avatars.judging import expected_attribute
 from editvec.avatars.starter import STARTERS
+from editvec.batch.classes.adding import install_shipped
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.errors import BundleFormatError
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
 
 
 def test_installing_brings_the_class_and_every_starter_vector(tmp_path: Path) -> None:

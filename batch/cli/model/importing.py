@@ -1,4 +1,4 @@
-"""The commands `model import` and `model import-members`: they need the networks' readers."""
+"""The commands `model add`, `model import` and `model import-members`: they read networks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,35 @@ SCHEME = click.option(
     metavar="NAME|FILE",
     help="Label scheme: editgan-car, datasetgan-face, celebamask-hq, or a YAML or JSON file.",
 )
+
+
+@click.command("add")
+@click.argument("source", metavar="FOLDER|NAME", type=click.Path(path_type=Path))
+@JSON
+@click.pass_context
+def add_model(ctx: click.Context, /, *, source: Path, as_json: bool) -> None:
+    """Store the class bundle in FOLDER (bundle.json and its safetensors), or a .tar of one.
+
+    A bundle whose networks cannot be built from its weights is refused. NAME is a class that comes
+    with the installation; its vectors are added, too.
+
+    \b
+    editvec model add avatars
+    """  # noqa: D301 (click reads the backspace)
+    from editvec.batch.classes.adding import add_bundle, install_shipped
+    from editvec.registry.bundles.manifest import BUNDLE_FILE
+    from editvec.registry.bundles.shipped import shipped_bundles
+    from editvec.registry.cli.options import emit
+    from editvec.registry.sharing.bundle_archives import opened_bundle
+
+    is_bundle = source.is_file() or (source / BUNDLE_FILE).exists()
+    if not is_bundle and str(source) in shipped_bundles():
+        with open_library(ctx)[1] as library:
+            added = install_shipped(library, str(source))
+    else:
+        with opened_bundle(source) as found, open_library(ctx)[1] as library:
+            added = add_bundle(library, found)
+    emit(added, lambda model: str(model.address), as_json=as_json)
 
 
 @click.command("import")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from editvec.avatars.default import BUNDLE_FOLDER
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.classes.shipped import judge_of, trunk_folder
 from editvec.registry.bundles.shipped import registered, shipped_bundles
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import BundleFormatError
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
 from tests.support.registry_fixtures import write_small_bundle
 
 JUDGE = """

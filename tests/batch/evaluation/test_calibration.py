@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from editvec.avatars import default
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.evaluation.calibration import Calibration, calibrate
 from editvec.batch.evaluation.evaluate import evaluate_vector, store_evaluation
 from editvec.batch.evaluation.measure import MeasuredEdits, ModeResult
@@ -18,7 +19,6 @@ from editvec.batch.recipes.settings import Mode
 from editvec.engine.editor import Editor
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library
-from editvec.registry.sharing.starters import install_shipped
 
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
