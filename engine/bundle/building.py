@@ -47,12 +47,11 @@ def check_fit(
             architecture says, or no network has its sizes.
     """
     _check_counts(name, config, state)
-    shapes = {key: torch.empty_like(tensor, device="meta") for key, tensor in state.items()}
+    shapes = {key: tensor.to("meta") for key, tensor in state.items()}
     try:
         if isinstance(config, SegmentationConfig):
             constant = generator_state.get(CONSTANT)
-            like = None if constant is None else torch.empty_like(constant, device="meta")
-            _branch(config, shapes, like)
+            _branch(config, shapes, None if constant is None else constant.to("meta"))
             return
         with torch.device("meta"):  # shapes without numbers
             wanted = _new_network(name, config).state_dict()
