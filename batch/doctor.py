@@ -19,6 +19,7 @@ from editvec.batch.errors import BatchError
 from editvec.batch.recipes.settings import broker_url
 from editvec.batch.runs.requirements import networks_of
 from editvec.batch.workers.broker import parse_broker_url, without_password
+from editvec.engine.errors import EngineError
 from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.blobs.store import vanished
 from editvec.registry.bundles.manifest import read_manifest, verify_files
@@ -27,6 +28,7 @@ from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
+from editvec.registry.maintenance.verification import recipe_fault
 from editvec.registry.tables import schema
 from editvec.registry.tables.database import parse_database_url
 
@@ -99,7 +101,7 @@ def _run_checks(
     for part, check in checks:
         try:
             yield Finding(part, State.OK, check(config))
-        except (_Problem, RegistryError, BatchError, OSError) as exc:
+        except (_Problem, RegistryError, EngineError, BatchError, OSError) as exc:
             yield Finding(part, State.PROBLEM, " ".join(str(exc).split()))
 
 
@@ -141,6 +143,12 @@ def _device(_: RegistryConfig) -> str:
 def _shipped_bundle(_: RegistryConfig) -> str:
     manifest = read_manifest(default.BUNDLE_FOLDER)
     verify_files(default.BUNDLE_FOLDER, manifest)
+    try:
+        from editvec.engine.bundle.bundle import check_bundle
+    except (ImportError, RuntimeError):
+        pass  # told as a problem of torch
+    else:
+        check_bundle(default.BUNDLE_FOLDER)
     size = sum(file.size for file in manifest.files) / 2**20
     return (
         f"{manifest.resolution} x {manifest.resolution} pixels, {len(manifest.labels)} parts, "
@@ -228,12 +236,21 @@ def _contents(config: RegistryConfig) -> str:
 
 
 def _check_deltas(library: Library) -> int:
-    """Looks for the deltas of all vectors, a page at a time; returns how many vectors there are."""
+    """Looks for the deltas of all vectors, and sums compositions, a page at a time.
+
+    Returns:
+        How many vectors there are.
+    """
     count, query = 0, VectorQuery(retired=None, limit=_VECTORS_AT_A_TIME)
     while page := library.find_vectors(query):
         for vector in page:
             if not library.blobs.has(vector.delta_digest):
                 raise _Problem(f"{vector.address}: its delta is missing from the blob store")
+            if vector.terms and (fault := recipe_fault(library, vector)) is not None:
+                raise _Problem(
+                    f"{vector.address}: {fault}; compose it anew, `editvec registry verify` lists "
+                    "all of them"
+                )
         count += len(page)
         query = dataclasses.replace(query, after=page[-1].address)
     return count

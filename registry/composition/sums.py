@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from editvec.registry.entities.classes import ClassModel
-from editvec.registry.entities.vectors import EditingVector, FloatArray, NewTerm
+from editvec.registry.entities.vectors import EditingVector, FloatArray, NewTerm, Term
 from editvec.registry.errors import CompositionError
 
 Float64Array = npt.NDArray[np.float64]
@@ -153,22 +153,58 @@ class Recall:
         return self._deltas[address]
 
 
-def sum_of_terms(recall: Recall, terms: Sequence[NewTerm]) -> Float64Array:
+class Summed(Protocol):
+    """A vector as a sum sees it."""
+
+    @property
+    def address(self) -> str:
+        """`class/name@version`."""
+
+    @property
+    def num_ws(self) -> int:
+        """Rows of its delta."""
+
+    @property
+    def terms(self) -> Sequence[NewTerm | Term]:
+        """What it is the sum of, with pinned versions; empty for what is no composition."""
+
+
+class Summands(Protocol):
+    """Where the terms of a sum come from."""
+
+    def vector(self, address: str, /) -> Summed:
+        """The vector at an address."""
+
+    def delta(self, address: str, /) -> FloatArray:
+        """The delta of the vector at an address."""
+
+
+def sum_of_terms(recall: Summands, terms: Sequence[NewTerm | Term]) -> Float64Array:
     """The exact sum of terms with pinned versions; compositions among them count as their own."""
+    leaves = weighted_leaves(recall, terms)
+    if not leaves:  # the row masks of compositions can leave nothing of their terms
+        return np.zeros(recall.delta(terms[0].address).shape)
+    return exact_sum(leaves)
+
+
+def weighted_leaves(recall: Summands, terms: Sequence[NewTerm | Term]) -> list[WeightedDelta]:
+    """What terms add in the end: the deltas that are no compositions, each with its total scale.
+
+    A row mask that a composition has itself says nothing here: only those of terms cut rows.
+
+    Raises:
+        CompositionError: too many terms of terms, or scales that are too large.
+    """
     leaves: Leaves = {}
     for term in terms:
         _collect_leaves(recall, term, leaves)
-    if not leaves:  # the row masks of compositions can leave nothing of their terms
-        return np.zeros(recall.delta(terms[0].address).shape)
-    return exact_sum(
-        [
-            WeightedDelta(recall.delta(address), _total(scales, of=address), rows)
-            for (address, rows), scales in leaves.items()
-        ]
-    )
+    return [
+        WeightedDelta(recall.delta(address), _total(scales, of=address), rows)
+        for (address, rows), scales in leaves.items()
+    ]
 
 
-def _collect_leaves(recall: Recall, term: NewTerm, leaves: Leaves) -> None:
+def _collect_leaves(recall: Summands, term: NewTerm | Term, leaves: Leaves) -> None:
     """Adds a term to `leaves`: as its own terms, down to what is no composition."""
     vector = recall.vector(term.address)
     waiting = [(vector, term.scale, term.row_mask or (True,) * vector.num_ws)]
@@ -183,7 +219,8 @@ def _collect_leaves(recall: Recall, term: NewTerm, leaves: Leaves) -> None:
         if not vector.terms:
             leaves.setdefault((vector.address, rows), []).append(scale)
         for part in vector.terms:
-            kept = tuple(mine and other for mine, other in zip(rows, part.row_mask, strict=True))
+            own = part.row_mask or (True,) * vector.num_ws
+            kept = tuple(mine and other for mine, other in zip(rows, own, strict=True))
             if any(kept):
                 waiting.append((recall.vector(part.address), scale * part.scale, kept))
 

@@ -18,7 +18,7 @@ from editvec.registry.entities.vectors import (
     TermRole,
     require_active,
 )
-from editvec.registry.errors import CompatibilityError, ConflictError
+from editvec.registry.errors import ConflictError
 from editvec.registry.library import selects
 from editvec.registry.library.checks import content_digest_of
 from editvec.registry.library.records import (
@@ -193,20 +193,11 @@ def _term_row(
     checked: CheckedParcel,
     stored: dict[str, VectorRow],
 ) -> TermRow:
+    """The row of a term, which `recipes.settle` has checked."""
     class_name = checked.model.name
     vector = stored.get(term.address) or selects.find_vector_text(session, term.address, class_name)
-    if checked.parcel.archived_as is None:  # what was composed elsewhere is no new work
+    if checked.parcel.archived_as is None:  # it may have been retired since it was checked
         require_active(vector, of=f"composition {class_name}/{checked.new.name}")
-    for what, mine, theirs in (
-        ("class", class_name, vector.class_name),
-        ("generator", checked.model.generator_digest, vector.generator_digest),
-        ("shape", tuple(checked.shape), (vector.num_ws, vector.w_dim)),
-    ):
-        if mine != theirs:
-            raise CompatibilityError(
-                f"composition {class_name}/{checked.new.name}: expected terms of {what} {mine}, "
-                f"{term.address} is of {what} {theirs}"
-            )
     return TermRow(
         position=position,
         term_vector=vector,

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from editvec.registry.composition.compose import PlannedComposition
+    from editvec.registry.library.parcels import CheckedParcel
 
 
 class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups):
@@ -210,11 +211,13 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
                 [1, channels] in S. Rows outside the row mask are stored as zeros.
             pairs: what it was learned from.
             metrics: how good it is.
-            terms: what it was composed of.
+            terms: what it was composed of: the delta must be the sum of these, and the row mask
+                that of the rows which the sum touches; None takes that.
             reason: why, for the history.
 
         Raises:
             ConflictError: `new.version` holds other content.
+            CompositionError: the delta or the row mask does not follow from the terms.
             RegistryError: a child that says what is wrong with the class, a name, a part, the
                 delta, a mask, a number or a term.
 
@@ -249,11 +252,9 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
             RegistryError: as `add_vector` does.
         """
         from editvec.registry.library import inserts
-        from editvec.registry.library.parcels import check_parcel, contents_of
+        from editvec.registry.library.parcels import contents_of
 
-        checked = [
-            check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
-        ]
+        checked = self._checked(parcels)
         contents = [data for one in checked for data in contents_of(one)]
         with storing(self.engine, self.blobs, contents) as (session, digests):
             return inserts.add_vectors(session, checked, digests, reason=reason)
@@ -265,15 +266,21 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
             RegistryError: as `add_vectors` does.
         """
         from editvec.registry.library import inserts
-        from editvec.registry.library.parcels import check_parcel, contents_of
+        from editvec.registry.library.parcels import contents_of
         from editvec.whole_files import digest_of
 
-        checked = [
-            check_parcel(parcel, self.get_class(parcel.new.class_name)) for parcel in parcels
-        ]
+        checked = self._checked(parcels)
         digests = [digest_of(data) for one in checked for data in contents_of(one)]
         with rehearsal(self.engine) as session:
             return inserts.add_vectors(session, checked, digests, reason="")
+
+    def _checked(self, parcels: Sequence[VectorParcel]) -> list[CheckedParcel]:
+        from editvec.registry.library.parcels import check_parcel
+        from editvec.registry.library.recipes import settle
+
+        return settle(
+            self, [check_parcel(one, self.get_class(one.new.class_name)) for one in parcels]
+        )
 
     def get_vector(self, address: str, *, class_name: str | None = None) -> EditingVector:
         """The vector at `class/name@version` or `class/name@alias`, or the newest of `class/name`.

@@ -19,6 +19,7 @@ from editvec.registry.entities.vectors import (
     NewVector,
     OriginalFile,
     ParcelDigests,
+    TermRole,
     VectorParcel,
 )
 from editvec.registry.errors import RecordError
@@ -54,6 +55,8 @@ class CheckedParcel:
 def check_parcel(parcel: VectorParcel, model: ClassModel) -> CheckedParcel:
     """Checks everything that can be checked without the database; rows outside the mask become 0.
 
+    Whether a composition is the sum of its terms, `recipes.settle` tells.
+
     Raises:
         RegistryError: a child that says what is wrong.
     """
@@ -67,6 +70,7 @@ def check_parcel(parcel: VectorParcel, model: ClassModel) -> CheckedParcel:
     for term in parcel.terms:
         checked_number(term.scale, of=f"scale of term {term.address}")
         row_mask_text(term.row_mask, num_ws=shape.rows)
+        one_of(TermRole, term.role, of=f"role of term {term.address}")
     if (new.kind == Kind.COMPOSED) != bool(parcel.terms):
         raise RecordError(f"vector {new.name}: a composed vector has terms, another has none")
     delta = _masked_delta(parcel, shape, space)
@@ -83,10 +87,12 @@ def check_parcel(parcel: VectorParcel, model: ClassModel) -> CheckedParcel:
 
 
 def _masked_delta(parcel: VectorParcel, shape: DeltaShape, space: LatentSpace) -> FloatArray:
-    """The delta as it is stored: rows outside the row mask are zeros."""
+    """The delta as it is stored: rows outside the mask are zeros; a sum is told by its terms."""
     new, of = parcel.new, f"delta of {parcel.new.name}"
     delta = codec.check_delta(parcel.delta, num_ws=shape.rows, w_dim=shape.columns, of=of)
     row_mask = parse_row_mask(row_mask_text(new.row_mask, num_ws=shape.rows))
+    if parcel.terms:
+        return delta
     if space is LatentSpace.W:
         check_w_rows(delta, row_mask, of=of)
     # adding 0 takes the sign off zeros, so that 1 times a delta has the very bytes of the delta

@@ -17,6 +17,7 @@ from editvec.registry.composition.compose import recompute
 from editvec.registry.entities.vectors import Kind
 from editvec.registry.errors import BlobError, CodecError, CompositionError
 from editvec.registry.library.embeddings import batches
+from editvec.registry.library.recipes import touched_rows
 from editvec.registry.library.references import referenced, require_store, users_of
 from editvec.registry.maintenance.consistency import find_inconsistencies
 from editvec.registry.tables.database import reading
@@ -24,6 +25,7 @@ from editvec.registry.tables.models import EmbeddingRow, VectorRow
 from editvec.whole_files import digest_of
 
 if TYPE_CHECKING:
+    from editvec.registry.entities.vectors import EditingVector
     from editvec.registry.library.library import Library
 
 _BLOBS_AT_ONCE = 1000
@@ -149,16 +151,30 @@ def _compositions() -> Select[str, str, int]:
 
 
 def _wrong_sums(library: Library, addresses: Sequence[str]) -> Iterator[Fault]:
-    """Compositions whose delta is not what their recipe gives."""
+    """Compositions that are not what their recipe gives."""
     for address in addresses:
-        vector = library.get_vector(address)
-        try:
-            is_right = bool((recompute(library, vector) == library.delta(vector)).all())
-        except (BlobError, CodecError, CompositionError):
-            continue  # told as the fault of a blob, or as a composition without terms
-        if not is_right:
-            text = "its delta is not the sum of its terms"
+        text = recipe_fault(library, library.get_vector(address))
+        if text is not None:
             yield Fault(kind=FaultKind.INCONSISTENT, subject=address, text=text)
+
+
+def recipe_fault(library: Library, vector: EditingVector) -> str | None:
+    """What is wrong with a composition: its delta and its rows must follow from its terms.
+
+    Returns:
+        None where nothing is, and where it cannot be told: blobs that are missing or altered, and
+        compositions without terms, are faults of their own.
+    """
+    try:
+        delta = recompute(library, vector)
+        is_right = bool((delta == library.delta(vector)).all())
+    except (BlobError, CodecError, CompositionError):
+        return None
+    if not is_right:
+        return "its delta is not the sum of its terms"
+    if vector.row_mask != touched_rows(delta):
+        return "its row mask is not that of the sum of its terms"
+    return None
 
 
 # --- blobs ---

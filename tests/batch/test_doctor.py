@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import editvec.cli
@@ -12,7 +14,11 @@ from editvec.avatars import default
 from editvec.batch.doctor import Finding, State, examine
 from editvec.engine.bundle.bundle import read_networks, write_bundle
 from editvec.registry.config import RegistryConfig
+from editvec.registry.entities.vectors import Kind, NewTerm, NewVector, VectorParcel
+from editvec.registry.library import inserts
 from editvec.registry.library.library import Library
+from editvec.registry.library.parcels import check_parcel, contents_of
+from editvec.registry.library.references import storing
 
 
 def _by_part(findings: list[Finding]) -> dict[str, Finding]:
@@ -46,6 +52,32 @@ def test_every_part_is_named_with_its_version(tmp_path: Path) -> None:
     assert findings["python"].text.startswith("3.")
     assert "cpu" in findings["device"].text or "cuda" in findings["device"].text
     assert "6 parts" in findings["class avatars"].text
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_composition_that_is_not_the_sum_of_its_terms_is_named(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+    with Library.open(config) as library:
+        library.add_bundle(tiny_bundle)
+        delta = np.ones((8, 8), np.float32)
+        smile = NewVector(class_name="tiny", name="smile", roi_labels=("mouth",))
+        library.add_vector(smile, delta)
+        library.compose("good", [NewTerm(address="smile", scale=0.5)])
+        assert _by_part(examine(config))["library"].text == "1 classes, 2 vectors"
+        new = replace(smile, name="cut", kind=Kind.COMPOSED, row_mask=(True,) * 4 + (False,) * 4)
+        terms = (NewTerm(address="smile", scale=1.0),)
+        cut = delta * np.repeat([1, 0], 4)[:, None]
+        checked = check_parcel(VectorParcel(new=new, delta=cut, terms=terms), library.get_class())
+        # as older releases stored it
+        with storing(library.engine, library.blobs, contents_of(checked)) as (session, digests):
+            inserts.add_vectors(session, [checked], digests, reason="")
+
+    finding = _by_part(examine(config))["library"]
+
+    assert finding.state is State.PROBLEM
+    assert finding.text.startswith("tiny/cut@1: its delta is not the sum of its terms; compose it")
 
 
 @pytest.mark.usefixtures("shipped")
