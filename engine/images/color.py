@@ -1,9 +1,9 @@
 """Which colours the samples of a picture file mean, and how they become sRGB.
 
 What a file says counts in this order: cICP, an ICC profile, sRGB, gAMA with cHRM (all but the
-profile are chunks of PNG; AVIF says the same as cICP in its box `nclx`). A file that says nothing
-is sRGB, and its samples stay as they are; likewise where a profile is sRGB. What is said but cannot
-be understood is refused: the colours would be guessed.
+profile are chunks of PNG; AVIF says the same as cICP in its box `nclx`), Adobe RGB in EXIF. A file
+that says nothing is sRGB, and its samples stay as they are; likewise where a profile is sRGB. What
+is said but cannot be understood is refused: the colours would be guessed.
 """
 
 import functools
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageCms, ImageFile
 
 from editvec.engine.errors import ImageError
+from editvec.engine.images.exif import says_adobe_rgb
 from editvec.engine.images.primaries import SRGB_PRIMARIES, Chromaticities, make_profile
 
 SRGB = "sRGB"
@@ -31,6 +32,11 @@ _CICP_SRGB = (1, 13, 0, 1)
 # Of nclx: primaries of BT.709 or none told; curve of BT.709, none told, BT.601 or sRGB. Encoders
 # write those of video for pictures that are sRGB, and viewers show them as such.
 _NCLX_PRIMARIES, _NCLX_CURVES = (1, 2), (1, 2, 6, 13)
+_NCLX_NONE = (2, 2)
+_GREY_MODES = ("1", "L", "LA", "I;16")
+_ADOBE_RGB = "Adobe RGB (1998)"
+_ADOBE_GAMMA = 256 / 563  # its samples are light to the power 2 + 51 / 256
+_ADOBE_PRIMARIES = Chromaticities(0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 _INPUT_CLASSES = ("scnr", "mntr", "prtr", "spac")
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _HOW_TO_GO_ON = "without it the picture would be read as sRGB"
@@ -76,10 +82,17 @@ def color_of(image: Image.Image) -> SourceColor:
     if image.format == "AVIF" and file is not None and (nclx := _avif_nclx(file)) is not None:
         if nclx[0] not in _NCLX_PRIMARIES or nclx[1] not in _NCLX_CURVES:
             raise ImageError(f"expected sRGB colours (nclx 1/13), got nclx {nclx[0]}/{nclx[1]}")
+        if nclx != _NCLX_NONE:
+            return SourceColor(SRGB)
+    if image.format == "PNG" and "srgb" in image.info:
         return SourceColor(SRGB)
-    if image.format == "PNG" and "srgb" not in image.info:
+    if image.format == "PNG" and not image.info.keys().isdisjoint(("gamma", "chromaticity")):
         return _measured(image)
-    return SourceColor("CMYK without a profile" if image.mode == "CMYK" else SRGB)
+    if image.mode == "CMYK":
+        return SourceColor("CMYK without a profile")
+    if image.mode != "LAB" and says_adobe_rgb(image):
+        return _described(_ADOBE_RGB, image, gamma=_ADOBE_GAMMA, primaries=_ADOBE_PRIMARIES)
+    return SourceColor(SRGB)
 
 
 def to_srgb(image: Image.Image, color: SourceColor) -> Image.Image:
@@ -242,7 +255,7 @@ def _srgb_profile() -> ImageCms.ImageCmsProfile:
 def _measured(image: Image.Image) -> SourceColor:
     """The colours that gAMA and cHRM tell; what only one of them tells is sRGB's in the other."""
     gamma, primaries = image.info.get("gamma") or None, None  # 0 is said to mean nothing
-    if "chromaticity" in image.info and image.mode not in ("1", "L", "LA", "I;16"):
+    if "chromaticity" in image.info and image.mode not in _GREY_MODES:
         primaries = Chromaticities(*cast(tuple[float, ...], image.info["chromaticity"]))
         distance = np.abs(np.subtract(primaries, SRGB_PRIMARIES)).max()
         primaries = None if distance <= _SAME_CHROMATICITY else primaries
@@ -253,12 +266,17 @@ def _measured(image: Image.Image) -> SourceColor:
         raise ImageError(
             f"gAMA: expected a gamma from {_GAMMAS[0]} to {_GAMMAS[1]:g}, got {gamma:g}"
         )
-    is_grey = image.mode in ("1", "L", "LA", "I;16")
     words = [] if gamma is None else [f"gamma {gamma:g}"]
     words += [] if primaries is None else ["primaries of its own"]
-    name = " and ".join(words)
+    return _described(" and ".join(words), image, gamma=gamma, primaries=primaries)
+
+
+def _described(
+    name: str, image: Image.Image, *, gamma: float | None, primaries: Chromaticities | None
+) -> SourceColor:
+    """Colours without a profile, by a profile that is made of what is told."""
     kept = make_profile(name, gamma=gamma, primaries=primaries, is_grey=False)
-    if not is_grey:
+    if image.mode not in _GREY_MODES:
         return SourceColor(name, kept, kept=kept)
     profile = make_profile(name, gamma=gamma, primaries=None, is_grey=True)
     return SourceColor(name, profile, "L", kept=kept)

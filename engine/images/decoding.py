@@ -6,9 +6,7 @@ threads; no setting of Pillow is changed.
 
 import os
 import stat
-import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
@@ -19,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from editvec.engine.errors import ImageError
 from editvec.engine.images.color import SourceColor, color_of, to_srgb
+from editvec.engine.images.exif import DECODER_ERRORS, orientation_of
 
 Decoded = TypeVar("Decoded")
 
@@ -29,26 +28,7 @@ MASK_FORMATS = ("PNG", "TIFF")
 MIN_SIDE = 8
 MAX_PIXELS = 64 * 2**20  # 8192 x 8192
 
-# What Pillow's decoders raise on hostile files, over its own collection of them and by its code.
-_DECODER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
 _PILLOW_MODULES = r"PIL\."
-_ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -118,7 +98,7 @@ def decode_stream(
         raise ImageError(f"{name}: not a picture in a format that is read ({accepted})") from exc
     except ImageError as exc:
         raise ImageError(f"{name}: {exc}") from exc
-    except _DECODER_ERRORS as exc:
+    except DECODER_ERRORS as exc:
         raise ImageError(f"{name}: cannot be decoded: {_one_line(exc)}") from exc
 
 
@@ -166,7 +146,7 @@ def decode_picture(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]
 def decode_source(image: Image.Image, max_pixels: int) -> SourcePicture:
     """Load the first frame as `decode_picture` does, and tell what its colours were."""
     color = _load(image, max_pixels)
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     picture = _upright(_to_rgb(image, color), orientation)
     return SourcePicture(np.array(picture, dtype=np.uint8), color)
 
@@ -177,7 +157,7 @@ def decode_samples(image: Image.Image, max_pixels: int) -> tuple[Image.Image, So
     The picture is of mode RGB, or RGBA if it is transparent.
     """
     color = _load(image, max_pixels)
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     samples = _to_eight_bits(image)
     samples = samples.convert("RGBA" if samples.has_transparency_data else "RGB")
     return _upright(samples, orientation), color
@@ -191,7 +171,7 @@ def decode_mask(image: Image.Image, max_pixels: int) -> npt.NDArray[np.int32]:
         raise ImageError(
             f"expected label indices (palette, 8-bit or 16-bit grey), got mode {image.mode}"
         )
-    if _orientation(image) in _UPRIGHT:
+    if orientation_of(image) in _UPRIGHT:
         raise ImageError("expected a mask without EXIF orientation")
     return np.array(image).astype(np.int32)
 
@@ -253,14 +233,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
         alpha = Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8))
         return Image.merge("LA", (grey, alpha))
     return grey
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) where there is none or none that can be read."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DECODER_ERRORS:
-        return 1  # the pixels are whole: a broken tag is no reason to refuse them
 
 
 def _ignore_pillow_warnings() -> None:
