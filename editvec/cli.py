@@ -29,6 +29,8 @@ from editvec.registry.errors import RegistryError
 
 KNOWN_ERRORS = (RegistryError, EngineError, BatchError, CudaExtError, OutputError)
 
+MOST_FILES = 3
+_OF_DISKS = (errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ESTALE, errno.EMFILE)
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
@@ -132,7 +134,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 (the one door: whatever arrives here becomes one line)
         if obj["traceback"]:
             traceback.print_exc()
-        return _report(_describe(error), status=EXIT_ERROR)
+        given = sys.argv[1:] if arguments is None else arguments
+        return _report(_describe(error, given), status=EXIT_ERROR)
     return status
 
 
@@ -149,26 +152,49 @@ def _invoke(arguments: Sequence[str] | None, obj: dict[str, Any]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: Exception, arguments: Sequence[str]) -> str:
     """One sentence for one error; what we did not foresee is called a bug."""
     if isinstance(error, KNOWN_ERRORS):
         return str(error) or type(error).__name__
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if _is_out_of_memory(error):
-        return f"out of memory: {error}" if str(error) else "out of memory"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the device: {error.filename or 'make room and run it again'}"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {os.fsdecode(error.filename)}"
-    if isinstance(error, ValueError) and (told := _told_of_value(str(error))) is not None:
-        return told
-    if isinstance(error, OverflowError):
-        return f"expected a smaller number: {error}"
+        reason = "no space left on the device" if error.errno == errno.ENOSPC else error.strerror
+        return f"{reason}: {os.fsdecode(error.filename)}"
+    told = _told_of_machine(error)
+    if told is not None:
+        return told + _files_in(arguments)
     return (
         f"this is a bug: {type(error).__name__}: {error} "
         "(run `editvec --traceback ...` to see where, and report it)"
     )
+
+
+def _told_of_machine(error: Exception) -> str | None:
+    """What the machine or Python complains of without saying which file it was about."""
+    if _is_out_of_memory(error):
+        return f"out of memory: {error}" if str(error) else "out of memory"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left on the device: make room and run it again"
+    if isinstance(error, OSError) and error.errno in _OF_DISKS:
+        return error.strerror or os.strerror(error.errno)
+    if isinstance(error, OverflowError):
+        return f"expected a smaller number: {error}"
+    return _told_of_value(str(error)) if isinstance(error, ValueError) else None
+
+
+def _files_in(arguments: Sequence[str]) -> str:
+    """The files and folders that a command was given, but its home: it was about one of them."""
+    found: list[str] = []
+    before = ""
+    for word in arguments:
+        name, _, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        is_home = "--home" in (name, before)
+        if value and "\0" not in value and not is_home and os.path.lexists(value):
+            found.append(value)
+        before = word
+    more = f" and {len(found) - MOST_FILES} more" if len(found) > MOST_FILES else ""
+    return f" (given: {', '.join(found[:MOST_FILES])}{more})" if found else ""
 
 
 def _told_of_value(message: str) -> str | None:

@@ -18,6 +18,8 @@ _UNPRINTABLE = re.compile(
     r"\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]|\r(?!\n)"
 )
 
+_LINE_ENDS = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t"})
+
 
 class Control(str):
     """A sequence that steers the terminal and is ours: `PrintableStream` lets it pass."""
@@ -33,6 +35,16 @@ def printable(text: str) -> str:
         a\u001b[2Jb
     """
     return _UNPRINTABLE.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    r"""A printable text that stays on its line: line ends and tabs in foreign names are escaped.
+
+    Example:
+        >>> print(one_line("a\nb\u2028c"))
+        a\nb\u2028c
+    """
+    return printable(text).translate(_LINE_ENDS)
 
 
 class PrintableStream:

@@ -6,6 +6,7 @@ tells of errors in its own words.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -18,6 +19,7 @@ TEMPORARY_PREFIX = ".incoming-"
 """What unfinished files and folders are called: whoever finds an old one may remove it."""
 
 BLOCK = 1 << 20
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -46,9 +48,10 @@ def appearing(target: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as exc:
         with suppress(OSError):
             temporary.unlink()
+        _name(exc, target)
         raise
     sync_folder(target.parent)
 
@@ -65,9 +68,16 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        except BaseException:
+        except BaseException as exc:
             path.unlink()
+            _name(exc, path)
             raise
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Says of an error in writing which file it was: the system does not."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_WRITING:
+        error.filename = str(path)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -132,6 +132,44 @@ def test_errors_of_the_machine_are_one_readable_line(
     assert capsys.readouterr().err == f"editvec: error: {line}\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OverflowError("int too large"), "expected a smaller number: int too large"),
+        (MemoryError(), "out of memory"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError(errno.ENOSPC, "x"), "no space left on the device: make room and run it again"),
+        (
+            _raised_by(lambda: Path("a\0b").stat()),
+            "expected a name or a path without NUL, got one with it",
+        ),
+    ],
+)
+def test_errors_that_name_no_file_say_which_were_given(
+    error: Exception,
+    line: str,
+    attach: Attach,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    attach(_raising(error))
+    editvec.cli.cli.commands["probe"].params += [
+        click.Argument(["files"], nargs=-1, expose_value=False),
+        click.Option(["--out"], expose_value=False),
+    ]
+    jobs = [tmp_path / f"{name}.yaml" for name in "abcd"]
+    for path in jobs:
+        path.touch()
+    home = ["--home", str(tmp_path)]
+
+    assert editvec.cli.main([*home, "probe", str(jobs[0]), "smile=1", f"--out={jobs[1]}"]) == 1
+    assert capsys.readouterr().err == f"editvec: error: {line} (given: {jobs[0]}, {jobs[1]})\n"
+    assert editvec.cli.main(["probe", *map(str, jobs)]) == 1
+    assert capsys.readouterr().err.endswith(f"{jobs[2]} and 1 more)\n")
+    assert editvec.cli.main([*home, "probe", "smile"]) == 1
+    assert capsys.readouterr().err == f"editvec: error: {line}\n"
+
+
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), click.Abort()])
 def test_interrupt_ends_with_130(
     interrupt: BaseException, attach: Attach, capsys: pytest.CaptureFixture[str]

@@ -1,10 +1,12 @@
 """Files that are whole or not there."""
 
+import errno
 import hashlib
 import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,22 @@ from editvec.whole_files import (
     write_all,
     write_whole,
 )
+
+
+@pytest.mark.parametrize("write", [appearing, new_file])
+def test_a_full_disk_is_told_with_the_name_of_the_file(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OSError, match="No space left") as caught, write(tmp_path / "a.png") as file:
+        file.write(b"data")
+
+    assert caught.value.filename == str(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

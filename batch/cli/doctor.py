@@ -18,6 +18,7 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     Exit status 1 if something is broken.
     """
     from editvec.batch.doctor import State, examine
+    from editvec.printing import one_line
     from editvec.registry.config import RegistryConfig
 
     findings = examine(RegistryConfig.from_environment(ctx.obj["home"]))
@@ -26,6 +27,6 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     else:
         width = max(len(finding.part) for finding in findings)
         for finding in findings:
-            click.echo(f"{finding.state:8} {finding.part:{width}}  {finding.text}")
+            click.echo(one_line(f"{finding.state:8} {finding.part:{width}}  {finding.text}"))
     if any(finding.state is State.PROBLEM for finding in findings):
         ctx.exit(1)

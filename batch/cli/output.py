@@ -94,15 +94,17 @@ def stage_progress(title: str) -> Callable[[str, int, int], None]:
 
 def renew_line(text: str) -> None:
     """Shows a text in place of the line that the terminal stands in."""
-    from editvec.printing import Control
+    from editvec.printing import Control, one_line
 
     click.echo(Control("\r\x1b[K"), nl=False, err=True)
-    click.echo(text, nl=False, err=True)
+    click.echo(one_line(text), nl=False, err=True)
 
 
 def note(text: str) -> None:
-    """Tells the user something beside the result."""
-    click.echo(text, err=True)
+    """Tells the user something beside the result, on one line whatever names are in it."""
+    from editvec.printing import one_line
+
+    click.echo(one_line(text), err=True)
 
 
 def duration(seconds: float) -> str:
@@ -195,7 +197,7 @@ def echo_results(library: Library, record: RunRecord) -> None:
             format_table(["vector", *shown, "picture" if record.kind == "learn" else "range"], rows)
         )
     for line in failures:
-        click.echo(line, err=True)
+        note(line)
 
 
 def _last_cell(item: ItemRow) -> str:

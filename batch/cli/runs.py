@@ -198,8 +198,10 @@ def audit(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"items": found.items, "problems": found.problems}, indent=2))
     else:
+        from editvec.printing import one_line
+
         for problem in found.problems:
-            click.echo(problem)
+            click.echo(one_line(problem))
         click.echo(f"{found.items} items, {len(found.problems)} problems")
     if found.problems:
         ctx.exit(1)

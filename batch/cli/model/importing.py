@@ -162,6 +162,7 @@ def import_members(
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.classes.importing import import_members as give_members
     from editvec.engine.foreign.members import member_files
+    from editvec.printing import one_line
     from editvec.registry.labels.files import read_scheme
 
     files = member_files(sources)
@@ -173,7 +174,7 @@ def import_members(
         click.echo(json.dumps(_json(model, ["generator", "segmentation"]), indent=2))
         return
     click.echo(model.address)
-    click.echo(f"  members    {', '.join(path.name for path in files)}")
+    click.echo(one_line(f"  members    {', '.join(path.name for path in files)}"))
     click.echo(f"  parts      {', '.join(model.label_names)}")
 
 
