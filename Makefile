@@ -15,7 +15,7 @@ CPU_BUILDS := https://download.pytorch.org/whl/cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo avatars measures check test test-full soak bench clean
+.PHONY: help setup demo avatars measures check test test-full soak bench hashes clean
 
 help:
 	@echo "make setup      create .venv with pinned dependencies (every other target does this first);"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench      is the engine as much faster than the plain method as it was? (some minutes)"
 	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
 	@echo "make measures   measure the starter library and put it into its archive (half an hour)"
+	@echo "make hashes     what the image installs, with the digest of every file: deploy/requirements.hashes.txt"
 	@echo "make clean      remove caches, packages and ./demo (.venv and the work of make avatars stay)"
 
 setup: $(STAMP)
@@ -93,6 +94,14 @@ soak: $(TESTED)
 # Ratios within one run, compared with stored ones; never seconds.
 bench: $(TESTED)
 	$(BIN)/python -m benchmarks.engine --guard benchmarks/engine/ratios.json
+
+# For the Python and the system of deploy/Dockerfile; after a change of pyproject.toml or constraints.txt.
+hashes:
+	test -x build/hashes/bin/uv || ($(PYTHON) -m venv build/hashes && build/hashes/bin/pip install --quiet uv)
+	build/hashes/bin/uv pip compile --quiet pyproject.toml --extra postgresql --extra s3 \
+		--constraints constraints.txt --generate-hashes --only-binary :all: --no-annotate \
+		--python-version 3.11.16 --python-platform x86_64-manylinux_2_28 \
+		--custom-compile-command "make hashes" --output-file deploy/requirements.hashes.txt
 
 clean:
 	rm -rf demo build/lib build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
