@@ -33,6 +33,7 @@ from editvec.batch.runs.planning import RunRequest, open_run
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.manifests import METADATA
 from editvec.batch.workbench import Workbench
+from editvec.masking import is_url
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector, NewTerm
@@ -159,6 +160,8 @@ def _step(number: int, title: str, say: Say) -> Iterator[None]:
 
 def _claim(out: Path, home: Path) -> None:
     """Make the folder ours, unless it holds somebody else's files."""
+    if is_url(out):
+        raise PlanError(f"output folder: expected a folder of this machine, got a URL, {out}")
     marker = out / _MARKER
     if not marker.exists():
         ours = {home.resolve()}

@@ -18,8 +18,9 @@ from editvec.avatars import default
 from editvec.batch.errors import BatchError
 from editvec.batch.recipes.settings import broker_url
 from editvec.batch.runs.requirements import networks_of
-from editvec.batch.workers.broker import parse_broker_url, without_password
+from editvec.batch.workers.broker import parse_broker_url
 from editvec.engine.errors import EngineError
+from editvec.masking import masked
 from editvec.registry.blobs.opening import open_blob_store
 from editvec.registry.blobs.store import vanished
 from editvec.registry.bundles.manifest import read_manifest, verify_files
@@ -30,7 +31,7 @@ from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
 from editvec.registry.maintenance.verification import recipe_fault
 from editvec.registry.tables import schema
-from editvec.registry.tables.database import parse_database_url
+from editvec.registry.tables.database import parse_database_url, place_of
 
 if TYPE_CHECKING:
     from editvec.registry.config import RegistryConfig
@@ -102,7 +103,7 @@ def _run_checks(
         try:
             yield Finding(part, State.OK, check(config))
         except (_Problem, RegistryError, EngineError, BatchError, OSError) as exc:
-            yield Finding(part, State.PROBLEM, " ".join(str(exc).split()))
+            yield Finding(part, State.PROBLEM, masked(" ".join(str(exc).split())))
 
 
 # The installation.
@@ -177,7 +178,7 @@ def _home(config: RegistryConfig) -> str:
 
 
 def _database(config: RegistryConfig) -> str:
-    place = parse_database_url(config.database_url).render_as_string(hide_password=True)
+    place = place_of(parse_database_url(config.database_url))
     status = schema.current(config)
     if status.is_current:
         return f"{place}, revision {status.revision}"
@@ -197,7 +198,7 @@ def _blob_store(config: RegistryConfig) -> str:
         _require_writable(folder)
     else:
         open_blob_store(config.blob_url).absence()  # asks the server
-    return config.blob_url
+    return masked(config.blob_url)
 
 
 def _broker(config: RegistryConfig) -> str:
@@ -208,7 +209,7 @@ def _broker(config: RegistryConfig) -> str:
         from editvec.batch.workers.app import create_app, require_broker
 
         require_broker(create_app(url))
-        return without_password(url)
+        return masked(url)
     _require_writable(next(place for place in (folder, *folder.parents) if place.exists()))
     return f"{folder} (a folder, for workers of this machine)"
 

@@ -16,8 +16,10 @@ BatchError
 └── DeviceLostError (RuntimeError)    the device stopped working: its process must end
 """
 
+from editvec.masking import MaskedError
 
-class BatchError(Exception):
+
+class BatchError(MaskedError):
     """Anything that a run reports in one line."""
 
 

@@ -6,8 +6,10 @@ CudaExtError
     └── BuildLockError(TimeoutError)     another build holds the lock, or a dead one left it behind
 """
 
+from editvec.masking import MaskedError
 
-class CudaExtError(Exception):
+
+class CudaExtError(MaskedError):
     """Base of every error that `cuda_ext` raises on purpose."""
 
 

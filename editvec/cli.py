@@ -23,6 +23,7 @@ import editvec.registry.cli.commands
 from editvec.batch.errors import BatchError
 from editvec.cuda_ext.errors import CudaExtError
 from editvec.engine.errors import EngineError
+from editvec.masking import masked
 from editvec.outputs import KEPT, OutputError
 from editvec.printing import printable_streams
 from editvec.registry.errors import RegistryError
@@ -220,7 +221,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _report(message: str, *, status: int) -> int:
     """Print one line on stderr, without control characters, and pass the status through."""
-    line = " ".join(message.split())
+    line = " ".join(masked(message).split())
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     with contextlib.suppress(BrokenPipeError):
         print(f"editvec: error: {printable}", file=sys.stderr, flush=True)  # noqa: T201

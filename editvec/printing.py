@@ -1,6 +1,6 @@
 """What goes to a terminal: foreign names and texts there can neither steer it nor turn lines round.
 
-Standard library only: it stands below every package.
+Nor do they show a password: see `masking.py`, which alone stands below.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
+
+from editvec.masking import masked, masked_urls
 
 # Control characters except line end and tab, halves of letters, and what is invisible or turns the
 # direction of a text; joiners (U+200C, U+200D) stay, for words and emoji are spelt with them.
@@ -48,10 +50,16 @@ def one_line(text: str) -> str:
 
 
 class PrintableStream:
-    """A text stream that escapes what is written to it, and is the given one in all else."""
+    """A text stream that masks and escapes what is written to it, and is the given one in all else.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: the given one.
+        mask: what hides secrets.
+    """
+
+    def __init__(self, stream: TextIO, mask: Callable[[str], str] = masked) -> None:
         self._stream = stream
+        self._mask = mask
 
     def write(self, text: str | bytes) -> int:
         """Writes a text; a `Control` as it is."""
@@ -61,7 +69,7 @@ class PrintableStream:
             if not text:
                 raise TypeError("expected text")
             text = text.decode("utf-8", "surrogateescape")
-        self._stream.write(text if isinstance(text, Control) else printable(text))
+        self._stream.write(text if isinstance(text, Control) else printable(self._mask(text)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -77,8 +85,12 @@ class PrintableStream:
 
 @contextlib.contextmanager
 def printable_streams() -> Iterator[None]:
-    """Lets what is printed in the block go through `printable`."""
-    out, err = (cast(TextIO, PrintableStream(stream)) for stream in (sys.stdout, sys.stderr))
+    """Lets what is printed in the block go through `printable`, and hides secrets.
+
+    On stdout those of URLs alone: a result may hold a word that is a password too.
+    """
+    out = cast(TextIO, PrintableStream(sys.stdout, masked_urls))
+    err = cast(TextIO, PrintableStream(sys.stderr, masked))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield
 

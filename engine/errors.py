@@ -18,8 +18,10 @@ Each class also inherits the builtin error that it specialises. The single argum
 line for the user: which argument, what was expected, what came.
 """
 
+from editvec.masking import MaskedError
 
-class EngineError(Exception):
+
+class EngineError(MaskedError):
     """Base of every error that the engine raises on purpose."""
 
 

@@ -6,13 +6,17 @@ The only reader of EDITVEC_HOME, EDITVEC_DATABASE_URL and EDITVEC_BLOB_URL.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from editvec.masking import is_url, remember, remember_secret
 from editvec.registry.errors import ConfigError
 
 DATABASE_FILE = "editvec.db"
 BLOB_FOLDER = "blobs"
+
+# Read by others: libpq, s3fs. They are kept out of what is printed.
+_SECRET_VARIABLES = ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +30,12 @@ class RegistryConfig:
     """
 
     home: Path
-    database_url: str
-    blob_url: str
+    database_url: str = field(repr=False)
+    blob_url: str = field(repr=False)
 
     def __post_init__(self) -> None:
+        remember(self.database_url)
+        remember(self.blob_url)
         if not self.home.is_absolute():
             raise ConfigError(f"home: expected an absolute path, got {str(self.home)!r}")
 
@@ -45,7 +51,13 @@ class RegistryConfig:
 
     @classmethod
     def for_home(cls, home: Path) -> RegistryConfig:
-        """The embedded library of one home folder, whatever the environment says."""
+        """The embedded library of one home folder, whatever the environment says.
+
+        Raises:
+            ConfigError: it is a URL.
+        """
+        if is_url(home):
+            raise ConfigError(f"home: expected a folder of this machine, got a URL, {home}")
         absolute = home.expanduser().absolute()
         return cls(
             home=absolute,
@@ -60,6 +72,8 @@ class RegistryConfig:
         Args:
             home: the home folder when the caller was told one; it wins over EDITVEC_HOME.
         """
+        for name in _SECRET_VARIABLES:
+            remember_secret(os.environ.get(name, ""))
         chosen = home or Path(os.environ.get("EDITVEC_HOME") or "~/.editvec")
         embedded = cls.for_home(chosen)
         return cls(

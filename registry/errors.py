@@ -28,8 +28,10 @@ RegistryError
 
 from __future__ import annotations
 
+from editvec.masking import MaskedError
 
-class RegistryError(Exception):
+
+class RegistryError(MaskedError):
     """Anything that the library of vectors refuses or cannot do."""
 
 

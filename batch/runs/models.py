@@ -26,7 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import conv
 
 from editvec.batch.recipes.settings import Priority
-from editvec.registry.tables.database import Base, UtcDateTime
+from editvec.registry.tables.database import Base, MaskedText, UtcDateTime
 
 RUN_KINDS = ("batch", "generate", "learn", "embed", "evaluate")
 RUN_STATES = ("planned", "running", "paused", "completed", "completed_with_failures", "cancelled")
@@ -65,7 +65,7 @@ class Run(Base):
     id: Mapped[str] = mapped_column(String(32))
     kind: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(32))
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(MaskedText)
     class_address: Mapped[str] = mapped_column(String(255))
     generator_digest: Mapped[str] = mapped_column(String(64))
     bundle_digest: Mapped[str] = mapped_column(String(64))
@@ -181,7 +181,7 @@ class RunItem(Base):
     position: Mapped[int] = mapped_column(Integer, autoincrement=False)
     recipe_position: Mapped[int] = mapped_column(Integer, autoincrement=False)
     state: Mapped[str] = mapped_column(String(16))
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(MaskedText)
     content_key: Mapped[str | None] = mapped_column(String(64))
     file_name: Mapped[str | None] = mapped_column(Text)
     mask_file_name: Mapped[str | None] = mapped_column(Text)

@@ -17,6 +17,7 @@ from editvec.batch.recipes.file import RecipeArgument
 from editvec.batch.recipes.pinning import EditArgument
 from editvec.batch.recipes.recipe import EditPlan, Recipe
 from editvec.batch.recipes.settings import RunSettings
+from editvec.masking import is_url
 
 PLAN_FORMAT = 1
 
@@ -171,8 +172,14 @@ def resolve_folders(input_folder: Path | None, output_folder: Path) -> tuple[Pat
     """The real paths of both folders, checked against each other.
 
     Raises:
-        PlanError: the input folder is missing, or one of the folders lies inside the other.
+        PlanError: the input folder is missing, one of the folders lies inside the other, or one
+            is a URL.
     """
+    for name, folder in (("input", input_folder), ("output", output_folder)):
+        if folder is not None and is_url(folder):
+            raise PlanError(
+                f"{name} folder: expected a folder of this machine, got a URL, {folder}"
+            )
     output = Path(os.path.realpath(output_folder))
     if output.exists() and not output.is_dir():
         raise PlanError(f"output folder: {output} is not a folder")

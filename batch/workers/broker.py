@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import Priority
+from editvec.masking import remember
 
 # Longer than any chunk: a broker that redelivers earlier gives a second worker the same message.
 VISIBILITY_SECONDS = 1800
@@ -18,6 +19,7 @@ CONNECT_SECONDS = 10
 _FOLDER, _REDIS, _AMQP = "filesystem", ("redis", "rediss"), ("amqp", "amqps", "pyamqp")
 _ENCRYPTED = ("rediss", "amqps")
 _FILE_KEYS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_OTHER_KEYS = ("connect_timeout", "heartbeat", "login_method")  # of kombu
 _VERIFY_KEY = "ssl_cert_reqs"
 # Silence for longer is a connection that is gone; a worker's own wait for a message is 1 s.
 _REDIS_SILENCE_SECONDS = 15
@@ -38,7 +40,7 @@ class Broker:
         transport_options: Celery's `broker_transport_options`.
     """
 
-    url: str
+    url: str = field(repr=False)
     folder: Path | None = None
     transport: str | None = None
     use_ssl: dict[str, Any] | None = None
@@ -56,23 +58,29 @@ def parse_broker_url(text: str) -> Broker:
     Raises:
         SettingsError: it names no broker that we support.
     """
+    remember(text)
     try:
         parts = urlsplit(text)
-    except ValueError as exc:  # its password cannot be told from the rest
+    except ValueError as exc:
         raise SettingsError(f"EDITVEC_BROKER_URL: expected a URL, got none ({exc})") from exc
     if parts.scheme == _FOLDER:
         return _folder_broker(text, parts)
     if parts.scheme not in (*_REDIS, *_AMQP):
         raise SettingsError(
             "EDITVEC_BROKER_URL: expected redis://, rediss://, amqp://, amqps:// or "
-            f"filesystem:///FOLDER, got {without_password(text)!r}"
+            f"filesystem:///FOLDER, got {text!r}"
         )
+    for name, _value in parse_qsl(parts.query, keep_blank_values=True):
+        if not name.startswith("ssl_") and name not in _OTHER_KEYS:
+            raise SettingsError(
+                f"EDITVEC_BROKER_URL: expected no parameter but {', '.join(_OTHER_KEYS)} and those "
+                f"of ssl_, got {name!r}; a password stands before the host, "
+                f"{parts.scheme}://USER:PASSWORD@HOST"
+            )
     try:
         _ = parts.port
     except ValueError as exc:
-        raise SettingsError(
-            f"EDITVEC_BROKER_URL: expected HOST:PORT, got {without_password(text)!r}"
-        ) from exc
+        raise SettingsError(f"EDITVEC_BROKER_URL: expected HOST:PORT, got {text!r}") from exc
     options: dict[str, Any] = {}
     if parts.scheme in _REDIS:
         options = {
@@ -102,13 +110,6 @@ def message_priority(url: str, priority: Priority) -> int:
     """
     urgency = _BY_URGENCY.index(priority)
     return len(Priority) - 1 - urgency if urlsplit(url).scheme in _REDIS else urgency
-
-
-def without_password(text: str) -> str:
-    """An address as it may be shown."""
-    scheme, slashes, rest = text.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{slashes}{user.partition(':')[0]}:**@{host}" if at else text
 
 
 def _folder_broker(text: str, parts: SplitResult) -> Broker:

@@ -10,6 +10,8 @@ from typing import Any
 from celery.exceptions import CPendingDeprecationWarning, Reject, SecurityWarning
 from celery.signals import setup_logging
 
+from editvec.masking import masked
+
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # What they tell at INFO is about messages and tables; the worker tells about chunks.
 _TALKATIVE = ("celery", "kombu", "amqp", "alembic")
@@ -30,7 +32,7 @@ def log_to_stderr(level: str) -> None:
         level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(MaskingFormatter(_FORMAT))
     if level != "DEBUG":
         handler.addFilter(_in_one_line)
         for name in _TALKATIVE:
@@ -46,6 +48,14 @@ def log_to_stderr(level: str) -> None:
     setup_logging.connect(_leave_as_it_is, weak=False)
     # only JSON is accepted, so that a message cannot do more as root than as anybody else
     warnings.simplefilter("ignore", SecurityWarning)
+
+
+class MaskingFormatter(logging.Formatter):
+    """Writes records, tracebacks too, without secrets, whichever library they come from."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return masked(super().format(record))
 
 
 def _leave_as_it_is(**_options: Any) -> None:

@@ -24,7 +24,7 @@ from editvec.batch.workers.app import (
     require_broker,
     waiting_messages,
 )
-from editvec.batch.workers.broker import parse_broker_url, without_password
+from editvec.batch.workers.broker import parse_broker_url
 from editvec.batch.workers.device import hold_device, probe_device
 from editvec.batch.workers.log import log_to_stderr
 from editvec.batch.workers.tasks import (
@@ -34,6 +34,7 @@ from editvec.batch.workers.tasks import (
     register,
     tend,
 )
+from editvec.masking import masked
 from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
@@ -84,7 +85,7 @@ def run_worker(
             quiet=True,
         )
         _take_signals()  # whoever reads that it serves may stop it at once
-        where = f"{chosen.name} ({chosen.model}), messages from {without_password(broker_url)}"
+        where = f"{chosen.name} ({chosen.model}), messages from {masked(broker_url)}"
         _LOG.info("serving %s on %s", model.address, where)
         worker.start()
         _LOG.info("stopped")

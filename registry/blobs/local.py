@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from editvec.registry.blobs.store import LIBRARIES, StoredFile, vanished
+from editvec.masking import masked
+from editvec.registry.blobs.store import LIBRARIES, StoredFile, is_noted, vanished
 from editvec.registry.errors import BlobError
 from editvec.registry.files import (
     check_digest,
@@ -157,10 +158,11 @@ class LocalBlobStore:
     def add_library(self, identity: str, text: str) -> None:
         """Notes that a library keeps its blobs here."""
         path = self.folder / LIBRARIES / identity
-        if not path.is_file():
-            with foreign_errors(f"blob store {self.folder}"):
-                path.parent.mkdir(exist_ok=True)
-            write_atomically(path, f"{text}\n".encode())
+        with foreign_errors(f"blob store {self.folder}"):
+            if is_noted(path.read_text(encoding="utf-8") if path.is_file() else None):
+                return
+            path.parent.mkdir(exist_ok=True)
+        write_atomically(path, f"{masked(text)}\n".encode())
 
     def _files(self) -> Iterator[Path]:
         with foreign_errors(f"blob store {self.folder}"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -14,7 +15,8 @@ from typing import Any
 
 import fsspec
 
-from editvec.registry.blobs.store import LIBRARIES, StoredFile, vanished
+from editvec.masking import masked, remember
+from editvec.registry.blobs.store import LIBRARIES, StoredFile, is_noted, vanished
 from editvec.registry.errors import BlobError
 from editvec.registry.files import check_digest, foreign_errors, is_digest, new_file
 from editvec.whole_files import TEMPORARY_PREFIX, copy_blocks, digest_of, digest_of_file
@@ -25,6 +27,8 @@ OBJECT_STORES = frozenset(
 """Protocols that show an object whole or not at all, and have no folders."""
 
 _BLOCK = 8 << 20
+# s3fs would take KEY:SECRET@BUCKET for the name of a bucket
+_KEY_IN_BUCKET = re.compile(r"s3a?://(?:[^/]*@|(?!arn:)[^/]*:.*@)")
 
 
 class FsspecBlobStore:
@@ -33,15 +37,22 @@ class FsspecBlobStore:
     threads = 16
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        remember(url)
+        self.url = masked(url.rstrip("/"))
         self.is_marked = False
+        if _KEY_IN_BUCKET.match(url):
+            raise BlobError(
+                f"blob URL {self.url!r}: expected s3://BUCKET/FOLDER; the key belongs into "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         try:
-            self.filesystem, self.root = fsspec.core.url_to_fs(self.url)
+            with self._translated(f"blob URL {self.url!r}"):
+                self.filesystem, self.root = fsspec.core.url_to_fs(url.rstrip("/"))
         except ImportError as exc:
             hint = "; pip install 'editvec[s3]'" if self.url.startswith("s3:") else ""
-            raise BlobError(f"blob URL {url!r}: {exc}{hint}") from exc
-        except (ValueError, OSError) as exc:
-            raise BlobError(f"blob URL {url!r}: {exc}") from exc
+            raise BlobError(f"blob URL {self.url!r}: {exc}{hint}") from exc
+        except (TypeError, ValueError) as exc:
+            raise BlobError(f"blob URL {self.url!r}: {exc}") from exc
         if (listings := getattr(self.filesystem, "dircache", None)) is not None:
             # other processes add and remove blobs, which a kept listing would not show
             listings.use_listings_cache = False
@@ -178,10 +189,12 @@ class FsspecBlobStore:
     def add_library(self, identity: str, text: str) -> None:
         """Notes that a library keeps its blobs here."""
         path = f"{self.root}/{LIBRARIES}/{identity}"
+        noted: str | None = None
         with self._translated():
-            is_known = self.filesystem.isfile(path)
-        if not is_known:
-            self._write(path, f"{text}\n".encode())
+            if self.filesystem.isfile(path):
+                noted = self.filesystem.cat_file(path).decode()
+        if not is_noted(noted):
+            self._write(path, f"{masked(text)}\n".encode())
 
     def _files(self) -> dict[str, dict[str, Any]]:
         with self._translated():

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from editvec.masking import masked
 from editvec.registry.errors import BlobError
 
 LIBRARIES = "libraries"
@@ -37,7 +38,7 @@ class BlobStore(Protocol):
     """What every store of blobs can do.
 
     Attributes:
-        url: where it is.
+        url: where it is, as it may be shown: secrets are masked.
         threads: how many requests at a time pay.
         is_marked: whether the present library is known to be noted there, see `add_library`.
     """
@@ -96,6 +97,11 @@ class BlobStore(Protocol):
 
     def add_library(self, identity: str, text: str) -> None:
         """Notes that a library keeps its blobs here. Raises BlobError."""
+
+
+def is_noted(text: str | None) -> bool:
+    """True of a note of `add_library` that shows no secret; an earlier release's may show one."""
+    return text is not None and masked(text) == text
 
 
 def vanished(url: str, absence: str) -> BlobError:

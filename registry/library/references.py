@@ -22,7 +22,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from editvec.registry.blobs.opening import at_once, open_blob_store, put_all
 from editvec.registry.blobs.store import BlobStore, vanished
 from editvec.registry.errors import BlobError
-from editvec.registry.tables.database import open_engine, reading, serialise, transaction
+from editvec.registry.tables.database import (
+    open_engine,
+    place_of,
+    reading,
+    serialise,
+    transaction,
+)
 from editvec.registry.tables.models import (
     ClassFileRow,
     ClassRow,
@@ -167,8 +173,7 @@ def mark_store(session: Session, blobs: BlobStore) -> None:
         return
     identity = _identity(session)
     if identity is not None:
-        place = session.get_bind().engine.url.render_as_string(hide_password=True)
-        blobs.add_library(identity, place)
+        blobs.add_library(identity, place_of(session.get_bind().engine.url))
         blobs.is_marked = True
 
 

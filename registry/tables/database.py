@@ -11,7 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    Text,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -24,6 +34,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
+from editvec.masking import masked
 from editvec.registry.errors import ConfigError, DatabaseError, LibraryDiskFullError
 from editvec.registry.tables.sqlite import in_plain_words, open_sqlite, refuse_changed
 
@@ -61,6 +72,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class MaskedText(TypeDecorator[str]):
+    """A text in which foreign errors may be told: it is stored, and read, without secrets."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Masks what is stored."""
+        return None if value is None else masked(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Masks what an earlier release stored."""
+        return None if value is None else masked(value)
+
+
 def now() -> datetime:
     """The present instant, aware, in UTC."""
     return datetime.now(UTC)
@@ -86,6 +112,11 @@ def parse_database_url(url: str) -> URL:
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ConfigError("database URL: SQLite needs a file; a database in memory is not shared")
     return parsed
+
+
+def place_of(url: URL) -> str:
+    """A database's address as it may be shown: its secrets are masked."""
+    return masked(url.render_as_string(hide_password=True))
 
 
 def open_engine(url: str) -> Engine:
@@ -176,7 +207,7 @@ def translated_errors(engine: Engine) -> Iterator[None]:
         raise
     except DBAPIError as exc:
         reason = first_line(exc.orig)
-        place = engine.url.render_as_string(hide_password=True)
+        place = place_of(engine.url)
         if "disk is full" in reason or getattr(exc.orig, "sqlstate", None) == "53100":
             raise LibraryDiskFullError(f"database {place}: no space left ({reason})") from exc
         words = in_plain_words(exc.orig, Path(engine.url.database or "")) if exc.orig else None

@@ -18,6 +18,7 @@ from editvec.registry.errors import ConfigError, DatabaseError, SchemaError
 from editvec.registry.tables.database import (
     open_engine,
     parse_database_url,
+    place_of,
     serialise,
     translated_errors,
 )
@@ -156,7 +157,7 @@ def _refuse_hidden_schema(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.rollback()
         if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
-            place = connection.engine.url.render_as_string(hide_password=True)
+            place = place_of(connection.engine.url)
             raise DatabaseError(
                 f"database {place}: this user may use no schema in it; GRANT USAGE ON SCHEMA helps"
             )
@@ -200,7 +201,7 @@ def _sqlite_file_is_missing(config: RegistryConfig) -> bool:
 
 
 def _place(config: RegistryConfig) -> str:
-    return parse_database_url(config.database_url).render_as_string(hide_password=True)
+    return place_of(parse_database_url(config.database_url))
 
 
 def _make_home(home: Path) -> None:
