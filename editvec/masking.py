@@ -43,7 +43,7 @@ _NAMED_ALONE = _NAMED_WITH_PASSWORD - {"redis", "rediss"}
 
 _SECRET_NAMES = frozenset({"sig", "sas", "auth", "pass", "pwd", "jwt"})
 _SECRET_WORDS = (
-    *("password", "passwd", "passphrase", "secret", "token", "signature", "credential"),
+    *("passw", "passphrase", "secret", "token", "signature", "credential"),
     *("accesskey", "authorization"),
 )
 _FILE_NAMES = frozenset({"sslkey"})  # libpq's: a file
@@ -167,7 +167,9 @@ class _Known:
 
 def _forms(secret: str) -> Iterator[str]:
     """A secret as it was written, decoded, and as other programs write it."""
-    for plain in {secret, unquote(secret), unquote_plus(secret)}:
+    # who reads the URL strictly ends its host, and tells of a wrong port, at the first of these
+    pieces = re.split(r"[/?#@:]", secret)
+    for plain in {secret, unquote(secret), unquote_plus(secret), *pieces}:
         # asterisks are what a text shows in the place of a secret
         if len(plain) >= _SHORTEST and plain.strip("* "):
             escaped = plain.encode("unicode_escape").decode("ascii")
@@ -238,7 +240,8 @@ def _shown_user(scheme: str, login: _Login) -> str:
     dialect = scheme.lower().partition("+")[0]
     named = _NAMED_ALONE if login.password is None else _NAMED_WITH_PASSWORD
     is_named = dialect in named and "%3a" not in login.user.lower()
-    return login.user if is_named or not login.user else MASK
+    is_password = login.user == login.password or unquote(login.user) == login.password
+    return login.user if (is_named and not is_password) or not login.user else MASK
 
 
 def _masked_query(text: str) -> str:

@@ -137,11 +137,16 @@ def test_the_secrets_of_a_configured_url_are_known_wherever_they_stand(
 
 
 def test_what_a_url_shows_is_no_secret_elsewhere() -> None:
-    remember("postgresql://postgres:postgres@127.0.0.1/postgres")
-    remember("amqp://guest:guest@127.0.0.1//")
+    remember("postgresql://ada:faces@127.0.0.1/faces")
 
-    text = "database postgresql://postgres:***@127.0.0.1/postgres: no guest"
+    text = "database postgresql://ada:***@127.0.0.1/faces: no faces"
     assert masked(text) == text
+
+
+def test_a_user_of_the_same_spelling_as_the_password_is_hidden_too() -> None:
+    assert masked("amqp://guest:guest@host//") == "amqp://***:***@host//"
+    remember("amqp://guest:guest@host//")
+    assert masked("amqp://guest:**@host//: no guest") == "amqp://***:***@host//: no ***"
 
 
 def test_a_short_secret_spoils_no_words_and_a_tiny_one_no_numbers() -> None:

@@ -37,16 +37,23 @@ def wait_for(port: int, *, seconds: float = 30.0) -> None:
 
 
 class RedisServer:
-    """A Redis that keeps nothing on the disk: a restart loses every message."""
+    """A Redis that keeps nothing on the disk: a restart loses every message.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the server.
+        password: that it asks for; "" = none.
+    """
+
+    def __init__(self, folder: Path, password: str = "") -> None:
         binary = shutil.which("redis-server")
         if binary is None:
             missing("redis-server")
         self.binary = str(binary)
         self.folder = folder
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.password = password
+        login = f":{password}@" if password else ""
+        self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -61,6 +68,7 @@ class RedisServer:
             "",
             "--appendonly",
             "no",
+            *(("--requirepass", self.password) if self.password else ()),
         )
         self.process = subprocess.Popen(
             [self.binary, *words, "--dir", str(self.folder)],
