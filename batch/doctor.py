@@ -21,7 +21,7 @@ from editvec.batch.runs.requirements import networks_of
 from editvec.batch.workers.broker import parse_broker_url
 from editvec.engine.errors import EngineError
 from editvec.masking import masked
-from editvec.registry.blobs.opening import open_blob_store
+from editvec.registry.blobs.opening import local_folder, open_blob_store
 from editvec.registry.blobs.store import vanished
 from editvec.registry.bundles.manifest import read_manifest, verify_files
 from editvec.registry.bundles.shipped import how_to_add
@@ -191,8 +191,8 @@ def _database(config: RegistryConfig) -> str:
 
 
 def _blob_store(config: RegistryConfig) -> str:
-    if "://" not in config.blob_url:
-        folder = Path(config.blob_url)
+    folder = local_folder(config.blob_url)
+    if folder is not None and "://" not in config.blob_url:
         if not folder.exists():
             return f"{folder} (created on first use)"
         _require_writable(folder)

@@ -50,12 +50,14 @@ _FILE_NAMES = frozenset({"sslkey"})  # libpq's: a file
 
 # Outside of URLs: words of libpq, and headers.
 _SETTING = re.compile(
-    r"(?P<name>(?<![A-Za-z])(?:ssl_?)?(?:password|passwd)|secret_access_key)(?P<sign>\s*=\s*)(?!\*\*\*)"
+    r"(?P<name>(?<![A-Za-z])(?:ssl_?)?(?:password|passwd)|secret_access_key|signature)"
+    r"(?P<sign>\s*=\s*)(?!\*\*\*)"
     r"(?:'[^']*'|\"[^\"]*\"|[^\s,;&)'\"]*[^\s,;&)'\":.])",
     re.IGNORECASE,
 )
 _HEADER = re.compile(
-    r"(?P<name>authorization['\"]?\s*[:=]\s*(?:b?['\"])?)(?:(?:basic|bearer)\s+)?[^\s'\",]+",
+    r"(?P<name>authorization['\"]?\s*[:=]\s*)"
+    r"(?:(?P<mark>b?['\"])[^'\"\n]*|(?:(?:basic|bearer|digest|aws4-hmac-sha256)\s+)?[^\s'\",]+)",
     re.IGNORECASE,
 )
 
@@ -84,7 +86,7 @@ def masked(text: str) -> str:
     """
     text = masked_urls(_known.replaced(text))
     text = _SETTING.sub(rf"\g<name>\g<sign>{MASK}", text)
-    return _HEADER.sub(rf"\g<name>{MASK}", text)
+    return _HEADER.sub(lambda header: f"{header['name']}{header['mark'] or ''}{MASK}", text)
 
 
 def masked_urls(text: str) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from editvec.batch.runs import models as batch_models
 from editvec.registry.config import RegistryConfig
 from editvec.registry.tables import models as registry_models
-from editvec.registry.tables.database import Base, UtcDateTime, open_engine
+from editvec.registry.tables.database import Base, MaskedText, UtcDateTime, open_engine
 
 # both modules are imported for their tables
 TABLES_OF = (registry_models, batch_models)
@@ -38,6 +38,8 @@ def _render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     """Writes our column type as what it is in the database: migrations import no product code."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, MaskedText):
+        return "sa.Text()"
     return False
 
 

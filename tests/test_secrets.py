@@ -61,6 +61,7 @@ STORES = [
     "s3://KEYOFADA:SECRET@bucket/x",
     "s3://KEYOFADA:SECRET/+@bucket/x",
     "s3://SECRET@bucket/x",
+    "s3:/KEYOFADA:SECRET@bucket/x",
     "filecache::s3://KEYOFADA:SECRET@bucket/x",
     "ftp://ada:SECRET@HERE/x",
     "sftp://ada:SECRET@HERE/x",
@@ -118,6 +119,7 @@ def test_no_command_shows_a_secret(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where a folder would be made that is named after it
     here = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv(variable, url.replace("SECRET", SECRET).replace("HERE", here))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{here}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from editvec.masking import is_url
 from editvec.registry.blobs.store import BlobStore
 from editvec.registry.errors import BlobError
 
@@ -39,6 +40,8 @@ def local_folder(url: str) -> Path | None:
     if "\0" in url:
         raise BlobError(f"blob URL: expected no NUL in it, got {url!r}")
     if "://" not in url:
+        if is_url(Path(url)):
+            raise BlobError(f"blob URL: expected two slashes after its scheme, got {url!r}")
         return Path(url)
     from urllib.parse import unquote, urlsplit
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def test_models_and_migrations_agree(engine: Engine) -> None:
 
     with engine.begin() as connection:
         command.check(_settings(connection))
+
+
+def test_a_new_migration_is_written_without_types_of_ours(engine: Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("0*.py"))
+    with engine.begin() as connection:
+        settings = _settings(connection)
+        settings.set_main_option("script_location", str(folder))
+        command.revision(settings, rev_id="9999", autogenerate=True)
+
+    (written,) = (folder / "versions").glob("9999*.py")
+    text = written.read_text()
+    assert "create_table('runs'" in text
+    assert "sa.DateTime(timezone=True)" in text
+    assert "editvec" not in text
 
 
 def _checks(connection: Connection) -> dict[tuple[str, str | None], str]:
