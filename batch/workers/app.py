@@ -20,6 +20,7 @@ from editvec.batch.workers.broker import (
     Broker,
     message_priority,
     parse_broker_url,
+    without_password,
 )
 
 # A chunk that ends its worker comes back twice; after that SQL splits it, and so on.
@@ -60,6 +61,7 @@ def create_app(broker_url: str) -> Celery:
         worker_prefetch_multiplier=1,
         worker_concurrency=1,
         worker_pool="prefork",
+        worker_consumer="editvec.batch.workers.consumer:Consumer",
         worker_proc_alive_timeout=120,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -102,6 +104,16 @@ def require_broker(app: Celery) -> None:
         pass
 
 
+def require_queue(app: Celery, queue: str) -> None:
+    """Makes a queue, if it is not there.
+
+    Raises:
+        BrokerError: the broker does not answer, or has a queue of this name and of another kind.
+    """
+    with _connected(app) as connection:
+        app.amqp.queues[queue](connection.default_channel).declare()
+
+
 def waiting_messages(app: Celery, queue: str) -> int:
     """How many messages wait in a queue; 0 if there is no such queue.
 
@@ -138,7 +150,7 @@ def forget_taken_messages(broker_url: str) -> int:
 def broker_errors(app: Celery) -> Iterator[None]:
     """Turns what goes wrong between us and the broker into ours."""
     connection = app.connection_for_write()
-    place = connection.as_uri()
+    place = without_password(app.conf.broker_url)
     try:
         yield
     except (OSError, OperationalError) as exc:

@@ -24,7 +24,9 @@ _VERIFY_KEY = "ssl_cert_reqs"
 # Silence for longer is a connection that is gone; a worker's own wait for a message is 1 s.
 _REDIS_SILENCE_SECONDS = 15
 _FOLDER_POLL_SECONDS = 0.2
-_FOLDER_TRANSPORT = "editvec.batch.workers.folder_transport:Transport"
+_FOLDER_TRANSPORT = "editvec.batch.workers.folder_transport:FolderTransport"
+_AMQP_TRANSPORT = "editvec.batch.workers.amqp_transport:AmqpTransport"
+_REDIS_TRANSPORT = "editvec.batch.workers.redis_transport:RedisTransport"
 _BY_URGENCY = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 
 
@@ -35,14 +37,14 @@ class Broker:
     Attributes:
         url: as Celery takes it.
         folder: of a broker that is a folder of files; None = a server.
-        transport: Celery's `broker_transport`; None = that of the URL.
+        transport: Celery's `broker_transport`: our own, which no message can end.
         use_ssl: Celery's `broker_use_ssl`; None = not encrypted.
         transport_options: Celery's `broker_transport_options`.
     """
 
     url: str = field(repr=False)
+    transport: str
     folder: Path | None = None
-    transport: str | None = None
     use_ssl: dict[str, Any] | None = None
     transport_options: dict[str, Any] = field(default_factory=dict)
 
@@ -82,7 +84,9 @@ def parse_broker_url(text: str) -> Broker:
     except ValueError as exc:
         raise SettingsError(f"EDITVEC_BROKER_URL: expected HOST:PORT, got {text!r}") from exc
     options: dict[str, Any] = {}
+    transport = _AMQP_TRANSPORT
     if parts.scheme in _REDIS:
+        transport = _REDIS_TRANSPORT
         options = {
             "visibility_timeout": VISIBILITY_SECONDS,
             "socket_connect_timeout": CONNECT_SECONDS,
@@ -93,12 +97,12 @@ def parse_broker_url(text: str) -> Broker:
             "queue_order_strategy": "priority",
         }
     if parts.scheme not in _ENCRYPTED:
-        return Broker(url=text, transport_options=options)
+        return Broker(url=text, transport=transport, transport_options=options)
     query = dict(parse_qsl(parts.query))
     use_ssl = _tls_options(parts, query)
     kept = {name: value for name, value in query.items() if not name.startswith("ssl_")}
     url = parts._replace(query=urlencode(kept)).geturl()
-    return Broker(url=url, use_ssl=use_ssl, transport_options=options)
+    return Broker(url=url, transport=transport, use_ssl=use_ssl, transport_options=options)
 
 
 def message_priority(url: str, priority: Priority) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import warnings
 from typing import Any
@@ -17,6 +18,8 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _TALKATIVE = ("celery", "kombu", "amqp", "alembic")
 _NEVER = ("PIL", "asyncio")  # every block of every file
 # Who tells about connections; what tasks fail of comes from elsewhere, with its traceback.
+# kombu calls an address by the transport's own name.
+_OUR_TRANSPORT = re.compile(r"editvec\.batch\.workers\.(\w+)_transport:\w+://", re.IGNORECASE)
 _CONNECTIONS = (
     "celery.worker.consumer",
     "celery.worker.request",
@@ -72,6 +75,7 @@ def _in_one_line(record: logging.LogRecord) -> bool:
         return False
     if record.name.startswith(_CONNECTIONS):
         told = f"{text} ({error})" if error is not None else text
-        record.msg = " ".join(told.split()).replace("/None)", ")")
+        told = " ".join(told.split()).replace("/None)", ")")
+        record.msg = _OUR_TRANSPORT.sub(r"\1://", told)
         record.args, record.exc_info = (), None
     return True

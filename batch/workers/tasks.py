@@ -250,6 +250,7 @@ def register(app: Celery, state: WorkerState) -> None:
 
         abstract = True
         max_retries = WORKER_LOST_RETRIES
+        default_retry_delay = 0  # a message for later would wait in a worker's hands
 
         def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
             # Celery's pool takes the signals of its processes for itself after they began

@@ -21,7 +21,7 @@ from editvec.batch.workers.app import (
     create_app,
     forget_taken_messages,
     queue_name,
-    require_broker,
+    require_queue,
     waiting_messages,
 )
 from editvec.batch.workers.broker import parse_broker_url
@@ -66,7 +66,7 @@ def run_worker(
         model = library.get_class(class_name)
         library.materialise_bundle(model)
         app = create_app(broker_url)
-        require_broker(app)
+        require_queue(app, queue_name(model.address))
         chosen = probe_device(device)
         log_to_stderr(log_level)
         if not hold_device(config.home, chosen):

@@ -39,5 +39,5 @@ def test_a_pickled_message_is_refused_unread(home: Path, tmp_path: Path) -> None
             time.sleep(0.05)
 
     assert not made.exists()
-    assert "Refusing to deserialize untrusted content of type pickle" in log.read_text()
+    assert "expected application/json, got application/x-python-serialize" in log.read_text()
     assert parent.returncode == 0
