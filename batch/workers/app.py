@@ -20,7 +20,6 @@ from editvec.batch.workers.broker import (
     Broker,
     message_priority,
     parse_broker_url,
-    without_password,
 )
 
 # A chunk that ends its worker comes back twice; after that SQL splits it, and so on.
@@ -150,7 +149,7 @@ def forget_taken_messages(broker_url: str) -> int:
 def broker_errors(app: Celery) -> Iterator[None]:
     """Turns what goes wrong between us and the broker into ours."""
     connection = app.connection_for_write()
-    place = without_password(app.conf.broker_url)
+    place = app.conf.broker_url  # masked where it is shown
     try:
         yield
     except (OSError, OperationalError) as exc:

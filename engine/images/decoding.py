@@ -119,10 +119,10 @@ def decode_opened(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> npt.ND
         color = _load(image, max_pixels)
         own = image.copy()  # colours are converted in place
         own.format = image.format
-        return np.array(_upright(_to_rgb(own, color), _orientation(image)), dtype=np.uint8)
+        return np.array(_upright(_to_rgb(own, color), orientation_of(image)), dtype=np.uint8)
     except ImageError:
         raise
-    except _DECODER_ERRORS as exc:
+    except DECODER_ERRORS as exc:
         raise ImageError(f"cannot be decoded: {_one_line(exc)}") from exc
 
 
