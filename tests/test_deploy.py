@@ -312,3 +312,21 @@ def test_the_image_holds_all_packages_and_runs_as_nobody_in_particular() -> None
     assert all((ROOT / name).exists() for name in taken)
     assert users == ["editvec"]
     assert instructions[0][1].startswith("python:3.11")
+
+
+def test_an_image_for_cpus_leaves_out_what_is_for_gpus_and_nothing_else() -> None:
+    program = re.search(r"awk '(.+)' \\\n", (DEPLOY / "Dockerfile").read_text())
+    assert program is not None
+    listed = DEPLOY / "requirements.hashes.txt"
+    kept = subprocess.run(
+        ["awk", program[1], str(listed)], capture_output=True, text=True, check=True
+    ).stdout
+
+    def names(text: str) -> set[str]:
+        return set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
+
+    left_out = names(listed.read_text()) - names(kept)
+    assert {"torch", "torchvision", "triton"} <= left_out
+    assert all(one.startswith(("nvidia-", "cuda-", "torch", "triton")) for one in left_out)
+    assert "torch-fidelity" in names(kept)
+    assert kept.count("--hash=") > 500

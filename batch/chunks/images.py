@@ -19,7 +19,7 @@ from typing import Any
 
 from editvec.batch.chunks.collected import Collected
 from editvec.batch.chunks.isolation import isolated
-from editvec.batch.chunks.processor import Chunk, Processor, require_generator
+from editvec.batch.chunks.processor import ChunkWork, Processor, require_generator
 from editvec.batch.editing.content_key import content_key
 from editvec.batch.editing.deltas import load_brushes, load_deltas
 from editvec.batch.editing.embeddings import EmbeddingCache, networks_digest
@@ -103,13 +103,13 @@ class ChunkProcessor(Processor):
         self.readers.shutdown(cancel_futures=True)
         self.writers.shutdown(cancel_futures=True)
 
-    def open_chunk(self, lease: Lease) -> Chunk:
+    def open_chunk(self, lease: Lease) -> ChunkWork:
         """See `Processor.open_chunk`."""
         sink = open_sink(self.run, self.scheme.labels, writer_name=lease.token)
         return _ImageChunk(self, lease, sink)
 
 
-class _ImageChunk(Chunk):
+class _ImageChunk(ChunkWork):
     """One chunk on its way through the pipeline."""
 
     reads_ahead = True
@@ -128,7 +128,7 @@ class _ImageChunk(Chunk):
     def open(
         self, inputs: Iterable[PlannedInput], decided: set[tuple[int, int]]
     ) -> list[PlannedInput]:
-        """See `Chunk.open`."""
+        """See `ChunkWork.open`."""
         self._inputs = {one.position: one for one in inputs}
         self._decided = decided
         return [one for one in self._inputs.values() if self._open_recipes(one)]
@@ -146,7 +146,7 @@ class _ImageChunk(Chunk):
         return lambda: [future.result() for future in reading]
 
     def settle(self) -> None:
-        """See `Chunk.settle`."""
+        """See `ChunkWork.settle`."""
         self._collect(keep=0)
 
     def pack(self) -> None:
@@ -169,7 +169,7 @@ class _ImageChunk(Chunk):
         self._placement.clear()
 
     def take_finished(self, error: BaseException) -> list[ItemResult]:
-        """See `Chunk.take_finished`."""
+        """See `ChunkWork.take_finished`."""
         # what is computed is worth its file, unless somebody waits for the end of this
         self._end_writing(drop=not isinstance(error, DeviceLostError))
         # nothing can be said of files that a full disk may not have taken

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from editvec.batch.chunks.collected import Collected
-from editvec.batch.chunks.processor import Chunk, Processor
+from editvec.batch.chunks.processor import ChunkWork, Processor
 from editvec.batch.recipes.settings import MINI_BATCH
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.leases import ItemResult, Lease
@@ -79,12 +79,12 @@ class WorkProcessor(Processor):
         super().__init__(library, run, mini_batch=most, **options)
         self.work = work
 
-    def open_chunk(self, lease: Lease) -> Chunk:
+    def open_chunk(self, lease: Lease) -> ChunkWork:
         """See `Processor.open_chunk`."""
         return _LibraryChunk(self, lease)
 
 
-class _LibraryChunk(Chunk):
+class _LibraryChunk(ChunkWork):
     """One chunk in work."""
 
     def __init__(self, processor: WorkProcessor, lease: Lease) -> None:
@@ -95,19 +95,19 @@ class _LibraryChunk(Chunk):
     def open(
         self, inputs: Iterable[PlannedInput], decided: set[tuple[int, int]]
     ) -> list[PlannedInput]:
-        """See `Chunk.open`; an input has one item."""
+        """See `ChunkWork.open`; an input has one item."""
         positions = {position for position, _ in decided}
         return [one for one in inputs if one.position not in positions]
 
     def work_on(self, ready: Sequence[PlannedInput]) -> None:
-        """See `Chunk.work_on`."""
+        """See `ChunkWork.work_on`."""
         worked = self.processor.work.do(ready, self._require_lease)
         self.digests |= worked.digests
         self.collected.add(worked.items)
         self.processor.on_items(len(worked.items))
 
     def finish(self) -> None:
-        """See `Chunk.finish`."""
+        """See `ChunkWork.finish`."""
         self.processor.leases.finish(self.lease, self.collected.take(), self.digests)
 
     def _require_lease(self) -> None:

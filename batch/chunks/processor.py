@@ -97,7 +97,7 @@ class Processor(ABC):
         """Lets go of what it holds."""
 
     @abstractmethod
-    def open_chunk(self, lease: Lease) -> Chunk:
+    def open_chunk(self, lease: Lease) -> ChunkWork:
         """What is done with the inputs of one chunk."""
 
     def process(self, lease: Lease) -> Lease:
@@ -139,7 +139,7 @@ class Processor(ABC):
             self._give_back(chunk, exc)
             raise
 
-    def _work_through(self, chunk: Chunk, heartbeat: Heartbeat) -> None:
+    def _work_through(self, chunk: ChunkWork, heartbeat: Heartbeat) -> None:
         """Decides every item of the chunk that is not recorded yet."""
         lease, began = chunk.lease, self.clock()
         span = (lease.run_id, lease.first_input, lease.input_count)
@@ -168,7 +168,7 @@ class Processor(ABC):
         batch, todo[:] = todo[:count], todo[count:]
         return batch
 
-    def _require_going_on(self, chunk: Chunk, heartbeat: Heartbeat) -> None:
+    def _require_going_on(self, chunk: ChunkWork, heartbeat: Heartbeat) -> None:
         lease = chunk.lease
         of = f"run {lease.run_id[:8]} chunk {lease.chunk_position}"
         if heartbeat.is_lost:
@@ -179,7 +179,9 @@ class Processor(ABC):
             chunk.settle()
             raise WorkerStoppingError(f"{of}: given back, to stop")
 
-    def _cut(self, chunk: Chunk, todo: list[PlannedInput], *, elapsed: float, coming: int) -> None:
+    def _cut(
+        self, chunk: ChunkWork, todo: list[PlannedInput], *, elapsed: float, coming: int
+    ) -> None:
         """Leaves to others what would take this chunk too long."""
         if not may_be_cut(self.run.plan):
             return
@@ -190,13 +192,13 @@ class Processor(ABC):
             del todo[cut.keep :]
             self.on_cut()
 
-    def _give_back(self, chunk: Chunk, error: BaseException) -> None:
+    def _give_back(self, chunk: ChunkWork, error: BaseException) -> None:
         """Ends the lease in order; see `give_back`."""
         take = partial(chunk.take_finished, error)
         give_back(self.leases, self.runs, chunk.lease, error, take_items=take)
 
 
-class Chunk(ABC):
+class ChunkWork(ABC):
     """One chunk in work: what a kind of run does with its inputs.
 
     Attributes:
