@@ -6,11 +6,12 @@ items, 130 interrupted.
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,6 +48,58 @@ class RootGroup(click.Group):
         """Run a command; names of files and texts of archives cannot steer the terminal."""
         with printable_streams():
             return super().main(*args, **kwargs)
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on stderr until the command is over; an error is told after it."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,  # noqa: PTH123
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _logging(level: str) -> Iterator[None]:
+    """Records of a level and above on stderr, ours and those of the libraries, for one command."""
+    root, handler = logging.getLogger(), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+def _talk(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Says less or more from now on, until the whole command line is done."""
+    if not value or ctx.resilient_parsing:
+        return
+    root = ctx.find_root()
+    if parameter.name == "quiet":
+        root.with_resource(_quiet())
+    else:
+        root.with_resource(_logging("INFO" if parameter.name == "verbose" else value))
+
+
+def _talking(*, hidden: bool) -> list[click.Option]:
+    """The options that say how much is told; every command takes them, the root shows them."""
+    about: dict[str, Any] = {"hidden": hidden, "expose_value": False, "callback": _talk}
+    return [
+        click.Option(["-q", "--quiet"], is_flag=True, help="No notes and no progress.", **about),
+        click.Option(["-v", "--verbose"], is_flag=True, help="What is being done, too.", **about),
+        click.Option(
+            ["--log-level"], type=click.Choice(LEVELS, case_sensitive=False),
+            help="Log records of a level and above, those of the libraries too.", **about,
+        ),
+    ]  # fmt: skip
 
 
 @click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,6 +149,17 @@ for _package in (
 for _group, _commands in editvec.batch.cli.commands.ATTACHED.items():
     for _command in _commands:
         cast(click.Group, cli.commands[_group]).add_command(_command)
+
+
+def _let_talk(command: click.Command, *, is_root: bool = True) -> None:
+    """Gives a command and those below it the options that say how much is told."""
+    taken = {name for parameter in command.params for name in parameter.opts}
+    command.params += [one for one in _talking(hidden=not is_root) if taken.isdisjoint(one.opts)]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _let_talk(below, is_root=False)
+
+
+_let_talk(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

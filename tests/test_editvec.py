@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -365,3 +366,51 @@ def test_streams_are_what_they_were_when_the_command_ends(attach: Attach) -> Non
     editvec.cli.main(["probe"])
 
     assert (sys.stdout, sys.stderr) == before
+
+
+# --- how much is told ---
+
+
+@pytest.mark.parametrize("words", [("-q", "registry", "list"), ("registry", "list", "--quiet")])
+def test_a_quiet_command_tells_its_results_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert editvec.cli.main(["--home", str(tmp_path / "home"), *words]) == 0
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_quiet_command_tells_its_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert editvec.cli.main(["--home", str(tmp_path), "registry", "show", "smile", "-q"]) == 1
+
+    assert capsys.readouterr().err.startswith("editvec: error: the library holds no class")
+
+
+@pytest.mark.parametrize("words", [("-v",), ("--log-level", "info"), ("--log-level", "DEBUG")])
+def test_a_command_that_talks_tells_what_the_libraries_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    before = list(logging.getLogger().handlers), logging.getLogger().level
+    home = ["--home", str(tmp_path / "home")]
+
+    assert editvec.cli.main([*home, "db", "upgrade", *words]) == 0
+
+    assert " INFO alembic" in capsys.readouterr().err
+    assert (logging.getLogger().handlers, logging.getLogger().level) == before
+
+
+def test_every_command_can_be_told_to_be_quiet_or_to_talk() -> None:
+    def leaves(command: click.Command) -> Iterator[click.Command]:
+        yield command
+        for below in command.commands.values() if isinstance(command, click.Group) else ():
+            yield from leaves(below)
+
+    for command in leaves(editvec.cli.cli):
+        known = {name for parameter in command.params for name in parameter.opts}
+        assert {"-q", "--quiet", "-v", "--verbose", "--log-level"} <= known, command.name
+
+
+def test_an_unknown_level_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert editvec.cli.main(["registry", "list", "--log-level", "loud"]) == 2
