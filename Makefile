@@ -15,7 +15,7 @@ CPU_BUILDS := https://download.pytorch.org/whl/cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo avatars measures check test test-full soak bench hashes clean
+.PHONY: help setup demo avatars measures check test test-full soak bench mutants hashes clean
 
 help:
 	@echo "make setup      create .venv with pinned dependencies (every other target does this first);"
@@ -26,6 +26,7 @@ help:
 	@echo "make soak       twenty minutes of kills: workers, broker, database"
 	@echo "make check      format, lint, types, import rules"
 	@echo "make bench      is the engine as much faster than the plain method as it was? (some minutes)"
+	@echo "make mutants    how many small wrong changes do the tests notice? (SEED=, COUNT=, PACKAGE=, AGAIN=1)"
 	@echo "make avatars    rebuild the shipped class and its starter library (takes hours on a CPU)"
 	@echo "make measures   measure the starter library and put it into its archive (half an hour)"
 	@echo "make hashes     what the image installs, with the digest of every file: deploy/requirements.hashes.txt"
@@ -103,6 +104,19 @@ hashes:
 		--python-version 3.11.16 --python-platform x86_64-manylinux_2_28 \
 		--custom-compile-command "make hashes" --output-file deploy/requirements.hashes.txt
 
+# A sample of small wrong changes, made in build/mutants/copy one at a time. Interrupted, it is gone on with.
+SEED ?= 1
+COUNT ?= 40
+MUTANTS := $(VENV)/.mutants
+
+mutants: $(MUTANTS)
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m benchmarks.mutants --seed $(SEED) --count $(COUNT) \
+		$(addprefix --package ,$(PACKAGE)) $(if $(AGAIN),--again)
+
+$(MUTANTS): $(TESTED)
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e '.[mutants]'
+	@touch $(MUTANTS)
+
 clean:
-	rm -rf demo build/lib build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo build/lib build/mutants build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
