@@ -24,7 +24,7 @@ OTHERS = {
     "batch/runs": ["tests/batch/execution", "tests/batch/chunks"],
     "batch/sinks": ["tests/batch/reports/test_audit.py"],
     "engine/bundle": ["tests/engine/test_editor.py"],
-    "registry/masks": ["tests/registry/cli/test_mask.py"],
+    "registry/masks": ["tests/registry/masks", "tests/registry/cli/test_mask.py"],
     "registry/masks/forms/run_lengths": ["tests/batch/sinks/test_coco_parts.py"],
     "registry/tables": ["tests/registry/library/test_library.py"],
 }

@@ -50,7 +50,8 @@ def is_yolo(path: Path) -> bool:
             words = file.readline(_LINE_BYTES).split()
     except OSError:
         return False
-    return len(words) >= 5 and words[0].isdigit() and all(_share(word) for word in words[1:5])
+    shares = [_share(word) for word in words[1:5]]
+    return len(words) >= 5 and words[0].isdigit() and None not in shares
 
 
 def read_yolo(paths: list[Path], folder: Path) -> list[Drawing]:

@@ -1,6 +1,7 @@
 """Index PNGs: every mode that holds labels, and none that hides them in colours."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from editvec.registry.entities.vectors import NewMaskPair
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.label import Label
 from editvec.registry.library.library import Library
+from editvec.registry.masks import png
 from editvec.registry.masks.pairs import PairFiles, read_mask_pair
 from editvec.registry.masks.png import (
     check_labels,
@@ -99,6 +101,46 @@ def test_unknown_label_is_named_with_its_pixel() -> None:
         encode_mask(mask, LABELS)
 
 
+@pytest.mark.parametrize(("label", "is_known"), [(-1, False), (0, True), (4, True), (5, False)])
+def test_labels_end_with_the_scheme_on_both_sides(label: int, is_known: bool) -> None:
+    mask = np.array([[0, label, label]])
+
+    if is_known:
+        check_labels(mask, LABELS)
+    else:
+        with pytest.raises(MaskError, match=rf"mask: label {label} at row 0, column 1 .*; 2 such"):
+            check_labels(mask, LABELS)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 1)])
+def test_mask_of_other_axes_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(MaskError, match=r"expected shape \[H, W\], got"):
+        encode_mask(np.zeros(shape, np.uint8), LABELS)
+
+
+def test_scheme_of_256_labels_still_has_a_palette() -> None:
+    labels = [Label(place, f"part{place}", (place, 0, 9)) for place in range(256)]
+
+    image = Image.open(io.BytesIO(encode_mask(np.array([[0, 255]]), labels)))
+
+    assert image.mode == "P"
+    assert image.convert("RGB").getpixel((1, 0)) == (255, 0, 9)
+
+
+def test_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(png, "MAX_PIXELS", 12)
+
+    assert decode_mask(_png(Image.new("L", (4, 3)))).shape == (3, 4)
+    with pytest.raises(MaskError, match="mask: 13 x 1 pixels are too many"):
+        decode_mask(_png(Image.new("L", (13, 1))))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    for size in ((5, 1), (9, 1)):  # a warning of Pillow, and its error
+        with pytest.raises(MaskError, match=r"mask: too many pixels \("):
+            decode_mask(_png(Image.new("L", size)))
+
+
 def test_wrong_size_is_named_width_by_height() -> None:
     with pytest.raises(MaskError, match="mask after: expected 8 x 4 pixels, got 3 x 2"):
         check_size(MASK, 4, 8, of="mask after")
@@ -110,6 +152,15 @@ def test_pair_must_fit_together(sqlite_library: Library) -> None:
     small = mask_pair(model.labels, size=8)
     check_pair(pair, model)
 
+    unknown = _png(Image.new("L", (16, 16), len(model.labels)))
+    for changed, message in (
+        ({"mask_before_png": small.mask_after_png}, "mask before: expected 16 x 16 pixels, got 8"),
+        ({"mask_before_png": unknown}, "mask before: label .* none of the"),
+        ({"mask_after_png": unknown}, "mask after: label .* none of the"),
+        ({"image_png": b"no picture"}, "image of the mask pair: not a readable PNG"),
+    ):
+        with pytest.raises(MaskError, match=message):
+            check_pair(replace(pair, **changed), model)
     with pytest.raises(MaskError, match="mask after: expected 16 x 16 pixels, got 8 x 8"):
         check_pair(
             NewMaskPair(
@@ -122,14 +173,14 @@ def test_pair_must_fit_together(sqlite_library: Library) -> None:
 
 
 def test_pictures_become_png_upright(tmp_path: Path) -> None:
-    png = tmp_path / "a.png"
-    png.write_bytes(_png(Image.new("RGB", (4, 2))))
+    plain = tmp_path / "a.png"
+    plain.write_bytes(_png(Image.new("RGB", (4, 2))))
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = tmp_path / "b.jpg"
     Image.new("RGB", (4, 2)).save(turned, exif=exif)
 
-    assert read_picture(png) == png.read_bytes()
+    assert read_picture(plain) == plain.read_bytes()
     assert Image.open(io.BytesIO(read_picture(turned))).size == (2, 4)
 
 

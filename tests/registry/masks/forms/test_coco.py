@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
 from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.drawings import check_extent
 from editvec.registry.masks.forms.run_lengths import decode_coco
 from editvec.registry.masks.forms.shapes import fill_polygon
 from editvec.registry.masks.sources import open_masks, read_any_mask
@@ -202,3 +203,102 @@ def test_neighbouring_polygons_share_no_pixel_and_leave_no_gap() -> None:
     right = fill_polygon([(13.3, 0), (30, 0), (30, 30), (7.1, 30)], 30, 30, of="x")
 
     assert (left ^ right).all()
+
+
+def test_centres_on_an_edge_belong_to_what_lies_right_of_it_or_below() -> None:
+    """By hand: the centre of pixel (row, column) is (column + 0.5, row + 0.5)."""
+    inner = fill_polygon([(0.5, 0.5), (3.5, 0.5), (3.5, 2.5), (0.5, 2.5)], 5, 6, of="x")
+    right = fill_polygon([(3.5, 0.5), (6, 0.5), (6, 2.5), (3.5, 2.5)], 5, 6, of="x")
+
+    assert np.argwhere(inner).tolist() == [[y, x] for y in (0, 1) for x in (0, 1, 2)]
+    assert np.argwhere(right).tolist() == [[y, x] for y in (0, 1) for x in (3, 4, 5)]
+
+
+def test_polygons_around_and_beside_the_picture() -> None:
+    around = [(-5, -5), (30, -5), (30, 30), (-5, 30)]
+    beside = [(7, 1), (9, 1), (9, 3), (7, 3)]
+    below = [(1, 5), (3, 5), (3, 9), (1, 9)]
+
+    assert fill_polygon(around, 4, 6, of="x").all()
+    assert not fill_polygon(beside, 4, 6, of="x").any()
+    assert not fill_polygon(below, 4, 6, of="x").any()
+    last = fill_polygon([(5, 3), (6, 3), (6, 4), (5, 4)], 4, 6, of="x")
+    assert np.argwhere(last).tolist() == [[3, 5]]
+
+
+def test_what_a_polygon_surrounds_twice_is_outside() -> None:
+    twice = [(0, 0), (6, 0), (6, 6), (0, 6), (0, 0), (2, 2), (4, 2), (4, 4), (2, 4), (2, 2)]
+    expected = np.ones((6, 6), np.bool_)
+    expected[2:4, 2:4] = False
+
+    assert (fill_polygon(twice, 6, 6, of="x") == expected).all()
+
+
+@pytest.mark.parametrize("far", [1e6, -1e6])
+def test_points_far_away_are_no_places(far: float) -> None:
+    fill_polygon([(0, 0), (far, 0), (0, 3)], 2, 2, of="x")
+
+    for wrong in (far * 1.001, float("nan"), float("inf")):
+        with pytest.raises(MaskError, match="is no place in a picture"):
+            fill_polygon([(0, 0), (wrong, 0), (0, 3)], 2, 2, of="x")
+
+
+def test_box_lies_straight_in_a_large_picture(tmp_path: Path) -> None:
+    content = _coco([("body", [])])
+    content["images"][0] |= {"height": 300, "width": 400}
+    content["annotations"][0]["bbox"] = [10, 20, 380, 200]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    expected = np.zeros((300, 400), int)
+    expected[20:220, 10:390] = 1
+
+    assert (read_any_mask(tmp_path / "a.json", SCHEME) == expected).all()
+
+
+@pytest.mark.parametrize("box", [[1, 2, 0, 4], [1, 2, 3, 0], [1, 2, 3], [1, 2, 3, 4, 5], [1] * 3])
+def test_box_without_area_is_refused(tmp_path: Path, box: list[int]) -> None:
+    content = _coco([("body", [])])
+    content["annotations"][0]["bbox"] = box
+    (tmp_path / "a.json").write_text(json.dumps(content))
+
+    with pytest.raises(MaskError, match=r"expected .x, y, width, height."):
+        read_any_mask(tmp_path / "a.json", SCHEME)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "is_size"),
+    [
+        (1 << 13, 1 << 13, True),
+        ((1 << 26) + 1, 1, False),
+        (1, (1 << 26) + 1, False),
+        (1, 1, True),
+        (0, 1, False),
+        (1, 0, False),
+        (True, 1, False),
+        (1, True, False),
+        (1.0, 1, False),
+        (1, "1", False),
+        (None, 1, False),
+        (1, None, False),
+    ],
+)
+def test_size_of_a_mask_is_two_numbers_within_the_limit(
+    height: Any, width: Any, is_size: bool
+) -> None:
+    if is_size:
+        check_extent(height, width, of="x")
+    else:
+        with pytest.raises(MaskError, match="pixels are no size of a mask"):
+            check_extent(height, width, of="x")
+
+
+def test_identities_are_numbers_or_texts_and_no_truth(tmp_path: Path) -> None:
+    content = _coco([("body", [_polygon(2, 1, 11, 19)])])
+    content["images"][0]["id"] = content["annotations"][0]["image_id"] = "photo-1"
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert (read_any_mask(tmp_path / "a.json", SCHEME) == (drawn_mask() > 0)).all()
+
+    for wrong in (True, None, 1.5, [1]):
+        content["images"][0]["id"] = wrong
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        with pytest.raises(MaskError, match=r"images\[0\]: id: expected a number"):
+            open_masks(tmp_path / "a.json", SCHEME)

@@ -1,6 +1,7 @@
 """Masks in exports of CVAT."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,3 +118,77 @@ def test_run_lengths_of_cvat() -> None:
     assert decode_cvat("1, 3, 2", 2, 3, of="x").tolist() == expected
     with pytest.raises(MaskError, match="expected numbers and commas"):
         decode_cvat("1;3", 2, 3, of="x")
+
+
+@pytest.mark.parametrize(
+    ("place", "is_inside"),
+    [
+        ("0 0", True),
+        ("18 10", True),
+        ("19 10", False),
+        ("18 11", False),
+        ("-1 0", False),
+        ("0 -1", False),
+    ],
+)
+def test_mask_reaches_to_the_border_and_no_further(
+    tmp_path: Path, place: str, is_inside: bool
+) -> None:
+    left, top = place.split()
+    shape = f'<mask label="body" rle="1, 3" left="{left}" top="{top}" width="2" height="2"/>'
+    (tmp_path / "a.xml").write_text(
+        _CVAT.replace('height="12"></image>', f'height="12">{shape}</image>')
+    )
+
+    if not is_inside:
+        with pytest.raises(MaskError, match="its box is not inside of the picture"):
+            read_any_mask(tmp_path / "a.xml", SCHEME, image="b.jpg")
+        return
+    expected = np.zeros((12, 20), int)
+    expected[int(top) : int(top) + 2, int(left) : int(left) + 2] = [[0, 1], [1, 1]]
+    assert (read_any_mask(tmp_path / "a.xml", SCHEME, image="b.jpg") == expected).all()
+
+
+def test_boxes_and_ellipses_turn_clockwise_about_their_middle(tmp_path: Path) -> None:
+    shapes = (
+        '<box label="body" xtl="20" ytl="40" xbr="380" ybr="160" rotation="30"/>'
+        '<ellipse label="eye_left" cx="250" cy="100" rx="90" ry="40" rotation="60" z_order="1"/>'
+        '<box label="Right Eye" xtl="1" ytl="170" xbr="399" ybr="199"/>'
+    )
+    (tmp_path / "a.xml").write_text(
+        '<annotations><image id="0" name="a.jpg" width="400" height="200">'
+        f"{shapes}</image></annotations>"
+    )
+    rows, columns = np.indices((200, 400)) + 0.5
+
+    def from_middle(x: float, y: float, degrees: float) -> tuple[Any, Any]:
+        """Places along and across a shape that was turned clockwise, y downwards."""
+        angle = np.radians(degrees)
+        right, down = columns - x, rows - y
+        return (
+            right * np.cos(angle) + down * np.sin(angle),
+            down * np.cos(angle) - right * np.sin(angle),
+        )
+
+    along, across = from_middle(200, 100, 30)
+    box = (np.abs(along) < 180) & (np.abs(across) < 60)
+    near = (np.abs(np.abs(along) - 180) < 1e-6) | (np.abs(np.abs(across) - 60) < 1e-6)
+    along, across = from_middle(250, 100, 60)
+    radius = np.hypot(along / 90, across / 40)
+    expected = box.astype(int)
+    expected[170:199, 1:399] = 3
+    expected[radius < 1] = 2
+
+    read = read_any_mask(tmp_path / "a.xml", SCHEME)
+
+    assert (read == expected)[~near & (np.abs(radius - 1) > 2e-3)].all()
+
+
+def test_places_end_at_a_million(tmp_path: Path) -> None:
+    for value, is_place in (("1000000", True), ("-1000000", True), ("1000001", False)):
+        (tmp_path / "a.xml").write_text(_CVAT.replace('xtl="12"', f'xtl="{value}"'))
+        if is_place:
+            read_any_mask(tmp_path / "a.xml", SCHEME, image="x/a.jpg")
+        else:
+            with pytest.raises(MaskError, match="expected a place in the picture"):
+                read_any_mask(tmp_path / "a.xml", SCHEME, image="x/a.jpg")

@@ -137,3 +137,67 @@ def test_wrong_labelme_is_refused(
 
     with pytest.raises(MaskError, match=message):
         read_any_mask(_save(tmp_path / "a.json", content), SCHEME)
+
+
+def test_rectangle_lies_straight_and_a_circle_is_round_in_a_large_picture(tmp_path: Path) -> None:
+    content = _file(
+        _shape("body", [[390, 220], [10, 20]], "rectangle"),  # its corners the other way round
+        _shape("eye_left", [[200, 120], [260, 200]], "circle"),
+    ) | {"imageHeight": 300, "imageWidth": 400}
+    rows, columns = np.indices((300, 400)) + 0.5
+    expected = np.zeros((300, 400), int)
+    expected[20:220, 10:390] = 1
+    distance = np.hypot(columns - 200, rows - 120)
+    expected[distance < 100] = 2
+
+    read = read_any_mask(_save(tmp_path / "a.json", content), SCHEME)
+
+    near = np.abs(distance - 100) < 0.05  # the circle is a polygon of many corners
+    assert (read == expected)[~near].all()
+
+
+@pytest.mark.parametrize(
+    ("points", "is_inside"),
+    [
+        ([[0, 0], [1, 1]], True),
+        ([[18, 10], [19, 11]], True),
+        ([[19, 10], [20, 11]], False),
+        ([[18, 11], [19, 12]], False),
+        ([[-1, 0], [0, 1]], False),
+        ([[0, -1], [1, 0]], False),
+    ],
+)
+def test_mask_of_a_shape_reaches_to_the_border_and_no_further(
+    tmp_path: Path, points: list[list[float]], is_inside: bool
+) -> None:
+    """Its pixels are 0 and 1, as some tools write them."""
+    inside = np.array([[0, 1], [1, 1]], np.uint8)
+    brush = {**_shape("body", points, "mask"), "mask": _png(inside)}
+    path = _save(tmp_path / "a.json", _file(brush))
+
+    if not is_inside:
+        with pytest.raises(MaskError, match="its box is not inside of the picture"):
+            read_any_mask(path, SCHEME)
+        return
+    expected = np.zeros((12, 20), int)
+    left, top = (int(value) for value in points[0])
+    expected[top : top + 2, left : left + 2] = inside
+    assert (read_any_mask(path, SCHEME) == expected).all()
+
+
+@pytest.mark.parametrize("points", [[[0, 0], [2, 1]], [[0, 0], [1, 2]]])
+def test_mask_of_a_shape_of_another_width_or_height_is_refused(
+    tmp_path: Path, points: list[list[float]]
+) -> None:
+    brush = {**_shape("body", points, "mask"), "mask": _png(np.ones((2, 2), bool))}
+
+    with pytest.raises(MaskError, match="its mask has 2 x 2 pixels, other than its points say"):
+        read_any_mask(_save(tmp_path / "a.json", _file(brush)), SCHEME)
+
+
+@pytest.mark.parametrize("half", ["imageHeight", "imageWidth"])
+def test_half_a_size_is_none(tmp_path: Path, half: str) -> None:
+    content = {**_drawn(), half: None}
+
+    with pytest.raises(MaskError, match="pixels are no size of a mask"):
+        read_any_mask(_save(tmp_path / "a.json", content), SCHEME)

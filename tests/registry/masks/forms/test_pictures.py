@@ -137,6 +137,24 @@ parts:
     assert (read_any_mask(path, scheme, form="colors") == (drawn_mask() == 0)).all()
 
 
+def test_message_is_of_the_reading_that_understands_most(tmp_path: Path) -> None:
+    scheme = parse_scheme(
+        """
+parts:
+  - {name: sky, color: "#050505"}
+  - {name: hill, color: "#c8c8c8"}
+"""
+    )
+    values = np.full((4, 5), 5, np.uint8)  # sky by its colour, nothing as a value
+    values[3, 2] = 1  # hill as a value, nothing as a colour
+
+    with pytest.raises(MaskError, match="colour #010101 at row 3, column 2 is that of no part"):
+        read_any_mask(write_png(tmp_path / "a.png", _as_rgb(values)), scheme)
+    values[:, 1:] = 1
+    with pytest.raises(MaskError, match=r"value 5 at row 0, column 0 is none of .*; 4 such pixels"):
+        read_any_mask(write_png(tmp_path / "a.png", _as_rgb(values)), scheme)
+
+
 @pytest.mark.parametrize("bits", [2, 4])
 def test_few_bits_of_grey_hold_ids_as_they_are(tmp_path: Path, bits: int) -> None:
     path = _write_bits(tmp_path / "a.png", drawn_mask(), bits=bits, channels=GREY)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from editvec.registry.errors import MaskError
+from editvec.registry.masks.forms.yolo import is_yolo
 from editvec.registry.masks.sources import masked_images, open_masks, read_any_mask
 from tests.support.mask_drawings import SCHEME, drawn_mask
 
@@ -124,3 +125,87 @@ def test_classes_without_names_of_two_kinds_or_of_key_points_are_refused(tmp_pat
     _write(folder / "classes.txt", "body\n")
     with pytest.raises(MaskError, match=r"classes.txt and .*data.yaml name different classes"):
         open_masks(folder, SCHEME)
+
+
+@pytest.mark.parametrize(
+    ("share", "is_share"), [("1.01", True), ("-0.01", True), ("1.011", False), ("-0.011", False)]
+)
+def test_shares_reach_a_hundredth_over_the_border(
+    tmp_path: Path, share: str, is_share: bool
+) -> None:
+    _write(tmp_path / "data.yaml", _NAMES)
+    _write(tmp_path / "a.txt", f"1 0 0 1 0 1 1\n1 0 0 {share} 0 0.5 1\n")
+    _photo(tmp_path / "a.jpg")
+
+    if is_share:
+        assert (read_any_mask(tmp_path, SCHEME, image="a.jpg") >= 0).all()
+    else:
+        with pytest.raises(MaskError, match="line 2: expected shares of the picture"):
+            read_any_mask(tmp_path, SCHEME, image="a.jpg")
+
+
+def test_box_lies_straight_in_a_large_picture(tmp_path: Path) -> None:
+    _write(tmp_path / "data.yaml", _NAMES)
+    _write(tmp_path / "a.txt", "1 0.5 0.4 0.95 0.5\n")
+    Image.new("RGB", (400, 300)).save(tmp_path / "a.jpg")
+    expected = np.zeros((300, 400), int)
+    expected[45:195, 10:390] = 1
+
+    assert (read_any_mask(tmp_path, SCHEME, image="a.jpg") == expected).all()
+
+
+@pytest.mark.parametrize("stem", ["classes", "train", "requirements", "Readme-first"])
+def test_texts_of_other_kinds_are_no_labels(tmp_path: Path, stem: str) -> None:
+    _write(tmp_path / "data.yaml", _NAMES)
+    for name in ("a", stem):
+        _write(tmp_path / f"{name}.txt", "body\n" if stem == name else _LINES)
+        _photo(tmp_path / f"{name}.jpg")
+    if stem == "classes":
+        _write(tmp_path / "classes.txt", "eye_left\nbody\nRight Eye\n")
+
+    assert [mask.name for mask in open_masks(tmp_path, SCHEME)] == ["a.jpg"]
+
+
+def test_text_that_is_no_utf8_is_refused_for_its_picture_only(tmp_path: Path) -> None:
+    _write(tmp_path / "data.yaml", _NAMES)
+    _write(tmp_path / "b.txt")
+    (tmp_path / "a.txt").write_bytes(_LINES.encode() + b"\xff")
+    for name in ("a.jpg", "b.jpg"):
+        _photo(tmp_path / name)
+
+    with pytest.raises(MaskError, match=r"a\.txt: expected lines of numbers in UTF-8"):
+        read_any_mask(tmp_path, SCHEME, image="a.jpg")
+    assert (read_any_mask(tmp_path, SCHEME, image="b.jpg") == drawn_mask()).all()
+
+
+def test_classes_are_found_two_folders_above_and_no_further(tmp_path: Path) -> None:
+    _write(tmp_path / "data.yaml", _NAMES)
+    near, far = tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"
+    for folder in (near, far):
+        _write(folder / "x.txt")
+        _photo(folder / "x.jpg")
+
+    assert (read_any_mask(near / "x.txt", SCHEME) == drawn_mask()).all()
+    with pytest.raises(MaskError, match="nothing names the classes of YOLO"):
+        open_masks(far, SCHEME)
+
+
+@pytest.mark.parametrize("line", ["1 0 0 1 0 1 1", "1 0.5 0.5 1 1", "1 0.2 0 0 0.2 1 1"])
+def test_regions_that_begin_at_the_border_are_seen_without_a_form(
+    tmp_path: Path, line: str
+) -> None:
+    _write(tmp_path / "data.yaml", _NAMES)
+    _write(tmp_path / "a.txt", f"{line}\n")
+    _photo(tmp_path / "in" / "a.jpg")
+
+    [mask] = open_masks(tmp_path, SCHEME, images=tmp_path / "in")
+
+    assert (mask.read() == 1).any()
+
+
+@pytest.mark.parametrize("line", ["1 0.2 0.3 0.4", "x 0.2 0.3 0.4 0.5", "1 0.2 0.3 7 0.5", ""])
+def test_other_texts_are_not_taken_for_yolo_s(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.txt").write_text(f"{line}\n")
+
+    assert not is_yolo(tmp_path / "a.txt")
+    assert not is_yolo(tmp_path / "nowhere.txt")
