@@ -13,6 +13,9 @@ from editvec.batch.errors import RunConflictError
 from editvec.batch.recipes.recipe import SOURCE_RECIPE
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import RunRequest, open_run
+from editvec.batch.sinks.card import check_card, is_misleading, write_card
+from editvec.batch.sinks.files import FileWriter
+from editvec.batch.sinks.ledger import Audit
 from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, request, rows
 
@@ -235,3 +238,52 @@ def test_a_repeated_and_a_second_run_write_their_own_card(
         assert run.id in text
         assert audit(library, run).problems == []
     assert not open_run(library, request(source, tmp_path / "one", "smile=1")).is_new
+
+
+@pytest.mark.parametrize(
+    ("name", "misleads"),
+    [
+        ("images/a/b.png", False),
+        ("images/smile+1.00/b.png", False),
+        ("images/a.b/c.png", False),
+        ("images/a/b", False),
+        ("images/_a/b_.png", False),
+        ("images/a/b.c.png", True),
+        ("images/a/b..png", True),
+        ("images/.a/b.png", True),
+        (".a/b.png", True),
+        ("images/__a/b.png", True),
+        ("__a.png", True),
+        ("images/a/.png", True),
+    ],
+)
+def test_names_that_datasets_may_read_as_something_else(name: str, misleads: bool) -> None:
+    assert is_misleading(name) == misleads
+
+
+def test_an_own_card_is_renewed_and_that_of_somebody_else_is_not(
+    library: Library, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    run = open_run(library, request(make_pictures(1), tmp_path / "out", "smile=1")).run
+    writer, card = FileWriter(tmp_path / "tmp", prefix="a"), tmp_path / "out" / "README.md"
+
+    def problems() -> list[str]:
+        found = Audit()
+        check_card(found, run)
+        return found.problems
+
+    assert problems() == ["missing: README.md"]
+    write_card(writer, run, ["a.jsonl"])
+    assert problems() == []
+    write_card(writer, run, ["b.jsonl", "images/**"])
+    head = yaml.safe_load(card.read_text().split("---")[1])
+    assert head["configs"] == [
+        {
+            "config_name": "default",
+            "data_files": [{"split": "train", "path": ["b.jsonl", "images/**"]}],
+        }
+    ]
+    card.write_text("mine")
+    write_card(writer, run, ["a.jsonl"])
+    assert card.read_text() == "mine"
+    assert problems() == ["not of this run: README.md"]

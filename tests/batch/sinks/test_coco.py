@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,8 @@ from editvec.batch.reports.audit import audit
 from editvec.batch.runs.models import RunItem
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
+from editvec.batch.sinks import coco
+from editvec.batch.sinks.ledger import Entry, Ledger
 from editvec.batch.sinks.opening import open_sink
 from editvec.registry.library.library import Library
 from editvec.registry.masks.png import encode_mask
@@ -196,6 +198,106 @@ def test_an_item_whose_mask_was_removed_has_no_annotations_and_the_audit_says_so
         "missing: masks/smile+1.00/0.png",
         "not in annotations.json: images/smile+1.00/0.png",
     ]
+
+
+def test_the_file_says_of_which_run_it_is(library: Library, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    run = do(library, request(None, out, "smile=1", count=1, output="coco"))
+
+    written = json.loads((out / "annotations.json").read_text())
+    assert list(written) == ["info", "licenses", "categories", "images", "annotations"]
+    assert written["licenses"] == []
+    assert written["info"] == {
+        "description": f"run {run.id} of class tiny@1",
+        "version": run.engine_version,
+        "year": run.created_at.year,
+        "date_created": run.created_at.isoformat(),
+    }
+
+
+def test_how_many_records_are_in_memory_changes_nothing(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run = do(library, request(make_pictures(3), out, "smile=0:1:2", output="coco"))
+    whole = (out / "annotations.json").read_bytes()
+    (out / "annotations.json").unlink()
+    monkeypatch.setattr(coco, "_ROWS_AT_A_TIME", 1)
+    monkeypatch.setattr(coco, "_BLOCK", 7)
+
+    sink = open_sink(run, library.get_class("tiny").labels, writer_name="test")
+    sink.write_manifests(Runs(library.engine), {})
+
+    assert (out / "annotations.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", ["key", "twice", "only here"])
+def test_an_audit_names_images_that_differ(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, change: str
+) -> None:
+    out = tmp_path / "out"
+    run = do(library, request(make_pictures(2), out, "smile=1", output="coco"))
+    path, name = out / "annotations.json", "images/smile+1.00/0.png"
+    text = path.read_text()
+    key = json.loads(text)["images"][0]["content_key"]
+
+    if change == "key":
+        path.write_text(text.replace(key, "0" * 64))
+        expected = [f"of another content key in annotations.json: {name}"]
+    elif change == "only here":
+        path.write_text(text.replace(f'"{name}"', '"images/x.png"'))
+        expected = [f"not in annotations.json: {name}", "only in annotations.json: images/x.png"]
+    else:
+        line = next(line for line in text.splitlines(keepends=True) if f'"{name}"' in line)
+        path.write_text(text.replace(line, line + line))
+        expected = []
+
+    assert audit(library, run).problems == expected
+
+
+def test_an_audit_counts_annotations_of_no_image(library: Library, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = do(library, request(None, out, "smile=1", count=1, output="coco"))
+    path = out / "annotations.json"
+    written = json.loads(path.read_text())
+    (first, *_) = (image["id"] for image in written["images"])
+    count = sum(one["image_id"] == first for one in written["annotations"])
+    assert 0 < count < len(written["annotations"])
+
+    path.write_text(path.read_text().replace(f'"image_id": {first},', '"image_id": 999,'))
+
+    problem = f"annotations.json has {count} annotations of no image"
+    assert audit(library, run).problems == [problem]
+
+
+@pytest.mark.parametrize("output", ["imagefolder", "coco", "webdataset"])
+def test_an_audit_of_a_run_that_has_not_begun_misses_nothing(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, output: str
+) -> None:
+    opened = open_run(
+        library, request(make_pictures(1), tmp_path / "out", "smile=1", output=output)
+    )
+
+    assert audit(library, opened.run).problems == []
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_annotations(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = do(library, request(None, tmp_path / "out", "smile=1", count=1, output="coco"))
+    add = Ledger.add
+
+    def full(self: Ledger, entries: Iterable[Entry]) -> int:
+        taken = list(entries)
+        if any(entry.side == "annotations.json" for entry in taken):
+            raise DiskFullError("folder for temporary files: full")
+        return add(self, taken)
+
+    monkeypatch.setattr(Ledger, "add", full)
+
+    with pytest.raises(DiskFullError, match="folder for temporary files"):
+        audit(library, run)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from editvec.batch.recipes.settings import ImageFormat
 from editvec.batch.sinks.encoding import encode_image
@@ -118,3 +118,51 @@ def test_a_picture_that_its_format_cannot_hold_is_an_error_of_that_file() -> Non
 
     with pytest.raises(OSError, match="no webp can be made of it"):
         encode_image(too_wide, ImageFormat.parse("webp"))
+
+
+def test_a_profile_is_in_the_file_only_if_there_is_one() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+    for text in FORMATS:
+        image_format = ImageFormat.parse(text)
+        for given in (profile, None):
+            data = encode_image(picture(), image_format, PROVENANCE, profile=given)
+            with Image.open(io.BytesIO(data)) as image:
+                assert image.info.get("icc_profile") == given, text
+
+
+@pytest.mark.parametrize("text", ["png", "webp:lossless"])
+def test_colours_that_transparency_hides_are_kept_without_loss(text: str) -> None:
+    pixels = np.dstack([picture(), np.zeros((24, 40), np.uint8)])
+    pixels[:12, :, 3] = 130
+
+    with Image.open(io.BytesIO(encode_image(pixels, ImageFormat.parse(text)))) as image:
+        assert image.mode == "RGBA"
+        assert (np.asarray(image) == pixels).all()
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_without_provenance_a_file_says_nothing_of_us(text: str) -> None:
+    data = encode_image(picture(), ImageFormat.parse(text))
+
+    assert b"editvec" not in data
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert not image.getexif()
+        assert "Software" not in image.info
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"), [("jpeg:30", "jpeg:29", "jpeg:31"), ("webp:30", "webp:10", "webp:60")]
+)
+def test_the_quality_is_that_of_pillow(text: str, low: str, high: str) -> None:
+    """The bytes are those that Pillow makes with this quality, and no other."""
+    kind, _, quality = text.partition(":")
+    options = {"jpeg": {"subsampling": "4:2:0"}, "webp": {"method": 2}}[kind]
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, kind.upper(), quality=int(quality), **options)
+
+    made = encode_image(picture(), ImageFormat.parse(text))
+
+    assert made == stream.getvalue()
+    assert all(made != encode_image(picture(), ImageFormat.parse(one)) for one in (low, high))

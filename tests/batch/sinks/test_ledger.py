@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from editvec.batch.errors import DiskFullError
-from editvec.batch.sinks.ledger import Entry, Ledger
+from editvec.batch.sinks.ledger import IMAGES, Audit, Entry, Ledger
 
 
 @pytest.fixture
@@ -90,3 +90,44 @@ def test_the_file_of_a_ledger_has_no_name(tmp_path: Path, monkeypatch: pytest.Mo
         ledger._file.execute("PRAGMA temp.cache_size = 10")
         ledger.add(Entry("a", f"{number:0200}") for number in range(2_000))
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("count", "more"), [(0, []), (20, []), (21, ["x: 1 more"])])
+def test_twenty_problems_of_a_kind_are_named(count: int, more: list[str]) -> None:
+    found = Audit(problems=["before"])
+
+    found.add("x", (str(number) for number in range(count)))
+
+    assert found.problems == ["before", *(f"x: {n}" for n in range(min(count, 20))), *more]
+
+
+def test_a_manifest_is_compared_in_both_directions_and_by_value(ledger: Ledger) -> None:
+    ledger.add([Entry(IMAGES, name, "key") for name in ("a", "b", "c")])
+    ledger.add([Entry("rows", "b", "key"), Entry("rows", "c", "other"), Entry("rows", "d", "key")])
+    found = Audit()
+
+    found.compare("rows", ledger)
+
+    assert found.problems == [
+        "not in rows: a",
+        "only in rows: d",
+        "of another content key in rows: c",
+    ]
+
+
+def test_more_names_than_are_fetched_at_a_time_come_in_order(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number:04}" for number in range(2001)]
+
+    ledger.add(Entry("a", name) for name in reversed(names))
+
+    assert list(ledger.only_in("a", "b")) == names
+
+
+def test_a_closed_ledger_holds_nothing_more() -> None:
+    with Ledger() as ledger:
+        ledger.add([Entry("a", "1")])
+
+    with pytest.raises(DiskFullError, match=r"folder for temporary files: .*closed"):
+        ledger.has("a", "1")

@@ -82,6 +82,9 @@ def test_files_are_on_the_disk_before_sql_names_them(
 
     assert witness.commits >= 2  # a chunk each
     assert witness.unsynced == set()
+    own = {"imagefolder": [], "coco": ["annotations.json"], "webdataset": ["shards.jsonl"]}
+    names = ("metadata.jsonl", "rejected.jsonl", "failed.jsonl", "run.json", "README.md")
+    assert {*names, *own[output]} <= witness.synced_files
     assert audit(library, run).problems == []
 
 

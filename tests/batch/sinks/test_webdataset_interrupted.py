@@ -21,6 +21,7 @@ from editvec.batch.runs.owner import Owner
 from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.retry import retry
 from editvec.batch.runs.store import Runs
+from editvec.batch.sinks import webdataset
 from editvec.engine.editor import Editor
 from editvec.registry.library.library import Library
 from editvec.registry.tables.database import transaction
@@ -57,6 +58,60 @@ def test_an_audit_names_damaged_missing_and_foreign_shards(
     gone = [line for line in problems if line.startswith("missing: shards/000001.tar/")]
     extra = [line for line in problems if line.startswith("not recorded: shards/000009.tar/")]
     assert len(gone) == len(extra) == 3
+
+
+@pytest.mark.parametrize("what", ["gone", "torn"])
+def test_an_audit_says_that_the_list_of_shards_cannot_be_read(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, what: str
+) -> None:
+    out = tmp_path / "out"
+    run = do(library, request(make_pictures(1), out, "smile=1", output="webdataset"))
+    (out / "shards.jsonl").unlink()
+    if what == "torn":
+        (out / "shards.jsonl").write_text("{")
+
+    problems = audit(library, run).problems
+
+    assert problems[0].startswith("shards.jsonl cannot be read: ")
+    assert problems[1:] == ["not in shards.jsonl: shards/000000.tar"]
+
+
+def test_an_audit_names_a_foreign_file_among_the_shards(
+    library: Library, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = do(library, request(make_pictures(1), out, "smile=1", output="webdataset"))
+    (out / "shards/notes.txt").write_text("no tar")
+
+    assert audit(library, run).problems == [
+        "not recorded: shards/notes.txt",
+        "not in shards.jsonl: shards/notes.txt",
+    ]
+
+
+def test_what_no_chunk_packed_lies_in_shards_of_a_limited_size(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    wanted = request(make_pictures(7), out, "smile=1", output="webdataset", chunk_size=7)
+    opened, runs = open_run(library, wanted), Runs(library.engine)
+    monkeypatch.setattr(webdataset, "_LEFTOVERS_PER_SHARD", 2)
+
+    run = do(
+        library, wanted, mini_batch=3, on_progress=lambda _: runs.request_cancel(opened.run.id)
+    )
+
+    done = runs.counts(run.id).done
+    assert 3 <= done < 7
+    sizes = [2] * (done // 2) + [1] * (done % 2)
+    names = ["leftover", *(f"leftover-{number}" for number in range(2, 9))][: len(sizes)]
+    listed = sorted(rows(out, "shards.jsonl"), key=lambda row: len(row["shard"]))
+    assert run.state == "cancelled"
+    assert [(row["shard"], row["samples"]) for row in listed] == [
+        (f"shards/{name}.tar", size) for name, size in zip(names, sizes, strict=True)
+    ]
+    assert len(read_shards(out)) == done
+    assert audit(library, run).problems == []
 
 
 class Stopped(BaseException):
