@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from editvec.registry.codec import check_delta, decode_latent, encode_latent, load_tensor, read_file
+from editvec.registry import codec
+from editvec.registry.codec import (
+    check_delta,
+    check_shape,
+    decode_latent,
+    encode_latent,
+    load_tensor,
+    read_file,
+    safetensors_header,
+)
 from editvec.registry.errors import CodecError
 
 
@@ -163,3 +172,74 @@ def test_no_bytes_at_all_end_in_another_error(data: bytes) -> None:
             check_delta(decode_latent(prefix + data), num_ws=3, w_dim=4)
         except CodecError as error:
             assert str(error)  # noqa: PT017 (most bytes are refused, a few may be valid)
+
+
+def test_files_and_headers_end_at_their_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "vector"
+    path.write_bytes(bytes(2 << 20))
+    monkeypatch.setattr(codec, "MAX_FILE_BYTES", 2 << 20)
+    assert len(read_file(path, of="x")) == 2 << 20
+    path.write_bytes(bytes((2 << 20) + 1))
+    with pytest.raises(CodecError, match=r"x: larger than 2 MiB"):
+        read_file(path, of="x")
+
+    header = b"{" + b" " * 18 + b"}"
+    monkeypatch.setattr(codec, "MAX_HEADER_BYTES", 20)
+    assert safetensors_header(_safetensors(header), of="x") == {}
+    with pytest.raises(CodecError, match=r"announces 21 bytes, too many"):
+        safetensors_header(_safetensors(header[:-1] + b" }"), of="x")
+    monkeypatch.undo()
+    with pytest.raises(CodecError, match=r"announces 21 bytes, too many"):
+        safetensors_header(struct.pack("<Q", 21) + header, of="x")
+
+
+def test_the_shortest_safetensors_file_has_ten_bytes() -> None:
+    assert safetensors_header(_safetensors(b"{}"), of="x") == {}
+    for data in (b"", _safetensors(b"{}")[:9]):
+        with pytest.raises(CodecError, match=f"got {len(data)} bytes"):
+            safetensors_header(data, of="x")
+
+
+@pytest.mark.parametrize("data", [b"[1, 2, 3] ", b'{"a": 1,}', b'{"a": 1, "a": 2}'])
+def test_headers_that_are_no_object_are_refused(data: bytes) -> None:
+    with pytest.raises(CodecError, match=r"broken safetensors header|neither safetensors nor"):
+        safetensors_header(_safetensors(data), of="x")
+
+
+def test_texts_beside_a_tensor_come_with_it() -> None:
+    data = safetensors.numpy.save({"a": np.ones(2, "f4")}, metadata={"space": "W+"})
+
+    assert load_tensor(data, of="x").metadata == {"space": "W+"}
+    assert load_tensor(_npy(np.ones(2)), of="x").metadata == {}
+
+
+def test_a_shape_is_exact() -> None:
+    array = np.ones((1, 2, 3))
+
+    assert check_shape(array, (1, 2, 3), of="x").dtype == np.float32
+    for shape in ((2, 3), (1, 3, 2)):
+        with pytest.raises(CodecError, match=r"x: expected shape .*, got \[1, 2, 3\]"):
+            check_shape(array, shape, of="x")
+    # a delta may have a leading axis of one, and no other
+    assert check_delta(array, num_ws=2, w_dim=3).shape == (2, 3)
+    for wrong in (np.ones((1, 1, 2, 3)), np.ones((2, 2, 3)), np.ones(6)):
+        with pytest.raises(CodecError, match=r"expected shape \[2, 3\]"):
+            check_delta(wrong, num_ws=2, w_dim=3)
+
+
+def test_the_place_of_the_first_value_that_is_none_is_told() -> None:
+    array = np.ones((3, 4))
+    array[1, 2] = np.nan
+    array[2, 0] = np.inf
+
+    with pytest.raises(CodecError, match=r"got nan at \[1, 2\]"):
+        check_delta(array, num_ws=3, w_dim=4)
+
+
+def test_a_folder_is_no_vector_file(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match=r"x: expected a regular file"):
+        read_file(tmp_path, of="x")
+    with pytest.raises(CodecError, match=r"x: .*null"):
+        read_file(Path("a\0b"), of="x")

@@ -31,7 +31,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
     "text", ["", "GB", "-1", "1e9", "10 GB GB", "10X", "1,5GB", "٣GB", "nan", "1" * 20]
 )
 def test_other_sizes_are_refused(text: str) -> None:
-    with pytest.raises(RecordError, match="size: expected bytes such as 10GB, 500MiB or 0, got"):
+    with pytest.raises(RecordError, match=r"size: expected bytes such as 10GB, 500MiB or 0, got"):
         parse_size(text)
 
 
@@ -52,9 +52,21 @@ def test_times_are_read(text: str, time: timedelta) -> None:
     assert parse_duration(text) == time
 
 
+def test_times_end_at_a_hundred_years() -> None:
+    assert parse_duration("36500d") == timedelta(days=36_500)
+    with pytest.raises(RecordError, match=r"time: expected at most 36500 days, got '36500.01d'"):
+        parse_duration("36500.01d")
+
+
+def test_fractions_are_rounded_to_a_byte() -> None:
+    assert [parse_size(text) for text in ("1.6", "0.4B", "1.0006kB", "2PB", "1PiB")] == [
+        2, 0, 1001, 2 * 10**15, 2**50,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1y", "1h30m", "999999999999d"])
 def test_other_times_are_refused(text: str) -> None:
-    with pytest.raises(RecordError, match="time: expected"):
+    with pytest.raises(RecordError, match=r"time: expected"):
         parse_duration(text)
 
 
