@@ -84,6 +84,49 @@ def test_the_range_ends_where_too_much_leaks() -> None:
     assert bounded.usable == (-1, 1)
 
 
+def test_what_is_at_its_bound_is_usable() -> None:
+    def exactly(limit: float) -> Callable[[float], float]:
+        return lambda scale: limit if abs(scale) == 2 else 60.0
+
+    assert found(lambda scale: scale, exactly(30), min_leakage_psnr=30).usable == (-2, 2)
+    assert found(lambda scale: scale, exactly(29.9), min_leakage_psnr=30).usable == (-1, 1)
+    at_limit = {"max_leakage": 10 ** (-30 / 20), "min_leakage_psnr": 0}
+    assert found(lambda scale: scale, exactly(30), **at_limit).usable == (-2, 2)
+    assert found(lambda scale: scale, exactly(29.9), **at_limit).usable == (-1, 1)
+
+
+def test_a_step_at_which_success_stands_still_is_not_usable() -> None:
+    assert found(lambda scale: max(scale, -1.0), leaking(1)).usable == (-1, 2)
+    assert found(lambda scale: max(scale, 0.0), leaking(1)).usable == (0, 2)
+    assert found(lambda scale: min(abs(scale), 1.0) * scale / 2, leaking(1)).usable == (-2, 2)
+
+
+@pytest.mark.parametrize(("default_scale", "usable"), [(-2.0, (-2, 2)), (2.0, (-2, 2))])
+def test_the_default_scale_may_be_an_end(default_scale: float, usable: tuple[int, int]) -> None:
+    calibration = found(lambda scale: scale, leaking(1), default_scale=default_scale)
+
+    assert (calibration.usable, calibration.reason) == (usable, "")
+    assert found(lambda s: s, leaking(1), default_scale=default_scale * 1.01).usable is None
+
+
+def test_between_two_scales_both_must_keep_to_the_bounds() -> None:
+    def one_leaks(at: float) -> Callable[[float], float]:
+        return lambda scale: 5.0 if scale == at else 60.0
+
+    for at in (0.0, 1.0):
+        calibration = found(lambda scale: scale, one_leaks(at), default_scale=0.5)
+        assert calibration.usable is None
+        assert f"at scale {at:g} leakage" in calibration.reason
+    assert found(lambda scale: scale, one_leaks(2.0), default_scale=0.5).usable == (-2, 1)
+
+
+def test_an_image_at_the_limit_of_reconstruction_counts() -> None:
+    some = measured(lambda scale: scale, leaking(1), reconstruction=(0.5, 0.500001))
+    settings = EvaluateSettings(scales=SCALES, max_reconstruction=0.5)
+
+    assert calibrate(some, settings, default_scale=1.0).images == 1
+
+
 @pytest.mark.parametrize(
     ("success", "leak", "default_scale", "reason"),
     [

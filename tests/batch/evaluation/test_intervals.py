@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from editvec.batch.evaluation.intervals import bootstrap, half_samples, statistic_of, wilson
+from editvec.batch.evaluation.intervals import (
+    bootstrap,
+    bootstrap_ratio,
+    half_samples,
+    statistic_of,
+    wilson,
+)
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
@@ -44,3 +50,74 @@ def test_halves_estimate_the_standard_error_of_the_whole() -> None:
     assert found is not None
     expected = 1.96 * values.std(ddof=1) / np.sqrt(400)
     assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.3)
+
+
+def test_eight_images_are_enough() -> None:
+    values = [float(value) for value in range(8)]
+
+    assert bootstrap(values, "mean") is not None
+    assert bootstrap(values[:7], "median") is None
+    assert bootstrap_ratio(values, [1.0] * 8) is not None
+    assert bootstrap_ratio(values[:7], [1.0] * 7) is None
+    assert half_samples(lambda places: float(len(places)), 16, 0.0) == (0.0 - 0.0, 0.0)
+
+
+def test_halves_hold_half_of_the_images_once() -> None:
+    seen: list[list[int]] = []
+
+    def measure(places: np.ndarray) -> float:
+        seen.append(places.tolist())
+        return 0.0
+
+    half_samples(measure, 17, 1.0)
+
+    assert len(seen) == 40
+    for places in seen:
+        assert len(places) == len(set(places)) == 8
+        assert places == sorted(places)
+    assert {place for places in seen for place in places} == set(range(17))
+
+
+def test_the_interval_of_a_ratio_is_that_of_scipy() -> None:
+    random = np.random.default_rng(4)
+    below = random.uniform(1, 3, size=60)
+    above = 2 * below + random.normal(size=60)
+
+    def ratio(tops: np.ndarray, bottoms: np.ndarray, axis: int) -> np.ndarray:
+        return np.mean(tops, axis=axis) / np.mean(bottoms, axis=axis)
+
+    theirs = scipy.stats.bootstrap(
+        (above, below), ratio, paired=True, method="percentile", n_resamples=4000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+
+    ours = bootstrap_ratio(above.tolist(), below.tolist())
+
+    assert ours is not None
+    width = theirs.high - theirs.low
+    assert ours.low == pytest.approx(theirs.low, abs=0.1 * width)
+    assert ours.high == pytest.approx(theirs.high, abs=0.1 * width)
+
+
+def test_draws_whose_lower_mean_is_zero_do_not_count() -> None:
+    below = [-1.0] * 4 + [1.0] * 3 + [2.0]
+
+    found = bootstrap_ratio([1.0] * 8, below)
+
+    assert found is not None
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_interval_of_none_and_of_all_ends_there(share: float) -> None:
+    low, high = wilson(share, 5)
+
+    assert (low == 0.0, high == 1.0) == (share == 0, share == 1)
+    assert 0 <= low < high <= 1
+
+
+def test_another_seed_draws_other_images() -> None:
+    values = np.random.default_rng(3).exponential(size=20).tolist()
+
+    assert bootstrap(values, "mean", seed=1) == bootstrap(values, "mean", seed=1)
+    assert bootstrap(values, "mean", seed=1) != bootstrap(values, "mean", seed=2)

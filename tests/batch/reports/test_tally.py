@@ -10,10 +10,13 @@ from sqlalchemy import insert
 
 from editvec.batch.reports.rows import ReportRows
 from editvec.batch.reports.tally import (
+    MAX_COMBINATIONS,
     MAX_REASONS,
+    MAX_SCALES,
     OTHER_REASONS,
     SAMPLE_SIZE,
     Distribution,
+    Lowest,
     RunTally,
     leakage_of,
 )
@@ -181,3 +184,70 @@ def test_there_is_an_end_to_different_reasons() -> None:
 
     assert tally.reasons()[0].reason == OTHER_REASONS
     assert tally.reasons()[0].count == 50
+
+
+def test_the_lowest_ranks_stay_and_the_first_of_equals() -> None:
+    lowest = Lowest(2)
+    for rank, name in ((3.0, "a"), (1.0, "b"), (2.0, "c"), (1.0, "d"), (1.0, "e")):
+        lowest.add(rank, {"name": name})
+
+    assert [row["name"] for row in lowest.rows()] == ["b", "d"]
+    assert [row["name"] for row in lowest.rows(1)] == ["b"]
+    none = Lowest(0)
+    none.add(1.0, {})
+    assert none.rows() == []
+
+
+@pytest.mark.parametrize(("count", "is_listed"), [(MAX_SCALES, True), (MAX_SCALES + 1, False)])
+def test_scales_are_listed_up_to_a_number(count: int, is_listed: bool) -> None:
+    tally = RunTally(samples_per_recipe=1)
+    for number in range(count):
+        tally.add({"recipe": "a", "attributes": {"smile": float(number)}})
+
+    told = tally.to_json()["attributes"]["smile"]
+    assert told["scales"] == ([[float(n), 1] for n in range(count)] if is_listed else None)
+    assert (told["count"], told["low"], told["high"]) == (count, 0.0, count - 1.0)
+    assert told["median"] == (count - 1) / 2
+
+
+def test_known_combinations_are_counted_on_when_there_is_no_room_for_new_ones() -> None:
+    tally = RunTally(samples_per_recipe=1)
+    for number in [*range(MAX_COMBINATIONS + 2), 0]:
+        tally.add({"recipe": "a", "attributes": {f"v{number}": 1.0}})
+
+    assert len(tally.combinations) == MAX_COMBINATIONS
+    assert tally.combinations["v0",] == 2
+    assert (f"v{MAX_COMBINATIONS}",) not in tally.combinations
+
+
+def test_states_are_counted_and_only_what_gave_no_image_has_a_reason() -> None:
+    tally = RunTally(samples_per_recipe=1)
+    for state in ("done", "failed", "rejected", "cancelled", "quarantined", "failed"):
+        tally.add({"recipe": "a", "state": state, "reason": "torn"})
+
+    assert tally.recipes["a"].count == 1
+    assert [tally.state(name) for name in ("failed", "cancelled", "new")] == [2, 1, 0]
+    assert [(one.state, one.count) for one in tally.reasons()] == [
+        ("failed", 2), ("quarantined", 1), ("rejected", 1),
+    ]  # fmt: skip
+    assert tally.to_json()["reasons"][0] == {"state": "failed", "reason": "torn", "count": 2}
+
+
+def test_rows_that_met_and_missed_their_masks_are_known() -> None:
+    tally = RunTally(samples_per_recipe=1)
+    for number in range(9):
+        tally.add({"recipe": "a", "metrics": {"success_iou": number / 10}})
+    tally.add({"recipe": "a", "metrics": {"success_iou": None}})
+
+    found = tally.recipes["a"]
+    assert [row["metrics"]["success_iou"] for row in found.met.rows()] == [0.8, 0.7, 0.6]
+    assert [row["metrics"]["success_iou"] for row in found.missed.rows()] == [0.0, 0.1, 0.2]
+
+
+def test_equal_numbers_are_constant() -> None:
+    made = Distribution()
+    made.add(2.0)
+    made.add(2.0)
+    assert made.is_constant
+    made.add(2.5)
+    assert not made.is_constant

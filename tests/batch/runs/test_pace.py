@@ -177,3 +177,53 @@ def test_a_first_mini_batch_that_only_warmed_the_device_up_chooses_no_sizes() ->
     late = Pace(plan(), resolution=64, mini_batch=16)
     late.add(1, 61.0)
     assert late.cut(elapsed=61.0, coming=1, left=62) == Cut(keep=0, size=62)
+
+
+def test_a_chunk_of_exactly_a_minute_stays_whole() -> None:
+    pace = warm(Pace(plan(), resolution=64, mini_batch=16), inputs=1, seconds=2.0)
+
+    assert pace.cut(elapsed=20.0, coming=4, left=16) is None
+    assert pace.cut(elapsed=20.5, coming=4, left=16) == Cut(keep=8, size=22)
+
+
+def test_a_mini_batch_that_did_not_fit_is_halved_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pace = Pace(plan(), resolution=8, mini_batch=16)
+
+    for inputs in (16, 16, 8, 1):
+        pace.did_not_fit(inputs)
+
+    assert pace.batch_size == 1
+    sizes = [record.args for record in caplog.records]
+    assert sizes == [(16, 8), (8, 4), (1, 1)]
+
+
+def test_a_mini_batch_takes_the_time_that_it_may() -> None:
+    pace = Pace(plan(), resolution=64, mini_batch=16)
+
+    for seconds, size in ((1.25, 16), (1.26, 15), (20.0, 1), (21.0, 1), (10.0, 2)):
+        pace.add(1, seconds)
+        assert pace.batch_size == size
+    pace.add(4, 40.0)
+    assert pace.batch_size == 2
+
+
+def test_synthesis_and_steps_add_up() -> None:
+    """Two passes for the embedding, two for each recipe, three for each step; by hand."""
+    refining = plan(*recipes(2, mode=Mode.REFINE, refine_steps=7), embed="steps:5")
+
+    assert slow_seconds(plan(), resolution=512) == 4 * 2.5
+    assert slow_seconds(plan(*recipes(3)), resolution=256) == 8 * 2.5 / 4
+    assert slow_seconds(refining, resolution=512) == (2 + 4 + 3 * (5 + 2 * 7)) * 2.5
+    assert slow_seconds(optimizing(10), resolution=512) == (4 + 30) * 2.5
+
+
+def test_other_kinds_of_runs_have_the_longest_limit() -> None:
+    for kind in ("batch", "generate", "embed"):
+        assert limit_seconds(plan(kind=kind), resolution=64) == SHORTEST_LIMIT_SECONDS
+    for kind in ("learn", "evaluate"):
+        assert limit_seconds(plan(kind=kind), resolution=64) == LONGEST_LIMIT_SECONDS
+    # a minute, and three times what one input takes on a slow device
+    slow = plan(*recipes(49))
+    assert limit_seconds(slow, resolution=512) == 60 + 3 * 250
