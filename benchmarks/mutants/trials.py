@@ -52,7 +52,7 @@ def try_mutant(item: WorkItem, *, timeout_seconds: float) -> WorkResult:
 
     Args:
         item: the change.
-        timeout_seconds: tests that take longer have noticed something.
+        timeout_seconds: tests that take longer are ended; what they would say is not known.
     """
     (mutation,) = item.mutations
     files = chosen_tests(mutation.module_path.as_posix(), Path.cwd())

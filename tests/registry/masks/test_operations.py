@@ -11,8 +11,21 @@ from hypothesis import strategies as st
 
 from editvec.registry.errors import LabelNotFoundError, MaskError, OperationError
 from editvec.registry.labels.files import parse_scheme
-from editvec.registry.masks.operation_text import format_edits, parse_edits
-from editvec.registry.masks.operations import edit_mask
+from editvec.registry.masks.operation_text import (
+    format_edits,
+    parse_edits,
+    pasted_files,
+    place_pasted_files,
+)
+from editvec.registry.masks.operations import (
+    Length,
+    Mirror,
+    Paste,
+    Pieces,
+    Scale,
+    Shift,
+    edit_mask,
+)
 from editvec.registry.masks.png import MaskArray
 
 SCHEME = parse_scheme("parts: [bg, skin, eye, iris, mouth]\ngroups:\n  eyes: [eye, iris]\n")
@@ -367,6 +380,61 @@ def test_what_cannot_be_done_is_told(text: str, message: str) -> None:
 def test_wrong_words_are_told(text: str, message: str) -> None:
     with pytest.raises(OperationError, match=message):
         parse_edits(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_fine"),
+    [
+        ("grow 0", True),
+        ("grow 8192", True),
+        ("grow 8192.5", False),
+        ("shrink 0%", True),
+        ("shrink -0.1%", False),
+        ("shift -8192,8192", True),
+        ("shift 0,-8193", False),
+        ("scale 100", True),
+        ("scale 100.01", False),
+        ("scale 0.01x100", True),
+        ("scale 1x0.0099", False),
+        ("scale 0.0099x1", False),
+        ("scale -1", False),
+        ("rotate .5", True),
+        ("rotate -720.", True),
+        ("rotate 1e400", False),
+        ("rotate 0x10", False),
+        ("rotate", False),
+    ],
+)
+def test_numbers_of_words_end_at_their_limits(text: str, is_fine: bool) -> None:
+    if is_fine:
+        (edit,) = parse_edits(f"mouth: {text}")
+        assert parse_edits(format_edits([edit])) == (edit,)
+    else:
+        with pytest.raises(OperationError, match=f"operation {text.split()[0]}: expected"):
+            parse_edits(f"mouth: {text}")
+
+
+def test_words_mean_what_they_say() -> None:
+    (edit,) = parse_edits(
+        "mouth, mouth [ left ] : scale 2, scale 2x3, mirror, mirror top-bottom, shift 1 , -2%,"
+        "paste a, b.png centred, paste centred;"
+    )
+
+    assert (edit.parts, edit.pieces) == (("mouth",), Pieces.LEFT)
+    assert edit.operations == (
+        Scale(2, 2),
+        Scale(2, 3),
+        Mirror(1),
+        Mirror(0),
+        Shift(Length(1), Length(-2, is_percent=True)),
+        Paste(Path("a, b.png"), is_centred=True),
+        Paste(Path("centred"), is_centred=False),
+    )
+    assert pasted_files("mouth: grow 1, paste x.png") == [Path("x.png")]
+    assert place_pasted_files("mouth: grow  1", Path("/f")) == "mouth: grow  1"
+    assert place_pasted_files("mouth: paste x.png centred, grow 1", Path("/f")) == (
+        "mouth: paste /f/x.png centred, grow 1"
+    )
 
 
 def test_unknown_part_is_refused() -> None:
