@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,18 @@ from hypothesis import strategies as st
 from editvec.batch.errors import RecipeError
 from editvec.batch.recipes.pinning import parse_edit, recipe_name
 from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe
-from editvec.batch.recipes.scales import Choice, Share, Uniform, UsableRange, draw
+from editvec.batch.recipes.scales import (
+    Choice,
+    Share,
+    Uniform,
+    UsableRange,
+    draw,
+    parse_asked_scales,
+    parse_scales,
+    scale_ends,
+    scale_from_json,
+    scale_to_json,
+)
 
 HALF = Choice((1.0, 0.0), (0.5, 0.5))
 
@@ -125,3 +137,76 @@ def test_a_recipe_gives_each_item_its_scales_and_comes_back_from_the_plan() -> N
     assert {item[2].scale for item in items} == {0.0, 1.0}
     assert len({item[0].scale for item in items}) == 20
     assert recipe.name == "smile~+0.50to+1.50_frown-1.00_look~+1.00or+0.00"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("100", 1),
+        ("-100", 1),
+        ("0:1:2", 2),
+        ("1:-1:101", 101),
+        ("choice(0,1)", 1),
+        (f"choice({','.join(map(str, range(-50, 51)))})", 1),
+        (f"choice({','.join(map(str, range(-50, 52)))})", None),
+        ("choice(1)", None),
+        ("100.01", None),
+        ("-100.01", None),
+        ("nan", None),
+        ("0:1:1", None),
+        ("0:1:102", None),
+        ("1:1:3", None),
+        ("0:1e-13:3", None),
+        ("0:1", None),
+        ("0:1:2:3", None),
+        ("0:1:-2", None),
+        ("0.1%", 1),
+        ("99.9%", 1),
+        ("0%", None),
+        ("100%", None),
+        ("1.2.3%", None),
+        ("uniform(0,0)", None),
+        ("uniform(1,0)", None),
+        ("uniform(0,1,2)", None),
+        ("uniform(-1,1)", 1),
+        ("uniform", 1),
+    ],
+)
+def test_scales_that_are_typed_end_at_their_limits(text: str, count: int | None) -> None:
+    if count is None:
+        with pytest.raises(RecipeError, match=r"^edit: "):
+            parse_asked_scales(text, of=f"smile={text}")
+    else:
+        assert len(parse_asked_scales(text, of=f"smile={text}")) == count
+
+
+def test_a_sweep_holds_both_ends_and_equal_steps() -> None:
+    assert parse_scales("-1:1:5") == (-1.0, -0.5, 0.0, 0.5, 1.0)
+    assert parse_scales("0.3:0.1:3") == (0.3, 0.2, 0.1)
+    assert str(parse_scales("-0")[0]) == "0.0"
+
+
+def test_draws_of_old_plans_are_halton_s_sequence() -> None:
+    """As scipy makes it, shifted by the seed."""
+    from scipy.stats import qmc
+
+    ranges = [Uniform(0.0, 1.0)] * 3
+    found = np.array([draw(ranges, names=["a", "b", "c"], seed=3, position=n) for n in range(50)])
+    points = qmc.Halton(3, scramble=False).random(50)
+
+    shifted = (points + (found[0] - points[0])) % 1
+    assert np.abs((found - shifted + 0.5) % 1 - 0.5).max() < 2e-6
+
+
+def test_the_ends_of_what_is_drawn() -> None:
+    choice = Choice((2.0, -1.0, 0.5), (1.0, 2.0, 1.0))
+
+    assert [choice.at(share) for share in (0.0, 0.2499, 0.25, 0.7499, 0.75, 1.0)] == [
+        2.0, 2.0, -1.0, -1.0, 0.5, 0.5,
+    ]  # fmt: skip
+    assert scale_ends(choice) == (-1.0, 2.0)
+    assert scale_ends(Uniform(-0.5, 0.25)) == (-0.5, 0.25)
+    assert scale_ends(0.7) == (0.7, 0.7)
+    assert [Uniform(-0.5, 0.25).at(share) for share in (0.0, 0.5, 1.0)] == [-0.5, -0.125, 0.25]
+    for scale in (choice, Uniform(-0.5, 0.25), 0.7):
+        assert scale_from_json(scale_to_json(scale)) == scale
