@@ -150,6 +150,58 @@ def test_jpeg_and_broken_files_are_refused(tmp_path: Path) -> None:
             read_any_mask(tmp_path / name, SCHEME)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("body:9,9", "line 3: expected name:red,green,blue::"),
+        ("body:9,9,x::", "line 3: expected name:red,green,blue::"),
+        ("wing:9,9,9::", "line 3: 'wing' is none of the parts of the scheme"),
+    ],
+)
+def test_colours_of_an_export_that_mean_nothing_are_refused(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "labelmap.txt").write_text(f"# label:color_rgb\n\n{line}\n")
+    write_png(tmp_path / "SegmentationClass" / "a.png", np.zeros((2, 2, 3), np.uint8))
+
+    with pytest.raises(MaskError, match=message):
+        open_masks(tmp_path, SCHEME)
+
+
+def test_pictures_of_parts_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    body = ((drawn_mask() > 0) * 255).astype(np.uint8)
+    write_png(tmp_path / "x_body.png", body)
+    write_png(tmp_path / "x_Eye Left.png", body[:6])
+
+    with pytest.raises(MaskError, match=r"x_Eye Left\.png: expected 20 x 12 pixels, got 20 x 6"):
+        read_any_mask(tmp_path, SCHEME)
+    write_png(tmp_path / "x_Eye Left.png", body)
+    write_png(tmp_path / "x_eye_left.png", body)
+    with pytest.raises(MaskError, match=r"the same part as x_Eye Left.png, of the same image"):
+        read_any_mask(tmp_path, SCHEME)
+
+
+def test_the_longest_name_of_a_part_that_ends_the_file_s_counts(tmp_path: Path) -> None:
+    scheme = parse_scheme("parts: [background, eye, left_eye]")
+    for name in ("a_left_eye", "b-left-eye", "c.eye", "left_eye"):
+        write_png(tmp_path / f"{name}.png", np.full((1, 2), 255, np.uint8))
+
+    found = {mask.name: mask.read().tolist() for mask in open_masks(tmp_path, scheme, form="parts")}
+
+    # a name that is all of the file's leaves none for the image: the shorter one counts
+    assert found == {"a": [[2, 2]], "b": [[2, 2]], "c": [[1, 1]], "left": [[1, 1]]}
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat", "labelme", "label-studio", "yolo"])
+def test_pictures_are_of_no_form_that_is_drawn(tmp_path: Path, form: str) -> None:
+    write_png(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
+
+    with pytest.raises(MaskError, match=r"mask .*a\.png: expected .*, got a picture"):
+        open_masks(tmp_path / "a.png", SCHEME, form=form)
+    with pytest.raises(MaskError, match=r"got a folder of other files|there is no mask in it"):
+        open_masks(tmp_path, SCHEME, form=form)
+
+
 # --- images and their masks ---
 
 

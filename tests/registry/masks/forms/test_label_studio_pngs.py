@@ -11,6 +11,7 @@ from PIL import Image
 
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.files import parse_scheme
+from editvec.registry.masks.forms.label_studio_pngs import is_brush_export
 from editvec.registry.masks.sources import open_masks, read_any_mask
 from tests.support.mask_drawings import (
     SCHEME,
@@ -105,3 +106,42 @@ def test_colours_of_a_brush_count_not_its_palette(tmp_path: Path, mode: str) -> 
     image.save(void)
     with pytest.raises(MaskError, match="expected a grey PNG of one label, got colours"):
         read_any_mask(tmp_path, SCHEME)
+
+
+def test_a_brush_covers_what_is_at_least_half_opaque(tmp_path: Path) -> None:
+    values = np.array([[0, 127, 128, 255]], np.uint8)
+    write_png(tmp_path / "task-1-annotation-1-by-1-tag-body-0.png", values)
+
+    assert read_any_mask(tmp_path, SCHEME).tolist() == [[0, 0, 1, 1]]
+
+
+def test_brushes_of_two_sizes_or_of_colours_are_refused(tmp_path: Path) -> None:
+    _brush(tmp_path / "sizes", "tag-body-0", np.ones((4, 6), np.bool_))
+    _brush(tmp_path / "sizes", "tag-eye_left-0", np.ones((4, 5), np.bool_))
+    colors = np.full((4, 6, 3), (255, 0, 0), np.uint8)
+    write_png(tmp_path / "colors" / "task-1-annotation-1-by-1-tag-body-0.png", colors)
+
+    with pytest.raises(MaskError, match=r"eye_left-0\.png: expected 6 x 4 pixels, got 5 x 4"):
+        read_any_mask(tmp_path / "sizes", SCHEME)
+    with pytest.raises(MaskError, match="expected a grey PNG of one label, got colours"):
+        read_any_mask(tmp_path / "colors", SCHEME)
+
+
+def test_a_folder_with_one_other_png_is_no_export(tmp_path: Path) -> None:
+    _brush(tmp_path, "tag-body-0", drawn_mask() > 0)
+    write_png(tmp_path / "other.png", drawn_mask().astype(np.uint8))
+
+    assert not is_brush_export(sorted(tmp_path.glob("*.png")))
+    assert is_brush_export(sorted(tmp_path.glob("task*.png")))
+    assert not is_brush_export([])
+
+
+def test_tasks_without_one_picture_are_called_by_their_number(tmp_path: Path) -> None:
+    _brush(tmp_path, "tag-body-0", drawn_mask() > 0)
+    _brush(tmp_path, "tag-body-0", drawn_mask() > 0, task=8)
+    two = {"id": 7, "data": {"image": "a.jpg", "other": "b.jpg"}, "annotations": []}
+    none = {"id": "8", "data": {"image": "c.jpg"}, "annotations": []}
+    (tmp_path / "tasks.json").write_text(json.dumps([two, none]))
+    (tmp_path / "notes.json").write_text("{}")
+
+    assert [mask.name for mask in open_masks(tmp_path, SCHEME)] == ["task-7", "task-8"]
