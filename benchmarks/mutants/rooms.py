@@ -19,7 +19,17 @@ IMPORT = re.compile(r"^\s*(?:from|import) (editvec[\w.]*)", re.MULTILINE)
 # Tests that are run beside those of the room itself, for modules whose path begins so.
 OTHERS = {
     "batch/chunks": ["tests/batch/execution", "tests/batch/editing", "tests/batch/sinks"],
-    "batch/cli": ["tests/test_editvec.py", "tests/batch/learning", "tests/batch/previews"],
+    "batch/cli/discover": ["tests/batch/discovery"],
+    "batch/cli/disentangle": ["tests/batch/evaluation"],
+    "batch/cli/embed": ["tests/batch/runs/test_embed_runs.py"],
+    "batch/cli/evaluate": ["tests/batch/evaluation"],
+    "batch/cli/learn": ["tests/batch/learning"],
+    "batch/cli/model": ["tests/batch/quality"],
+    "batch/cli/preview": ["tests/batch/previews"],
+    "batch/cli/run": ["tests/batch/recipes"],
+    "batch/cli/train": ["tests/batch/training"],
+    "batch/cli/worker": ["tests/batch/workers"],
+    "batch/cli/": ["tests/test_editvec.py"],
     "batch/editing": ["tests/batch/recipes"],
     "batch/runs": ["tests/batch/execution", "tests/batch/chunks"],
     "batch/sinks": ["tests/batch/reports/test_audit.py"],

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, update
 
 from editvec.batch.recipes.recipe import SOURCE_RECIPE, Recipe
 from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.runs import progress
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.inputs import count_images, sampled_inputs
 from editvec.batch.runs.leases import ItemResult, Leases
@@ -78,6 +79,37 @@ def test_the_rate_counts_what_was_decided_in_the_last_minute(
     assert len(recent) == 6
     seconds = (now() - min(recent)).total_seconds()
     assert 6 / max(seconds, 1.0) == pytest.approx(rate, rel=0.2)
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(0.25, 4.0), (1.0, 4.0), (8.0, 0.5), (59.0, 4 / 59)])
+def test_the_rate_is_that_since_the_start_and_of_one_second_at_least(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, rate: float
+) -> None:
+    run = _planned(database, tmp_path, inputs=8, chunk_size=4)
+    _finish_chunk(database, run, state="done")
+    started = Runs(database).get(run.id).started_at
+    assert started is not None
+    monkeypatch.setattr(progress, "now", lambda: started + timedelta(seconds=seconds))
+
+    assert run_status(database, run.id).rate == pytest.approx(rate)
+
+
+def test_workers_are_told_with_what_they_did_and_hold(database: Engine, tmp_path: Path) -> None:
+    run = _planned(database, tmp_path, inputs=10, chunk_size=4)
+    _finish_chunk(database, run, state="done")
+    _finish_chunk(database, run, state="done")
+    owner = Owner("elsewhere", 7, "1")
+    lease = Leases(database).claim(run.id, owner, device="cuda:0")
+    assert lease is not None
+
+    status = run_status(database, run.id)
+
+    held, mine = sorted(status.workers, key=lambda row: row[1])
+    assert held[:4] == ("elsewhere:7 cuda:0", 0, 0, 2)
+    assert mine[:4] == (Owner.current().name, 2, 8, None)
+    assert held[4] is not None
+    assert 0 <= held[4] < 60  # since it was heard of
+    assert mine[4] is None
 
 
 def test_reasons_that_name_their_inputs_are_counted_as_one(
