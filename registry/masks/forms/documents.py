@@ -65,7 +65,8 @@ def number(value: object, *, of: str) -> float:
     Raises:
         MaskError: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e9:
+    # Python's JSON knows NaN
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
         raise MaskError(f"{of}: expected a number, got {value!r:.60}")
     return float(value)
 

@@ -201,3 +201,13 @@ def test_half_a_size_is_none(tmp_path: Path, half: str) -> None:
 
     with pytest.raises(MaskError, match="pixels are no size of a mask"):
         read_any_mask(_save(tmp_path / "a.json", content), SCHEME)
+
+
+def test_mask_of_a_shape_whose_place_is_no_number_is_refused(tmp_path: Path) -> None:
+    brush = {
+        **_shape("body", [[float("nan"), 0], [1, 1]], "mask"),
+        "mask": _png(np.ones((2, 2)) > 0),
+    }
+
+    with pytest.raises(MaskError, match="points: expected a number, got nan"):
+        read_any_mask(_save(tmp_path / "a.json", _file(brush)), SCHEME)
