@@ -133,3 +133,26 @@ def test_an_edit_of_another_picture_is_refused(tmp_path: Path) -> None:
         read_own_colors(path).edited(before, before[1:])
     with pytest.raises(ShapeError, match=r"samples: expected \[H, W, 4\], got \[24, 40, 3\]"):
         on_white(before)
+
+
+@pytest.mark.parametrize("alpha", [1, 64, 128, 254])
+def test_what_is_darker_than_can_be_seen_through_becomes_black(tmp_path: Path, alpha: int) -> None:
+    """In front of white, a half transparent pixel cannot be darker than a grey."""
+    path = tmp_path / "a.png"
+    samples = noise(4)
+    samples[..., 3] = alpha
+    Image.fromarray(samples).save(path)
+    before, _ = read_source(path)
+    after = before.copy()
+    after[3:5, 6:9] = (0, 255, 128)
+
+    made = read_own_colors(path).edited(before, after)
+
+    # by hand: c = w - (w - after) / share, cut to what a sample can be
+    share = alpha / 255
+    seen = np.array([0.0, 255.0, 128.0])
+    expected = np.clip(255 - (255 - seen) / share, 0, 255).round()
+    assert (made[3:5, 6:9, :3] == expected).all()
+    assert (made[..., 3] == alpha).all()
+    changed = (before != after).any(axis=2)
+    assert (made[~changed] == samples[~changed]).all()
