@@ -1,3 +1,4 @@
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -71,3 +72,42 @@ def test_what_is_no_tar_says_so(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(OSError, match=r"a\.tar is no whole tar"):
         member_names(path)
     assert not MemberReader().has(path, "a.png")
+
+
+def test_only_files_of_a_tar_are_its_members(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (("d", tarfile.DIRTYPE), ("l", tarfile.SYMTYPE), ("h", tarfile.LNKTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "a.png"
+            tar.addfile(info)
+        info = tarfile.TarInfo("a.png")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"abc"))
+
+    assert member_names(path) == ["a.png"]
+    assert MemberReader().read(path, "a.png") == b"abc"
+    assert not MemberReader().has(path, "l")
+
+
+@pytest.mark.parametrize("kept", [100, 512, 700, 1536])
+def test_a_tar_that_was_cut_or_packed_is_not_whole(tmp_path: Path, kept: int) -> None:
+    whole = b"".join(tar_parts([Member("a.png", b"x" * 3000), Member("b.json", b"{}")]))
+    path = tmp_path / "a.tar"
+    path.write_bytes(whole[:kept])
+
+    with pytest.raises(OSError, match=r"a\.tar is no whole tar"):
+        member_names(path)
+    path.write_bytes(gzip.compress(whole))
+    with pytest.raises(OSError, match=r"a\.tar is no whole tar"):
+        member_names(path)
+    assert MemberReader().read(path, "a.png") is None
+    with pytest.raises(FileNotFoundError):
+        member_names(tmp_path / "nowhere.tar")
+
+
+def test_members_are_files_that_everybody_may_read_of_no_time() -> None:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(tar_parts(MEMBERS)))) as tar:
+        for info in tar:
+            assert (info.mode, info.mtime, info.uid, info.gid) == (0o644, 0, 0, 0)
+            assert info.isreg()
