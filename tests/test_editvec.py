@@ -216,6 +216,42 @@ def test_usage_error_is_status_2_and_names_the_way_to_help(
     assert len(output.err.splitlines()) <= 4
 
 
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("worker", "--class"),
+        ("model add", "FOLDER"),
+        ("model import", "FILE"),
+        ("model import x", "--class"),
+        ("model export avatars", "OUT"),
+        ("batch run", "IN"),
+        ("batch run a", "OUT"),
+        ("batch generate a", "--count"),
+        ("embed", "IN"),
+        ("train generator p", "--class"),
+        ("train encoder", "--class"),
+        ("train segmentation p", "--class"),
+        ("registry retire", "NAME@VERSION..."),
+        ("registry retire smile", "--reason"),
+        ("registry tag", "ADDRESS"),
+        ("registry alias smile", "ALIAS"),
+        ("registry compose x", "--term"),
+        ("registry import", "PATH"),
+        ("mask edit a.png", "'-o' / '--output"),
+        ("mask convert a.png", "TARGET"),
+    ],
+)
+def test_what_a_command_cannot_do_without_is_asked_for_before_anything_is_made(
+    words: str, missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert editvec.cli.main(["--home", str(tmp_path / "home"), *words.split()]) == 2
+
+    error = capsys.readouterr().err
+    assert f"Missing {'option' if '-o' in missing or '--' in missing else 'argument'} " in error
+    assert missing in error
+    assert not (tmp_path / "home").exists()
+
+
 def test_option_without_its_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert editvec.cli.main(["--home"]) == 2
 
