@@ -293,7 +293,7 @@ def _draw_sheet(out: Path) -> None:
         for recipe in tally.recipes.values():
             shown = sorted(recipe.spread.rows(), key=lambda row: str(row["source"]))
             samples = [reader.read(row) for row in shown]
-            sections.append(Section(recipe.name, recipe.terms, recipe.count, samples))
+            sections.append(Section(recipe, samples))
     subtitle = f"{PHOTO_COUNT} photographs  ·  every vector learned from one mask pair"
     stream = io.BytesIO()
     draw_contact_sheet("editvec demo", subtitle, sections).save(stream, "PNG", optimize=True)

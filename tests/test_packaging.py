@@ -72,7 +72,7 @@ def test_wheel_holds_every_source_and_all_data(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
-    patterns = ("*.py", "*.mako", "*.yaml", "csrc/*", "bundle/*", "*.zip")
+    patterns = ("*.py", "*.mako", "*.yaml", "csrc/*", "bundle/*", "templates/*", "*.zip")
     wanted = {
         f"editvec/{path.relative_to(ROOT).as_posix()}"
         for package in PACKAGES
@@ -84,6 +84,8 @@ def test_wheel_holds_every_source_and_all_data(wheel: Path) -> None:
     assert {"editvec/migrations/script.py.mako", "editvec/cuda_ext/csrc/bias_act.cu"} <= names
     assert {"editvec/avatars/bundle/bundle.json", "editvec/avatars/starter.editvec.zip"} <= names
     assert "editvec/registry/labels/label_schemes/celebamask-hq.yaml" in names
+    assert "editvec/batch/reports/templates/style.css" in names
+    assert "editvec/batch/evaluation/templates/pairs.html" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from editvec.batch.errors import RunNotFoundError
-from editvec.batch.reports.library_report import write_work, write_work_report
-from editvec.batch.reports.report import ReportFiles, write_report
+from editvec.batch.reports.library_report import write_library_report, write_results
+from editvec.batch.reports.page import ReportFiles, ReportRun
+from editvec.batch.reports.report import write_report
 from editvec.batch.reports.rows import ReportRows
 from editvec.batch.runs.entities import RunRecord
+from editvec.batch.runs.progress import run_status
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.files import raise_if_full
 from editvec.batch.sinks.manifests import run_summary
 from editvec.batch.sinks.opening import open_sink
-from editvec.batch.sinks.sink import Sink
 from editvec.registry.library.library import Library
 from editvec.registry.tables.database import now
 
@@ -46,19 +47,21 @@ def complete(library: Library, run: RunRecord, state: str) -> RunRecord:
 
 def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
     runs = Runs(library.engine)
+    ending = replace(run, state=state, reason=None, finished_at=now())
     model = library.get_class(run.plan.class_address)
-    summary = run_summary(run, model, runs.counts(run.id), state=state, finished_at=now())
-    if not run.writes_images:
-        write_work(runs, run, summary | {"request": run.plan.request})
-        return runs.close(run.id, state)
-    sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
-    sink.write_manifests(runs, summary)
-    try:
-        _write_report(runs, run, sink, summary)
-    except OSError as exc:
-        raise_if_full(exc, run.plan.output_folder / "report.html")
-        raise
-    sink.clean()
+    summary = run_summary(ending, model, runs.counts(run.id), now=now())
+    if run.writes_images:
+        sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
+        sink.write_manifests(runs, summary)
+        try:
+            report_run(library, ending)
+        except OSError as exc:
+            raise_if_full(exc, run.plan.output_folder / "report.html")
+            raise
+        sink.clean()
+    else:
+        report_run(library, ending)
+        write_results(runs, run, summary | {"request": run.plan.request})
     return runs.close(run.id, state)
 
 
@@ -91,28 +94,10 @@ def report_run(library: Library, run: RunRecord) -> ReportFiles:
     if not folder.is_dir():
         raise RunNotFoundError(f"run: the output folder of {run.id[:8]} is gone: {folder}")
     runs = Runs(library.engine)
+    status = run_status(library.engine, run.id)
     model = library.get_class(run.plan.class_address)
-    at = run.finished_at or now()
-    summary = run_summary(run, model, runs.counts(run.id), state=run.state, finished_at=at)
-    if run.reason:
-        summary["reason"] = run.reason
+    about = ReportRun(run, model, status.counts, status.workers)
     if not run.writes_images:
-        return write_work_report(runs, run, summary | {"request": run.plan.request})
-    sink = open_sink(run, model.labels, writer_name=uuid.uuid4().hex)
-    return _write_report(runs, run, sink, summary)
-
-
-def _write_report(
-    runs: Runs, run: RunRecord, sink: Sink, summary: Mapping[str, Any]
-) -> ReportFiles:
-    """Contact sheet and page of a run that makes images."""
-    folder = run.plan.output_folder
-    rows = ReportRows(runs, run, sink)
-    return write_report(
-        folder,
-        {**summary, "request": run.plan.request},
-        rows,
-        inputs_root=run.plan.input_folder or folder,
-        complete=rows.complete,
-        workers=rows.workers(),
-    )
+        return write_library_report(runs, about)
+    rows = ReportRows(runs, run, open_sink(run, model.labels, writer_name=uuid.uuid4().hex))
+    return write_report(about, rows, complete=rows.complete)

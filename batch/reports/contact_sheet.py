@@ -6,6 +6,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from editvec.batch.reports.pictures import Sample, ShownTerm
+from editvec.batch.reports.tally import RecipeTally
 from editvec.registry.drawing import ACCENT, LINE, MISSING, MUTED, PAPER, paste_panel, write_line
 
 SIDE = 128
@@ -22,18 +23,9 @@ _CAPTION = 22
 
 
 class Section(NamedTuple):
-    """A recipe and the images of it that the sheet shows.
+    """A recipe and the images of it that the sheet shows."""
 
-    Attributes:
-        name: of the recipe.
-        terms: its vectors and scales.
-        images: how many it made.
-        samples: some of them.
-    """
-
-    name: str
-    terms: Sequence[ShownTerm]
-    images: int
+    recipe: RecipeTally
     samples: Sequence[Sample]
 
 
@@ -112,11 +104,11 @@ def _draw_section(
     write_line(
         pen,
         (_MARGIN + 14, top + 7),
-        describe_terms(section.name, section.terms),
+        describe_terms(section.recipe.name, section.recipe.terms),
         size=19,
         width=right - 330,
     )
-    count = section.images
+    count = section.recipe.count
     note = f"{count:,} image{'' if count == 1 else 's'}   before · after · mask"
     write_line(pen, (right, top + 12), note, size=14, fill=MUTED, anchor="ra")
     for number, sample in enumerate(section.samples[:MAX_SAMPLES]):

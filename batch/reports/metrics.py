@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.reports.charts import Bound
 
 _ORDER = ("leakage", "success", "uncertainty", "reconstruction", "refined")
@@ -59,15 +60,14 @@ def metric_of(name: str) -> ReportMetric:
     return ReportMetric(title[:1].upper() + title[1:], short, hint, is_of_input)
 
 
-def bound_of(name: str, settings: Mapping[str, Any]) -> Bound | None:
+def bound_of(name: str, settings: RunSettings) -> Bound | None:
     """The gate of the run on a metric."""
     for start, setting, is_upper in _GATES:
-        value = settings.get(setting)
-        if not name.startswith(start) or not isinstance(value, int | float):
+        value = getattr(settings, setting)
+        if value is None or not math.isfinite(value) or not name.startswith(start):
             continue
-        if start.endswith(".") and not name.removeprefix(start).startswith(_JUDGED):
-            continue
-        return Bound(float(value), is_upper) if math.isfinite(value) else None
+        if not start.endswith(".") or name.removeprefix(start).startswith(_JUDGED):
+            return Bound(float(value), is_upper)
     return None
 
 

@@ -1,58 +1,61 @@
-"""What a person opens after a run, or during it: a contact sheet and an HTML report."""
+"""What a person opens after a run that makes images, or during it: a contact sheet and a page."""
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple, cast
 
-import editvec.registry.errors
-from editvec.batch.errors import DiskFullError
-from editvec.batch.recipes.recipe import SOURCE_RECIPE
-from editvec.batch.recipes.scales import scale_from_json
-from editvec.batch.reports.contact_sheet import Section, draw_contact_sheet
-from editvec.batch.reports.page import Page, Shown, VectorFact, render_page
-from editvec.batch.reports.pictures import (
-    Row,
-    Sample,
-    SampleReader,
-    ShownTerm,
-    term_address,
+from editvec.batch.recipes.recipe import Edit, PinnedVector
+from editvec.batch.recipes.settings import OutputSize, RunSettings
+from editvec.batch.reports.charts import Chart, RowName, chart
+from editvec.batch.reports.contact_sheet import (
+    Section,
+    describe_terms,
+    draw_contact_sheet,
+    number_text,
+    scale_text,
 )
-from editvec.batch.reports.sections import MAX_REASONS, Reason
-from editvec.batch.reports.tally import Lowest, RunTally, leakage_of, success_of
-from editvec.engine.images.images import Fit
-from editvec.registry.files import write_atomically
+from editvec.batch.reports.metrics import in_order, metric_of
+from editvec.batch.reports.page import (
+    MAX_REASONS,
+    Reason,
+    ReportFiles,
+    ReportRun,
+    subtitle_of,
+    title_of,
+    write_file,
+    write_page,
+)
+from editvec.batch.reports.pictures import Row, Sample, SampleReader, ShownTerm
+from editvec.batch.reports.rendering import Figure, exact_picture, photograph
+from editvec.batch.reports.tally import (
+    Lowest,
+    ReasonTally,
+    RunTally,
+    leakage_of,
+    success_of,
+)
+from editvec.batch.runs.plan import RunPlan
+from editvec.registry.drawing import png_bytes
 
 SAMPLES_PER_RECIPE = 9
 # images of all recipes together; of more recipes than that, later ones show none
 MAX_SAMPLES = 96
 MIN_SAMPLES_PER_RECIPE = 2
+# of the images on the page; the rest of it comes to some hundred kilobytes
+MAX_BYTES = 4_000_000
+MAX_COMBINATIONS = 32
 _PICTURED_REASONS = 8
 # more than the width at which the page shows a picture
 _PICTURE_SIDE = 192
-# What the page shows better than as a line of its table of settings.
-_SHOWN_ELSEWHERE = ("labels", "recipes", "request")
-_UNFINISHED = ("planned", "running", "paused")
+_MEASURES_SHOWN = 3
+_MOST_LINES = 6
 
-
-class ReportFiles(NamedTuple):
-    """What was written about a run, and the numbers behind it; None for a sheet of no images."""
-
-    report: Path
-    contact_sheet: Path | None
-    numbers: dict[str, Any]
+Complete = Callable[[Row], Row]
+# images of a recipe by their heading; those that are spread over the run have none
+Samples = Mapping[str, Sequence[Sample]]
+Figures = Mapping[str, Sequence[Figure]]
 
 
 def write_report(
-    out: Path,
-    run: Mapping[str, Any],
-    rows: Iterable[Row],
-    *,
-    inputs_root: Path | None = None,
-    complete: Callable[[Row], Row] | None = None,
-    workers: Sequence[Mapping[str, Any]] = (),
-    samples_per_recipe: int = SAMPLES_PER_RECIPE,
+    run: ReportRun, rows: Iterable[Row], *, complete: Complete = lambda row: row
 ) -> ReportFiles:
     """Write `contact_sheet.png` and `report.html` into a run's output folder.
 
@@ -60,15 +63,10 @@ def write_report(
     grow with the number of rows.
 
     Args:
-        out: Output folder of the run.
-        run: The run's record, as in `run.json`; of a run that goes on, as it is now.
+        run: The run; it may go on.
         rows: Rows of `metadata.jsonl`, and rows of the same form of items without an image, with
             `state` and `reason`; read once.
-        inputs_root: Folder that relative sources are found in; None is `out`, as for the unedited
-            samples of a generated run.
-        complete: Makes a row whole that was chosen to be shown; None = rows are whole.
-        workers: Who worked on the run: name, chunks_done, inputs_done, chunk.
-        samples_per_recipe: At most so many images of a recipe are shown.
+        complete: Makes a row whole that was chosen to be shown.
 
     Returns:
         The two files, and the numbers.
@@ -76,36 +74,37 @@ def write_report(
     Raises:
         DiskFullError: No space is left for them.
     """
-    tally = RunTally(samples_per_recipe=samples_per_recipe)
+    record, plan = run.record, run.record.plan
+    tally = RunTally(samples_per_recipe=SAMPLES_PER_RECIPE)
     tally.add_all(rows)
-    _name_terms(tally, run)
-    reader = _PictureReader(out, run, inputs_root or out, complete)
-    shown = reader.shown(tally, samples_per_recipe)
-    page = Page(
-        title=_title(out, run),
-        subtitle=_subtitle(run),
-        state=str(run.get("state", "completed")),
-        note=_note(run),
-        tiles=_tiles(run, tally),
-        facts=_facts(run),
-        vectors=_vectors(run),
-        tally=tally,
-        shown=shown,
+    _name_terms(tally, plan)
+    reader = _PictureReader(plan, complete)
+    shown = reader.shown(tally)
+    sections = [Section(one, shown.get(one.name, {}).get("", ())) for one in tally.shown_recipes]
+    sheet = draw_contact_sheet(title_of(record), subtitle_of(record), sections)
+    contact_sheet = plan.output_folder / "contact_sheet.png"
+    write_file(contact_sheet, png_bytes(sheet))
+    anchors = {one.name: f"recipe-{number}" for number, one in enumerate(tally.shown_recipes)}
+    found = write_page(
+        "reports/templates/images.html",
+        run,
+        tally,
+        names={
+            name: RowName(describe_terms(name, recipe.terms), anchors.get(name, ""))
+            for name, recipe in tally.recipes.items()
+        },
         reasons=reader.reasons(tally),
-        labels=_labels(run),
-        workers=workers,
-        run={name: value for name, value in run.items() if name not in _SHOWN_ELSEWHERE},
+        edits=_typed(plan),
+        vectors=_vectors(plan),
+        gates=_gates(plan.settings),
+        states=[one for one in ("rejected", "failed", "quarantined") if tally.state(one)],
+        medians=_medians(tally),
+        figures=_figures(tally, shown),
+        labels=run.model.labels,
+        spreads=_spreads(tally),
+        most_combinations=MAX_COMBINATIONS,
     )
-    report, contact_sheet = out / "report.html", out / "contact_sheet.png"
-    stream = io.BytesIO()
-    sheet = draw_contact_sheet(page.title, page.subtitle, _sections(tally, shown))
-    sheet.save(stream, "PNG", optimize=True)
-    try:
-        write_atomically(contact_sheet, stream.getvalue())
-        write_atomically(report, render_page(page).encode("utf-8"))
-    except editvec.registry.errors.LibraryDiskFullError as exc:
-        raise DiskFullError(f"output folder: {exc}") from exc
-    return ReportFiles(report, contact_sheet, tally.to_json())
+    return found._replace(contact_sheet=contact_sheet)
 
 
 # --- pictures ---
@@ -114,270 +113,188 @@ def write_report(
 class _PictureReader:
     """Reads the pictures of the rows that are shown."""
 
-    def __init__(
-        self,
-        out: Path,
-        run: Mapping[str, Any],
-        inputs_root: Path,
-        complete: Callable[[Row], Row] | None,
-    ) -> None:
-        settings = _settings(run)
-        fit = settings.get("fit")
-        is_around_boxes = settings.get("boxes") and settings.get("output_size") != "original"
-        self._complete = complete or (lambda row: row)
+    def __init__(self, plan: RunPlan, complete: Complete) -> None:
+        settings = plan.settings
+        is_around_boxes = settings.boxes and settings.output_size is not OutputSize.ORIGINAL
+        self._complete = complete
         self._reader = SampleReader(
-            out,
-            inputs_root=inputs_root,
+            plan.output_folder,
+            inputs_root=plan.input_folder or plan.output_folder,
             side=_PICTURE_SIDE,
-            fit=cast("Fit", fit) if fit in ("stretch", "crop", "pad") else "crop",
-            is_lossless=str(settings.get("image_format", "png")) in ("png", "webp:lossless"),
-            box_margin=float(settings["box_margin"]) if is_around_boxes else None,
+            fit=settings.fit.value,
+            is_lossless=settings.parsed_format.quality is None,
+            box_margin=settings.box_margin if is_around_boxes else None,
         )
 
-    def shown(self, tally: RunTally, samples_per_recipe: int) -> dict[str, Shown]:
-        """The images of each recipe."""
-        recipes = [recipe for recipe in tally.recipes.values() if recipe.count]
-        each = max(MIN_SAMPLES_PER_RECIPE, MAX_SAMPLES // max(1, len(recipes)))
-        each = min(samples_per_recipe, each)
-        made = {}
-        for recipe in recipes[: MAX_SAMPLES // MIN_SAMPLES_PER_RECIPE]:
+    def shown(self, tally: RunTally) -> dict[str, Samples]:
+        """The images of each recipe: some of all of them, and those at the ends of measures."""
+        recipes = tally.shown_recipes[: MAX_SAMPLES // MIN_SAMPLES_PER_RECIPE]
+        each = max(MIN_SAMPLES_PER_RECIPE, MAX_SAMPLES // max(1, len(tally.shown_recipes)))
+        each = min(SAMPLES_PER_RECIPE, each)
+        made: dict[str, Samples] = {}
+        for recipe in recipes:
             spread = sorted(map(self._complete, recipe.spread.rows(each)), key=_place)
-            shown = Shown(spread=[self._reader.read(row) for row in spread])
-            if each >= samples_per_recipe and recipe.count > recipe.spread.size:
-                worst, best = self._ends(recipe.worst, recipe.best, leakage_of)
-                missed, met = self._ends(recipe.missed, recipe.met, success_of)
-                shown = replace(shown, worst=worst, best=best, missed=missed, met=met)
-            made[recipe.name] = shown
+            made[recipe.name] = found = {"": [self._reader.read(row) for row in spread]}
+            if each >= SAMPLES_PER_RECIPE and recipe.count > recipe.spread.size:
+                found |= self._ends(
+                    leakage_of,
+                    ("Most changed outside the region", recipe.worst),
+                    ("Least changed outside the region", recipe.best),
+                )
+                found |= self._ends(
+                    success_of,
+                    ("Furthest from the wanted mask", recipe.missed),
+                    ("Closest to the wanted mask", recipe.met),
+                )
         return made
 
     def _ends(
-        self, worst: Lowest, best: Lowest, value_of: Callable[[Row], float | None]
-    ) -> tuple[list[Sample], list[Sample]]:
+        self, value_of: Callable[[Row], float | None], *ends: tuple[str, Lowest]
+    ) -> dict[str, list[Sample]]:
         """The images at both ends of a measure; none where all of them are alike."""
-        ends = worst.rows(), best.rows()
-        if not ends[0] or value_of(ends[0][0]) == value_of(ends[1][0]):
-            return [], []
-        first, last = ([self._reader.read(self._complete(row)) for row in rows] for rows in ends)
-        return first, last
+        rows = {heading: end.rows() for heading, end in ends}
+        if len({value_of(found[0]) for found in rows.values() if found}) < 2:
+            return {}
+        return {
+            heading: [self._reader.read(self._complete(row)) for row in found]
+            for heading, found in rows.items()
+        }
 
     def reasons(self, tally: RunTally) -> list[Reason]:
         """Why items gave no image, with inputs of some."""
-        found = []
-        for number, one in enumerate(tally.reasons()[:MAX_REASONS]):
-            rows = one.examples.rows() if number < _PICTURED_REASONS else []
-            examples: dict[str, tuple[Row, str]] = {}
-            for row in map(self._complete, rows):
-                examples.setdefault(str(row.get("source")), (row, str(row.get("reason") or "")))
-            found.append(
-                Reason(
-                    one,
-                    [self._reader.read(row) for row, _ in examples.values()],
-                    [words for _, words in examples.values()],
-                )
-            )
-        return found
+        return [
+            self._reason(one) if number < _PICTURED_REASONS else Reason(one)
+            for number, one in enumerate(tally.reasons()[:MAX_REASONS])
+        ]
+
+    def _reason(self, tally: ReasonTally) -> Reason:
+        rows: dict[str, Row] = {}
+        for row in map(self._complete, tally.examples.rows()):
+            rows.setdefault(str(row.get("source")), row)
+        examples, unread = [], []
+        for row in rows.values():
+            sample = self._reader.read(row)
+            if sample.before is None:
+                unread.append(sample.source)
+            else:
+                picture = photograph(sample.before, "before", f"input {sample.source}")
+                words = str(row.get("reason") or "")
+                examples.append(Figure(_file_name(sample), sample.source, [picture], [words]))
+        return Reason(tally, examples, unread)
 
 
 def _place(row: Row) -> tuple[int, str]:
     return int(row.get("position") or 0), str(row.get("source"))
 
 
-def _sections(tally: RunTally, shown: Mapping[str, Shown]) -> list[Section]:
-    """What the contact sheet shows."""
-    sections = [
-        Section(
-            recipe.name,
-            recipe.terms,
-            recipe.count,
-            shown[recipe.name].spread if recipe.name in shown else [],
-        )
-        for recipe in tally.recipes.values()
-        if recipe.count
+def _figures(tally: RunTally, shown: Mapping[str, Samples]) -> dict[str, Figures]:
+    """The images of the recipes; as many as the page can hold."""
+    made: dict[str, Figures] = {}
+    used = largest = 0
+    for recipe in tally.shown_recipes:
+        samples = shown.get(recipe.name, {}) if used + largest < MAX_BYTES else {}
+        with_scales = any(isinstance(term.scale, str) for term in recipe.terms)
+        made[recipe.name] = {
+            heading: [_figure(sample, with_scales=with_scales) for sample in some]
+            for heading, some in samples.items()
+        }
+        figures = [figure for some in made[recipe.name].values() for figure in some]
+        size = sum(len(picture.data) for figure in figures for picture in figure.pictures)
+        used, largest = used + size, max(largest, size)
+    return made
+
+
+def _figure(sample: Sample, *, with_scales: bool) -> Figure:
+    name, changed = _file_name(sample), sample.changed
+    pictures = [
+        photograph(sample.before, "before", f"input {name}"),
+        photograph(sample.after, "after", f"edited {name}"),
+        exact_picture(sample.mask, "mask", f"mask of {name}"),
+        photograph(changed and changed.picture, "changed", f"changed pixels of {name}"),
     ]
-    # unedited samples are the "before" of every other recipe
-    edited = [section for section in sections if section.name != SOURCE_RECIPE]
-    return edited or sections
-
-
-# --- words ---
-
-
-def _settings(run: Mapping[str, Any]) -> Mapping[str, Any]:
-    settings = run.get("settings")
-    return settings if isinstance(settings, Mapping) else {}
-
-
-def _edits(run: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Every edit of the run's recipes, with the recipe's name."""
-    return [
-        (str(recipe.get("name")), edit)
-        for recipe in run.get("recipes") or []
-        if isinstance(recipe, Mapping)
-        for edit in recipe.get("edits") or []
-        if isinstance(edit, Mapping)
+    lines = [", ".join(map(_short, sample.terms))] if with_scales else []
+    if changed is not None:
+        lines.append(f"{changed.share:.1%} changed")
+    lines += [
+        f"{metric_of(key).short} {number_text(sample.metrics[key])}"
+        for key in in_order(sample.metrics)
+        if not key.endswith("num_steps")
     ]
+    return Figure(name, sample.source, pictures, lines[:_MOST_LINES])
 
 
-def _term(edit: Mapping[str, Any]) -> ShownTerm:
-    scale = scale_from_json(edit.get("scale", 1.0))
-    return ShownTerm(term_address(edit), scale if isinstance(scale, int | float) else str(scale))
+def _file_name(sample: Sample) -> str:
+    return sample.source.replace("\\", "/").rpartition("/")[2]
 
 
-def _name_terms(tally: RunTally, run: Mapping[str, Any]) -> None:
+def _short(term: ShownTerm) -> str:
+    """The vector without its class and version, and the scale that one image got."""
+    name = term.address.rpartition("/")[2].partition("@")[0]
+    scale = term.scale if isinstance(term.scale, str) else number_text(term.scale)
+    return f"{name} × {scale.replace('-', '−')}"
+
+
+# --- words and numbers ---
+
+
+def _name_terms(tally: RunTally, plan: RunPlan) -> None:
     """Gives recipes their vectors as asked for: what was drawn for one item says less."""
-    asked: dict[str, list[ShownTerm]] = {}
-    for name, edit in _edits(run):
-        asked.setdefault(name, []).append(_term(edit))
-    for recipe in tally.recipes.values():
-        recipe.terms = asked.get(recipe.name, recipe.terms)
+    for recipe in plan.recipes:
+        if recipe.name in tally.recipes:
+            tally.recipes[recipe.name].terms = [_term(edit) for edit in recipe.edits]
 
 
-def _vectors(run: Mapping[str, Any]) -> list[VectorFact]:
-    scales: dict[str, dict[str, None]] = {}
-    first: dict[str, Mapping[str, Any]] = {}
-    for _, edit in _edits(run):
-        term = _term(edit)
-        words = term.scale if isinstance(term.scale, str) else f"{term.scale:g}"
-        scales.setdefault(term.address, {})[words.replace("-", "−")] = None
-        first.setdefault(term.address, edit)
-    return [
-        VectorFact(
-            address,
-            scales=list(scales[address]),
-            parts=[str(label) for label in edit.get("roi_labels") or []],
-            digest=str(edit.get("delta_digest") or ""),
-        )
-        for address, edit in first.items()
-    ]
+def _term(edit: Edit) -> ShownTerm:
+    scale = edit.scale
+    return ShownTerm(edit.vector.term, scale if isinstance(scale, int | float) else str(scale))
 
 
-def _title(out: Path, run: Mapping[str, Any]) -> str:
-    name = run.get("run_id", run.get("id"))
-    return f"Run {str(name)[:8]}" if name else out.absolute().name or "Run"
+def _vectors(plan: RunPlan) -> dict[str, tuple[PinnedVector, list[str]]]:
+    """The vectors of the run by their terms, with their scales: numbers, or what draws them."""
+    found: dict[str, tuple[PinnedVector, list[str]]] = {}
+    for edit in (edit for recipe in plan.recipes for edit in recipe.edits):
+        scales = found.setdefault(edit.vector.term, (edit.vector, []))[1]
+        if (scale := scale_text(_term(edit))) not in scales:
+            scales.append(scale)
+    return found
 
 
-def _subtitle(run: Mapping[str, Any]) -> str:
-    """Class, inputs and outputs, as far as the record tells."""
-    source = run.get("input_folder", run.get("input"))
-    parts = [run.get("class", run.get("class_address")), source]
-    return "  ·  ".join(str(part) for part in parts if part)
+def _medians(tally: RunTally) -> dict[str, str]:
+    """The measures that the table of recipes shows, with what they are called."""
+    names = in_order(name for recipe in tally.recipes.values() for name in recipe.metrics)
+    metrics = {name: metric_of(name) for name in names}
+    found = [(name, one.title) for name, one in metrics.items() if not one.is_of_input]
+    return dict(found[:_MEASURES_SHOWN])
 
 
-def _note(run: Mapping[str, Any]) -> str:
-    """What to know of a run that is not over."""
-    state = str(run.get("state", "completed"))
-    if state not in _UNFINISHED:
-        return ""
-    words = {
-        "planned": "This run has not begun.",
-        "running": "This run is still going on.",
-        "paused": "This run is paused.",
-    }[state]
-    reason = f" {run['reason']}." if run.get("reason") else ""
-    counts = run.get("counts")
-    decided = ""
-    if isinstance(counts, Mapping) and isinstance(counts.get("total"), int):
-        done = sum(
-            int(counts.get(name) or 0)
-            for name in ("done", "rejected", "failed", "quarantined", "cancelled")
-        )
-        decided = f" {done:,} of {counts['total']:,} items were decided"
-        at = str(run.get("finished_at") or "")[:19].replace("T", " ")
-        decided += f" when this page was written, {at} UTC." if at else "."
-    return f"{words}{reason}{decided}"
-
-
-def _facts(run: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What was run, by short names; only what the record tells."""
-    settings = _settings(run)
-    is_generated = bool(settings.get("count"))
-    gates = [
-        f"{name.replace('_', ' ')} {settings[name]:g}"
-        for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success")
-        if isinstance(settings.get(name), int | float)
-    ]
-    if gates and settings.get("refine_auto"):
-        gates.append("refine what leaks")
-    facts = {
-        "class": run.get("class"),
-        "edits": _typed(run),
-        "mode": settings.get("mode"),
-        "embedding": None if is_generated else settings.get("embed"),
-        "fit": None if is_generated else settings.get("fit"),
-        "samples": f"{settings['count']:,} of seed {settings.get('seed')}"
-        if is_generated
-        else None,
-        "composite": settings.get("composite"),
-        "gates": (gates or "none") if settings else None,
-        "output": settings.get("output"),
-        "format": settings.get("image_format"),
-        "to": run.get("output_folder"),
-        "began": _time(run.get("started_at")),
-        "engine": run.get("engine_version"),
-    }
+def _spreads(tally: RunTally) -> dict[str, Chart | None]:
+    """The attributes that differ between images: a chart, or None where each scale is listed."""
     return {
-        name: value if isinstance(value, list) else [str(value)]
-        for name, value in facts.items()
-        if value
+        name: None if one.is_listed else chart(name, [(RowName("images"), one.spread)])
+        for name, one in tally.attributes.items()
+        if not one.spread.is_constant
     }
 
 
-def _typed(run: Mapping[str, Any]) -> list[str]:
+def _typed(plan: RunPlan) -> list[str]:
     """The edits as they were asked for."""
-    request = run.get("request")
-    request = request if isinstance(request, Mapping) else {}
     edits = [
-        f"{edit.get('vector')}={','.join(map(_scale, edit.get('scales') or []))}"
-        for edit in request.get("edits") or []
-        if isinstance(edit, Mapping)
+        f"{edit['vector']}={','.join(map(_scale, edit['scales']))}"
+        for edit in plan.request["edits"]
     ]
-    if written := len(request.get("recipes") or []):
+    if written := len(plan.request.get("recipes", ())):
         edits.append(f"{written} recipes of a file")
     return edits
 
 
-def _scale(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+def _scale(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
-def _time(value: Any) -> str:
-    return f"{value[:16].replace('T', ' ')} UTC" if isinstance(value, str) else ""
-
-
-def _tiles(run: Mapping[str, Any], tally: RunTally) -> dict[str, str]:
-    """Counts in a fixed order; states without items are left out, except the two that matter."""
-    counts = run.get("counts")
-    known = {
-        str(name): value
-        for name, value in (counts.items() if isinstance(counts, Mapping) else ())
-        if isinstance(value, int)
-    }
-    images = tally.state("done")
-    tiles = {"images": f"{images:,}"}
-    for name in ("inputs", "rejected", "failed", "quarantined", "cancelled"):
-        count = known.get(name) or tally.state(name)
-        if count or name in ("rejected", "failed"):
-            tiles[name] = f"{count:,}"
-    seconds = run.get("seconds")
-    if isinstance(seconds, int | float) and seconds > 0:
-        tiles["duration"] = _duration(seconds)
-        tiles["images per second"] = f"{images / seconds:.3g}"
-    return tiles
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
-
-
-def _labels(run: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
-    """The parts of the class with their colours, where the record holds them."""
-    labels = []
-    for label in run.get("labels") or []:
-        if isinstance(label, Mapping) and len(label.get("color", ())) == 3:
-            red, green, blue = (min(255, max(0, int(value))) for value in label["color"])
-            labels.append((str(label.get("name", label.get("index", ""))), (red, green, blue)))
-    return labels
+def _gates(settings: RunSettings) -> list[str]:
+    gates = [
+        f"{name.replace('_', ' ')} {value:g}"
+        for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success")
+        if (value := getattr(settings, name)) is not None
+    ]
+    return [*gates, "refine what leaks"] if settings.refine_auto else gates

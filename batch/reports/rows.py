@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from sqlalchemy import select
 
@@ -11,7 +10,6 @@ from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.reports.pictures import Row
 from editvec.batch.runs.entities import RunRecord
 from editvec.batch.runs.models import RunInput, RunItem
-from editvec.batch.runs.progress import run_status
 from editvec.batch.runs.store import Runs
 from editvec.batch.sinks.manifests import leftover_row
 from editvec.batch.sinks.sink import Sink
@@ -82,10 +80,6 @@ class ReportRows:
                     return {**row, **self.sink.row(item), **told}
                 return {**row, **leftover_row(self.run.plan, item), "vectors": vectors}
         return row
-
-    def workers(self) -> list[dict[str, Any]]:
-        """Who worked on the run."""
-        return [row._asdict() for row in run_status(self.runs.engine, self.run.id).workers]
 
 
 class _Described:

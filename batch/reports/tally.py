@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
 from editvec.batch.reports.pictures import Row, ShownTerm, numbers, terms_of
 from editvec.batch.runs.progress import MAX_REASONS, OTHER_REASONS, general_reason
+from editvec.batch.sinks.manifests import FAILED, REJECTED
 
 SAMPLE_SIZE = 2048
 
@@ -195,6 +197,11 @@ class ReasonTally:
     count: int = 0
     examples: Lowest = field(default_factory=lambda: Lowest(EXAMPLES_PER_REASON))
 
+    @property
+    def manifest(self) -> str:
+        """The file that lists these items in the end."""
+        return REJECTED if self.state == "rejected" else FAILED
+
 
 class RunTally:
     """Counts the rows of a run."""
@@ -233,6 +240,12 @@ class RunTally:
             self._add_done(recipe, row)
         elif state != "cancelled":
             self._add_reason(state, row)
+
+    @property
+    def shown_recipes(self) -> list[RecipeTally]:
+        """Recipes with images; unedited samples, the inputs of the others, only where alone."""
+        made = [recipe for recipe in self.recipes.values() if recipe.count]
+        return [recipe for recipe in made if recipe.name != SOURCE_RECIPE] or made
 
     def reasons(self) -> list[ReasonTally]:
         """Why items gave no image, the most frequent reason first."""

@@ -203,13 +203,21 @@ def leftover_row(plan: RunPlan, row: ItemRow) -> dict[str, Any]:
 
 
 def run_summary(
-    run: RunRecord, model: ClassModel, counts: RunCounts, *, state: str, finished_at: datetime
+    run: RunRecord, model: ClassModel, counts: RunCounts, *, now: datetime
 ) -> dict[str, Any]:
-    """What run.json says: plan, digests, versions, counts, and the label scheme."""
+    """What run.json says: plan, digests, versions, counts, and the label scheme.
+
+    Args:
+        run: the run.
+        model: its class.
+        counts: of its items.
+        now: the end of a run that goes on still.
+    """
+    finished_at = run.finished_at or now
     started_at = run.started_at or finished_at
     return {
         "run_id": run.id,
-        "state": state,
+        "state": run.state,
         "kind": run.kind,
         "class": run.plan.class_address,
         "generator_digest": run.plan.generator_digest,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from editvec.batch.evaluation.curves import Place, curve
+from editvec.batch.evaluation.curves import Curve, Place
 from editvec.batch.evaluation.intervals import Interval
+from editvec.batch.reports.rendering import render
 from editvec.registry.library.library import Library
 
 Editvec = Callable[..., int]
@@ -54,7 +55,7 @@ def test_the_page_shows_measures_curves_and_pictures_and_needs_nothing_else(
 def test_a_curve_goes_through_its_points() -> None:
     places = [Place(-1, 2.0, Interval(1, 3)), Place(0, 4.0, Interval(3, 5)), Place(1, 6.0)]
 
-    drawn = curve("a < b", places, usable=(-1, 0), bound=5.0)
+    drawn = _drawn(Curve("a < b", places, usable=(-1, 0), bound=5.0))
 
     assert "a &lt; b" in drawn
     line = re.search(r'<polyline points="([^"]+)"', drawn)
@@ -70,8 +71,12 @@ def test_a_curve_goes_through_its_points() -> None:
 
 
 def test_the_axis_of_what_cannot_be_negative_begins_at_zero_at_the_least() -> None:
-    drawn = curve("leakage", [Place(-1, 0.01), Place(0, 0.0), Place(1, 0.02)])
-    logits = curve("logit", [Place(-1, -5.0), Place(0, 1.0), Place(1, 5.0)])
+    drawn = _drawn(Curve("leakage", [Place(-1, 0.01), Place(0, 0.0), Place(1, 0.02)]))
+    logits = _drawn(Curve("logit", [Place(-1, -5.0), Place(0, 1.0), Place(1, 5.0)]))
 
     assert "<span>0 to 0.0208</span>" in drawn
     assert "<span>-5.4 to 5.4</span>" in logits
+
+
+def _drawn(one: Curve) -> str:
+    return render("evaluation/templates/curve.html", curve=one)

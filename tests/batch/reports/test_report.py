@@ -14,10 +14,16 @@ from PIL import Image
 
 from editvec.avatars.drawing.parameters import sample, with_values
 from editvec.avatars.drawing.render import LABEL_COLORS, LABELS, render
+from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe
+from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.batch.reports.contact_sheet import MAX_SAMPLES
 from editvec.batch.reports.pictures import numbers
 from editvec.batch.reports.report import write_report
 from editvec.batch.reports.tally import RunTally
+from editvec.batch.runs.entities import RunCounts
+from editvec.batch.runs.progress import WorkerRow
+from editvec.registry.labels.label import Label
+from tests.support.report_runs import report_run
 
 RECIPES = {"smile+1.00": 1.0, "smile-0.50": -0.5}
 
@@ -91,14 +97,10 @@ def _save(array: np.ndarray[Any, Any], path: Path, *, palette: bool = False) -> 
     picture.save(path)
 
 
-def _run(**values: Any) -> dict[str, Any]:
-    return {"run_id": "r1", "class": "avatars@1", "state": "completed", **values}
-
-
 def test_report_shows_before_after_mask_and_change_of_every_recipe(tmp_path: Path) -> None:
     rows = _write_run(tmp_path, 3)
 
-    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    files = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     images = [attributes for tag, attributes in page.tags if tag == "img"]
@@ -114,7 +116,7 @@ def test_report_shows_before_after_mask_and_change_of_every_recipe(tmp_path: Pat
 def test_masks_keep_their_exact_colours(tmp_path: Path) -> None:
     rows = _write_run(tmp_path, 1)[:1]
 
-    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    files = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     source = next(str(a["src"]) for tag, a in page.tags if tag == "img" and a["class"] == "mask")
@@ -126,7 +128,7 @@ def test_masks_keep_their_exact_colours(tmp_path: Path) -> None:
 def test_report_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
     rows = _write_run(tmp_path, 2)
 
-    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    files = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
 
     text = files.report.read_text(encoding="utf-8")
     page = _Page(text)
@@ -146,28 +148,33 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path: Path) -> None:
         row["metrics"] = {hostile: 1.0}
         row["attributes"] = {hostile: float(row["recipe"] != rows[0]["recipe"])}
     failed = {"source": hostile, "recipe": hostile, "reason": hostile, "state": "failed"}
-    edit = {"address": hostile, "scale": 1.0, "roi_labels": [hostile], "delta_digest": hostile}
-    run = _run(
-        run_id=hostile,
-        settings={hostile: hostile, "mode": hostile, "image_format": hostile},
-        recipes=[{"name": row["recipe"], "edits": [edit]} for row in rows],
-        request={"edits": [{"vector": hostile, "scales": [hostile]}]},
-        labels=[{"name": hostile, "color": [1, 2, 3]}],
-        state=hostile,
-        reason=hostile,
+    vector = PinnedVector(
+        address=hostile, attribute=hostile, delta_digest=hostile, roi_labels=(hostile,)
     )
-    workers = [
-        {"name": f"{number}{hostile}", "chunks_done": 1, "inputs_done": 1, "chunk": None}
-        for number in range(2)
-    ]
+    edit = Edit(vector=vector, scale=1.0)
+    run = report_run(
+        tmp_path,
+        id=hostile,
+        state="paused",
+        reason=hostile,
+        finished_at=None,
+        engine_version=hostile,
+        class_address=hostile,
+        settings=RunSettings(roi=(hostile,)),
+        recipes=[Recipe(name=row["recipe"], edits=(edit,)) for row in rows],
+        edits=[{"vector": hostile, "scales": [hostile]}],
+        labels=[Label(0, hostile, (1, 2, 3))],
+        workers=[WorkerRow(f"{number}{hostile}", 1, 1, None, None) for number in range(2)],
+    )
 
-    files = write_report(tmp_path, run, [*rows, failed], workers=workers)
+    files = write_report(run, [*rows, failed])
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     assert page.count("script") == 0
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert "<script>alert(1)</script>" in page.text
     assert "\u202e" not in page.text
+    assert files.contact_sheet is not None
     with Image.open(files.contact_sheet) as sheet:
         sheet.load()
 
@@ -178,7 +185,7 @@ def test_a_name_that_leads_out_of_the_folder_is_not_shown(tmp_path: Path) -> Non
     _save(np.zeros((32, 32, 3), np.uint8), tmp_path / "secret.png")
     rows[0].update(file_name="../secret.png", mask_file_name="images/../../secret.png", source="")
 
-    files = write_report(out, _run(), rows)
+    files = write_report(report_run(out), rows)
 
     assert _Page(files.report.read_text(encoding="utf-8")).count("img") == 0
 
@@ -188,7 +195,7 @@ def test_missing_and_broken_images_leave_a_gap(tmp_path: Path) -> None:
     (tmp_path / rows[0]["file_name"]).write_bytes(b"not an image")
     (tmp_path / rows[0]["mask_file_name"]).unlink()
 
-    files = write_report(tmp_path, _run(), rows)
+    files = write_report(report_run(tmp_path), rows)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     # no inputs_root: the four before images are missing as well, and so nothing is compared
@@ -197,9 +204,10 @@ def test_missing_and_broken_images_leave_a_gap(tmp_path: Path) -> None:
 
 
 def test_a_run_without_images_says_so(tmp_path: Path) -> None:
-    files = write_report(tmp_path, _run(counts={"failed": 2}), [])
+    files = write_report(report_run(tmp_path, counts=RunCounts(total=2, failed=2)), [])
 
     assert "This run has no images." in _Page(files.report.read_text(encoding="utf-8")).text
+    assert files.contact_sheet is not None
     with Image.open(files.contact_sheet) as sheet:
         assert sheet.width > 500
 
@@ -208,7 +216,7 @@ def test_thousands_of_rows_show_a_sample_and_all_their_metrics(tmp_path: Path) -
     few = _write_run(tmp_path, 30)
     rows = [{**row, "source": f"{turn}/{row['source']}"} for turn in range(100) for row in few]
 
-    files = write_report(tmp_path, _run(), iter(rows), inputs_root=tmp_path / "photos")
+    files = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), iter(rows))
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     assert page.count("figure") == 2 * 9
@@ -232,7 +240,7 @@ def test_the_worst_and_the_best_are_shown_beside_the_spread_with_all_in_the_char
             "success_iou": (turned + 10) % 20 / 20,
         }
 
-    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    files = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
 
     content = files.report.read_text(encoding="utf-8")
     section = content[content.index('id="recipe-0"') : content.index('id="recipe-1"')]
@@ -276,10 +284,8 @@ def test_what_gave_no_image_is_counted_by_reason_with_examples(tmp_path: Path) -
     rejected = {"source": "sub/1.png", "recipe": "a", "state": "rejected", "reason": reason}
 
     files = write_report(
-        tmp_path,
-        _run(state="completed_with_failures"),
+        report_run(tmp_path, inputs=tmp_path / "photos", state="completed_with_failures"),
         [*failed, rejected],
-        inputs_root=tmp_path / "photos",
     )
 
     assert files.numbers["reasons"] == [
@@ -296,17 +302,18 @@ def test_what_gave_no_image_is_counted_by_reason_with_examples(tmp_path: Path) -
 
 def test_settings_and_labels_of_the_run_are_shown(tmp_path: Path) -> None:
     labels = [
-        {"name": name, "color": color}
-        for name, color in zip(LABELS, LABEL_COLORS.tolist(), strict=True)
+        Label(index, name, color)
+        for index, (name, color) in enumerate(zip(LABELS, LABEL_COLORS.tolist(), strict=True))
     ]
-    settings = {"mode": "refine", "refine_steps": 10, "roi": []}
+    settings = RunSettings(mode=Mode.REFINE, max_leakage=0.5)
 
     rows = _write_run(tmp_path, 1)
 
-    files = write_report(tmp_path, _run(labels=labels, settings=settings), rows)
+    files = write_report(report_run(tmp_path, labels=labels, settings=settings), rows)
 
     page = _Page(files.report.read_text(encoding="utf-8"))
     assert "settings.refine_steps" in page.text
+    assert "max leakage 0.5" in page.text
     assert any(a.get("style") == "background:#d63e58" for _, a in page.tags)
 
 
@@ -320,8 +327,9 @@ def test_metrics_that_are_no_finite_numbers_are_left_out() -> None:
 def test_contact_sheet_has_a_sensible_size(tmp_path: Path, count: int) -> None:
     rows = _write_run(tmp_path, count)
 
-    files = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    files = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
 
+    assert files.contact_sheet is not None
     with Image.open(files.contact_sheet) as sheet:
         assert sheet.mode == "RGB"
         assert 800 <= sheet.width <= 2000
@@ -330,10 +338,10 @@ def test_contact_sheet_has_a_sensible_size(tmp_path: Path, count: int) -> None:
 
 def test_writing_again_replaces_the_files_and_leaves_no_others(tmp_path: Path) -> None:
     rows = _write_run(tmp_path, 2)
-    before = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    before = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
     first = before.report.read_bytes()
 
-    after = write_report(tmp_path, _run(), rows, inputs_root=tmp_path / "photos")
+    after = write_report(report_run(tmp_path, inputs=tmp_path / "photos"), rows)
 
     assert after.report.read_bytes() == first
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
@@ -350,7 +358,7 @@ def test_a_page_of_many_rich_pictures_stays_small(tmp_path: Path) -> None:
             _save(random.integers(0, 256, (96, 96, 3), dtype=np.uint8), tmp_path / name)
             rows.append({"file_name": name, "source": f"{number}.png", "recipe": f"r{recipe}"})
 
-    files = write_report(tmp_path, _run(), rows)
+    files = write_report(report_run(tmp_path), rows)
 
     assert 2_500_000 < files.report.stat().st_size < 5_000_000
     assert "9 images, none of them shown" in _Page(files.report.read_text(encoding="utf-8")).text

@@ -9,6 +9,7 @@ from PIL import Image
 
 from editvec.batch.reports.report import write_report
 from tests.support.browser import NEEDS_BROWSER, chromium, requested, require_shown
+from tests.support.report_runs import report_run
 
 _HOSTILE = (
     '"><script>document.title="owned"</script><img src=http://127.0.0.1:9/x onerror=alert(1)>'
@@ -41,7 +42,7 @@ def report(tmp_path: Path) -> Path:
             }
         )
     rows.append({"source": _HOSTILE, "recipe": "x", "state": "failed", "reason": _HOSTILE})
-    return write_report(out, {"run_id": _HOSTILE, "state": _HOSTILE}, rows).report
+    return write_report(report_run(out, id=_HOSTILE, engine_version=_HOSTILE), rows).report
 
 
 @pytest.mark.parametrize("width", [1200, 500])
