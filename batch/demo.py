@@ -35,6 +35,7 @@ from editvec.batch.sinks.manifests import METADATA
 from editvec.batch.workbench import Workbench
 from editvec.masking import is_url
 from editvec.registry.config import RegistryConfig
+from editvec.registry.drawing import png_bytes
 from editvec.registry.entities.queries import VectorQuery
 from editvec.registry.entities.vectors import EditingVector, NewTerm
 from editvec.registry.errors import VectorNotFoundError
@@ -295,6 +296,5 @@ def _draw_sheet(out: Path) -> None:
             samples = [reader.read(row) for row in shown]
             sections.append(Section(recipe, samples))
     subtitle = f"{PHOTO_COUNT} photographs  ·  every vector learned from one mask pair"
-    stream = io.BytesIO()
-    draw_contact_sheet("editvec demo", subtitle, sections).save(stream, "PNG", optimize=True)
-    write_atomically(out / _SHEET, stream.getvalue())
+    sheet = draw_contact_sheet("editvec demo", subtitle, sections)
+    write_atomically(out / _SHEET, png_bytes(sheet))

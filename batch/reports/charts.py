@@ -140,8 +140,8 @@ def _bars(numbers: Distribution, span: _Range, bound: Bound | None, height: int)
             tall = max(1.0, (height - 2) * count / tallest)
             middle = span.low + (span.high - span.low) * (number + 0.5) / bins
             is_out = bound is not None and (middle > bound.value) == bound.is_upper
-            sides = (number * step + 0.5, height - tall, step - 1, tall)
-            bars.append(Bar(*(round(side, 1) for side in sides), is_out))
+            x, y = round(number * step + 0.5, 1), round(height - tall, 1)
+            bars.append(Bar(x, y, round(step - 1, 1), round(tall, 1), is_out))
     return bars
 
 

@@ -280,7 +280,7 @@ def _typed(plan: RunPlan) -> list[str]:
     """The edits as they were asked for."""
     edits = [
         f"{edit['vector']}={','.join(map(_scale, edit['scales']))}"
-        for edit in plan.request["edits"]
+        for edit in plan.request.get("edits", ())
     ]
     if written := len(plan.request.get("recipes", ())):
         edits.append(f"{written} recipes of a file")

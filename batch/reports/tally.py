@@ -69,6 +69,11 @@ class Distribution:
         """True if there were more numbers than were kept."""
         return self.count > SAMPLE_SIZE
 
+    @property
+    def median(self) -> float:
+        """The number below which half of all lie; at least one was added."""
+        return self.quantiles([0.5])[0]
+
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The numbers below which these shares of all lie; at least one number was added."""
         return [float(value) for value in np.quantile(np.asarray(self._sample), shares)]

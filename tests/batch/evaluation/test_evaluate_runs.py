@@ -51,7 +51,9 @@ def test_all_vectors_of_a_class_are_evaluated_once(
     assert [measured(library, name) for name in ("smile", "frown")] == [1, 1]
     assert audit(library, latest(library)).problems == []
     assert len(list((out / "pages").glob("*.html"))) == 2
-    assert "leakage_psnr" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "leakage_psnr" in page
+    assert "evaluate  ·  tiny@1<" in page
 
 
 def test_what_was_stored_before_a_process_died_is_found_again(
