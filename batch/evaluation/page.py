@@ -44,7 +44,7 @@ def page_of(found: Evaluation, labels: Sequence[BundleLabel]) -> str:
             for one in found.table.measures[:_TILES]
         },
         found=found,
-        curves=_curves(found),
+        curves=list(_curves(found)),
         range_text="" if found.calibration is None else _range_text(found.calibration),
         grids=[
             (str(mode.mode), which, [_figure(measured, mode, place, labels) for place in end])
