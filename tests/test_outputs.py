@@ -15,7 +15,10 @@ import safetensors.numpy
 from PIL import Image
 
 import editvec.cli
+from editvec.batch.classes.storing import training_folder
+from editvec.batch.errors import SettingsError
 from editvec.outputs import OutputError, OutputFile, is_own, marked
+from editvec.registry.config import RegistryConfig
 from editvec.registry.drawing import png_bytes
 from tests.support.lessons import write_lesson
 
@@ -241,6 +244,43 @@ def test_no_folder_is_made_in_the_library(run: Run, words: tuple[str, ...]) -> N
     assert status == 1
     assert "home/new: it lies in a folder of the library" in error
     assert not Path("home/new").exists()
+
+
+def test_folder_of_another_is_no_folder_of_a_training(tmp_path: Path) -> None:
+    config = RegistryConfig.for_home(tmp_path / "home")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "predictions.png").write_bytes(b"mine")
+
+    def claim(folder: Path | None) -> Path:
+        return training_folder(config, "tiny", "segmentation", folder)
+
+    with pytest.raises(SettingsError, match="mine holds other files, and no training"):
+        claim(mine)
+    for inside in ("x", "blobs/x", "training"):
+        with pytest.raises(SettingsError, match="lies in a folder of the library"):
+            claim(config.home / inside)
+    assert claim(None) == claim(config.home / "training" / "tiny-segmentation")
+    new = tmp_path / "new"
+    assert claim(new) == new
+    (new / "state.safetensors").write_bytes(b"")
+    assert claim(new) == new, "the training goes on"
+
+
+def test_training_refuses_the_folder_of_its_pairs(run: Run) -> None:
+    for name in ("images", "masks"):
+        Path("pairs", name).mkdir(parents=True)
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(f"pairs/images/{number}.png")
+        shutil.copy("a.mask.png", f"pairs/masks/{number}.png")
+    words = ("train", "segmentation", "pairs", "--class", "tiny", "--work", "pairs")
+
+    status, error = run(Case(words), "")
+
+    assert status == 1
+    assert "work: pairs holds other files, and no training" in error
+    assert sorted(path.name for path in Path("pairs").iterdir()) == ["images", "masks"]
 
 
 # --- marks ---

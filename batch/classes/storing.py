@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from editvec.batch.classes.adding import add_bundle
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
+from editvec.engine.training.loop import LOCK_FILE
+from editvec.registry.blobs.opening import local_folder
 from editvec.registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
@@ -33,13 +36,36 @@ def training_folder(config: RegistryConfig, class_name: str, what: str, work: Pa
         work: The user's choice; None takes ``<home>/training/<class>-<what>``.
 
     Raises:
-        SettingsError: The class has no usable name.
+        SettingsError: The class has no usable name, or the folder given is not that of a training:
+            it holds other files, or lies in the library.
     """
     if not CLASS_NAME.fullmatch(class_name):
         raise SettingsError(
             f"class: expected lower case letters, digits, - and _, got {class_name!r}"
         )
-    return work or config.home / TRAINING_FOLDER / f"{class_name}-{what}"
+    if work is None:
+        return config.home / TRAINING_FOLDER / f"{class_name}-{what}"
+    _claim(work, config)
+    return work
+
+
+def _claim(folder: Path, config: RegistryConfig) -> None:
+    """Takes a folder that the user names for a training, unless it is somebody else's."""
+    place = Path(os.path.realpath(folder))
+    own = Path(os.path.realpath(config.home / TRAINING_FOLDER))
+    blobs = local_folder(config.blob_url)
+    for kept in (config.home, *(() if blobs is None else (blobs,))):
+        if place.is_relative_to(os.path.realpath(kept)) and own not in place.parents:
+            raise SettingsError(f"work: {folder} lies in a folder of the library, {kept}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / LOCK_FILE).exists() and any(folder.iterdir()):
+            raise SettingsError(
+                f"work: {folder} holds other files, and no training; choose a new or empty folder"
+            )
+        (folder / LOCK_FILE).touch()
+    except OSError as exc:
+        raise SettingsError(f"work: cannot use {folder} ({exc.strerror or exc})") from exc
 
 
 def store_class(
