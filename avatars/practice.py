@@ -29,6 +29,7 @@ from editvec.avatars.default import BUNDLE_FOLDER
 from editvec.avatars.drawing.parameters import sample
 from editvec.avatars.drawing.render import LABEL_COLORS, LABELS, render
 from editvec.engine.bundle.bundle import read_networks
+from editvec.outputs import output_folder, overwrite_option
 
 RESOLUTION = 64
 PAIRS, PHOTOGRAPHS, UNSEEN = 16, 48, 6
@@ -137,7 +138,8 @@ def _write_images(folder: Path, pixels: npt.NDArray[np.uint8]) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), callback=output_folder)
+@overwrite_option
 @click.option("--pairs", default=PAIRS, show_default=True, type=click.IntRange(4, 99))
 @click.option("--photos", default=PHOTOGRAPHS, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--unseen", default=UNSEEN, show_default=True, type=click.IntRange(1, 10_000))

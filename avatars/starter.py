@@ -21,6 +21,7 @@ from PIL import Image
 
 from editvec.avatars.drawing.parameters import PARAMETERS, FloatArray, from_normal, with_values
 from editvec.avatars.drawing.render import LABEL_COLORS, render
+from editvec.outputs import output_folder, overwrite_option
 
 CLASS_NAME = "avatars"
 RESOLUTION = 64
@@ -255,7 +256,13 @@ def write_starters(folder: Path, *, resolution: int = RESOLUTION) -> Path:
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.argument(
+    "folder",
+    required=False,
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=output_folder,
+)
+@overwrite_option
 @click.option("--resolution", default=RESOLUTION, show_default=True, type=click.IntRange(8, 1024))
 def main(folder: Path | None, resolution: int) -> None:
     """Write the starter library's mask pairs into FOLDER; without one, print its addresses."""

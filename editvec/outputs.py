@@ -43,7 +43,7 @@ _MAX_HEADER = 100 << 20
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class OutputError(Exception):
+class OutputError(click.ClickException):
     """A result cannot be written where it was asked for: another one's file is there, say."""
 
 
@@ -107,6 +107,19 @@ class OutputFile:
                     "place"
                 )
 
+    def check_new_folder(self) -> None:
+        """Refuses a folder that holds files, unless they may be replaced.
+
+        Raises:
+            OutputError: names the folder and what to do.
+        """
+        self.check_place()
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.overwrite:
+            raise OutputError(
+                f"{self.path}: the folder holds files; choose a new or empty one, or give "
+                f"{OVERWRITE}"
+            )
+
     def write(self, data: bytes, *, makes_folder: bool = False) -> None:
         """Writes the file, marked, whole or not at all; checks the place again.
 
@@ -163,6 +176,17 @@ def output_place(ctx: click.Context, _: click.Parameter, value: Path | None) -> 
     file = output_at(ctx, value)
     file.check_place()
     return file
+
+
+def output_folder(ctx: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+    """Click's callback of a folder that is new or empty; its path.
+
+    Raises:
+        OutputError: as for `OutputFile.check_new_folder`.
+    """
+    if value is not None:
+        output_at(ctx, value).check_new_folder()
+    return value
 
 
 def output_at(ctx: click.Context, path: Path) -> OutputFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import safetensors.numpy
+from click.testing import CliRunner
 from PIL import Image
 
 import editvec.cli
@@ -281,6 +283,18 @@ def test_training_refuses_the_folder_of_its_pairs(run: Run) -> None:
     assert status == 1
     assert "work: pairs holds other files, and no training" in error
     assert sorted(path.name for path in Path("pairs").iterdir()) == ["images", "masks"]
+
+
+@pytest.mark.parametrize("module", ["practice", "starter"])
+def test_folders_to_practise_on_are_new_ones(tmp_path: Path, module: str) -> None:
+    (tmp_path / "faces.yaml").write_text("mine")
+    command = importlib.import_module(f"editvec.avatars.{module}").main
+
+    found = CliRunner().invoke(command, [str(tmp_path)])
+
+    assert found.exit_code == 1
+    assert "choose a new or empty one, or give --overwrite" in found.output
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.yaml"]
 
 
 # --- marks ---

@@ -198,7 +198,8 @@ def _choose(readings: Sequence[_Reading], scheme: LabelScheme, *, of: str) -> Ma
         raise MaskError(
             f"{of}: it holds {first} and the value {VOID_VALUE} only: whether that is a part, or "
             f"counts nowhere, cannot be told; say `value: {VOID_VALUE}` for the part, or `ignore: "
-            f"{VOID_VALUE}`, in the scheme (--scheme)"
+            f"{VOID_VALUE}`, in a scheme: `editvec mask convert --scheme FILE` writes a mask that "
+            "says it itself"
         )
     masks = [split_parts(reading.mask, scheme, of=of) for reading in whole]
     for mask, reading in zip(masks[1:], whole[1:], strict=True):
