@@ -124,12 +124,10 @@ def cli(obj: dict[str, Any], *, home: Path | None, traceback: bool) -> None:
 
 def _kept_folders(home: Path | None) -> list[Path]:
     """Where the library is: no command writes its results there."""
-    from editvec.registry.blobs.opening import local_folder
+    from editvec.registry.blobs.opening import library_folders
     from editvec.registry.config import RegistryConfig
 
-    config = RegistryConfig.from_environment(home)
-    blobs = local_folder(config.blob_url)
-    return [config.home, *([] if blobs is None else [blobs])]
+    return list(library_folders(RegistryConfig.from_environment(home)).values())
 
 
 @cli.result_callback()

@@ -12,7 +12,7 @@ from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
 from editvec.engine.training.loop import LOCK_FILE
-from editvec.registry.blobs.opening import local_folder
+from editvec.registry.blobs.opening import library_folders
 from editvec.registry.labels.spellings import spellings_to_json
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def _claim(folder: Path, config: RegistryConfig) -> None:
     """Takes a folder that the user names for a training, unless it is somebody else's."""
     place = Path(os.path.realpath(folder))
     own = Path(os.path.realpath(config.home / TRAINING_FOLDER))
-    blobs = local_folder(config.blob_url)
-    for kept in (config.home, *(() if blobs is None else (blobs,))):
+    for kept in library_folders(config).values():
         if place.is_relative_to(os.path.realpath(kept)) and own not in place.parents:
             raise SettingsError(f"work: {folder} lies in a folder of the library, {kept}")
     try:

@@ -35,7 +35,7 @@ from editvec.batch.runs.plan import (
 )
 from editvec.batch.runs.requirements import fitting_settings, networks_of, require_networks
 from editvec.batch.runs.store import Runs
-from editvec.registry.blobs.opening import local_folder
+from editvec.registry.blobs.opening import library_folders
 from editvec.registry.entities.classes import ClassModel
 from editvec.registry.errors import RegistryError
 from editvec.registry.library.library import Library
@@ -312,10 +312,9 @@ def _require_outside(library: Library, target: Path, *, except_below: Path | Non
     """
     if except_below is not None and except_below in target.parents:
         return
-    blobs = local_folder(library.config.blob_url)
-    for what, folder in (("blob store", blobs), ("home folder", library.config.home)):
-        place = None if folder is None else Path(os.path.realpath(folder))
-        if place is not None and target.is_relative_to(place):
+    for what, folder in library_folders(library.config).items():
+        place = Path(os.path.realpath(folder))
+        if target.is_relative_to(place):
             raise PlanError(
                 f"output folder: {target} lies in the {what} of the library, {place}; "
                 "choose another folder"

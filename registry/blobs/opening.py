@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from editvec.masking import is_url
 from editvec.registry.blobs.store import BlobStore
+from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import BlobError
 
 _T = TypeVar("_T")
@@ -29,6 +30,12 @@ def open_blob_store(url: str) -> BlobStore:
     from editvec.registry.blobs.remote import FsspecBlobStore
 
     return FsspecBlobStore(url)
+
+
+def library_folders(config: RegistryConfig) -> dict[str, Path]:
+    """Where a library keeps its files, by what people call it: no result is written there."""
+    blobs = local_folder(config.blob_url)
+    return ({} if blobs is None else {"blob store": blobs}) | {"home folder": config.home}
 
 
 def local_folder(url: str) -> Path | None:
