@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 
 @click.group()
 def kernels() -> None:
@@ -26,7 +28,8 @@ def kernels() -> None:
     metavar="DIR",
     help="Where the library is kept. [default: editvec/cuda_ext in $XDG_CACHE_HOME or ~/.cache]",
 )
-def build(*, architectures: tuple[str, ...], cache_folder: Path | None) -> None:
+@_JSON
+def build(*, architectures: tuple[str, ...], cache_folder: Path | None, as_json: bool) -> None:
     """Compile the kernels now, and not at the first call.
 
     With --arch it needs nvcc but no device, as where an image for other machines is made. A library
@@ -36,11 +39,11 @@ def build(*, architectures: tuple[str, ...], cache_folder: Path | None) -> None:
 
     wanted = list(dict.fromkeys(architectures)) or device_architectures()
     library = build_library(architectures=sorted(wanted, key=_number), cache_folder=cache_folder)
-    click.echo(library)
+    click.echo(json_module.dumps({"library": str(library)}, indent=2) if as_json else library)
 
 
 @kernels.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_JSON
 def show(*, as_json: bool) -> None:
     """Show which operations run as kernels here, which as PyTorch operations, and why."""
     from editvec.cuda_ext.status import kernel_status

@@ -1,6 +1,8 @@
 """Commands of the engine: files in, files out; no library of vectors."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,6 +11,7 @@ from editvec.outputs import OutputFile, output_place, overwrite_option
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -18,11 +21,22 @@ def engine() -> None:
 
 @engine.command()
 @click.argument("bundle", type=FOLDER)
-def verify(bundle: Path) -> None:
+@JSON
+def verify(*, bundle: Path, as_json: bool) -> None:
     """Check every file of BUNDLE against its digests."""
     from editvec.engine.bundle.bundle import load_bundle
 
     checked = load_bundle(bundle).bundle
+    if as_json:
+        _print_json(
+            {
+                "class": checked.class_name,
+                "files": sorted(checked.files),
+                "bundle_digest": checked.bundle_digest,
+                "generator_digest": checked.generator_digest,
+            }
+        )
+        return
     click.echo(f"{checked.class_name}: {len(checked.files)} files are as bundle.json says")
     click.echo(f"bundle     {checked.bundle_digest}")
     click.echo(f"generator  {checked.generator_digest}")
@@ -33,18 +47,36 @@ def verify(bundle: Path) -> None:
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False), callback=output_place)
 @click.option("--count", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--psi", type=float, default=1.0, show_default=True, help="Truncation; 1 is none.")
+@click.option(
+    "--truncation-psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="1: all of the class's variety; towards 0: closer to its average.",
+)
 @overwrite_option
 @DEVICE
+@JSON
 def sample(
-    *, bundle: Path, out: OutputFile, count: int, seed: int, psi: float, device: str
+    *,
+    bundle: Path,
+    out: OutputFile,
+    count: int,
+    seed: int,
+    truncation_psi: float,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Write sampled images and their masks to the folder OUT."""
     from editvec.engine.editor import Editor
     from editvec.engine.files import write_samples
 
     editor = Editor.open(bundle, device)
-    for path in write_samples(editor, out, count=count, seed=seed, truncation_psi=psi):
+    paths = write_samples(editor, out, count=count, seed=seed, truncation_psi=truncation_psi)
+    if as_json:
+        _print_json({"files": [str(path) for path in paths]})
+        return
+    for path in paths:
         click.echo(path)
 
 
@@ -63,6 +95,7 @@ def sample(
 )
 @overwrite_option
 @DEVICE
+@JSON
 def apply(
     *,
     bundle: Path,
@@ -72,6 +105,7 @@ def apply(
     scale: float,
     steps: int,
     device: str,
+    as_json: bool,
 ) -> None:
     """Embed the picture SOURCE, add the vector file DELTA, write the picture TARGET."""
     from editvec.engine.editing.inversion import EmbedSettings
@@ -89,7 +123,14 @@ def apply(
         scale=scale,
         settings=EmbedSettings(num_steps=steps),
     )
-    click.echo(f"{target} (embedded with {psnr:.1f} dB)")
+    if as_json:
+        _print_json({"file": str(target), "psnr": psnr})
+    else:
+        click.echo(f"{target} (embedded with {psnr:.1f} dB)")
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    click.echo(json.dumps(values, indent=2))
 
 
 COMMANDS: list[click.Command] = [engine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -9,16 +10,19 @@ from pathlib import Path
 
 import click
 
-from editvec.batch.cli.output import stage_progress
+from editvec.batch.cli.execution import EXIT_WITH_FAILURES
+from editvec.batch.cli.options import DEVICE
+from editvec.batch.cli.output import JSON, note, stage_progress
 
 
 @click.command()
 @click.argument(
     "out", default="editvec-demo", type=click.Path(file_okay=False, path_type=Path), metavar="[OUT]"
 )
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]")
+@DEVICE
+@JSON
 @click.pass_context
-def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
+def demo(ctx: click.Context, *, out: Path, device: str | None, as_json: bool) -> None:
     """Tell the whole story in OUT, a folder of its own, in a few minutes.
 
     Installs the shipped class and its vectors, makes a folder of photographs, learns a vector
@@ -34,14 +38,22 @@ def demo(ctx: click.Context, *, out: Path, device: str | None) -> None:
     else:
         config = RegistryConfig.from_environment(home)
     outcome = run_demo(
-        config, out, device=device, say=click.echo, on_progress=stage_progress("demo")
+        config,
+        out,
+        device=device,
+        say=note if as_json else click.echo,
+        on_progress=stage_progress("demo"),
     )
+    if as_json:
+        found = outcome._asdict() | {"out": str(outcome.out)}
+        click.echo(json.dumps(found, indent=2))
+        ctx.exit(EXIT_WITH_FAILURES if outcome.with_failures else 0)
     command = f"{_program()} --home {shlex.quote(str(home or out / 'home'))}"
     click.echo("")
     for line in outcome.closing_lines(command):
         click.echo(line)
     if outcome.with_failures:
-        ctx.exit(3)
+        ctx.exit(EXIT_WITH_FAILURES)
 
 
 def _program() -> str:

@@ -160,8 +160,9 @@ def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
+@JSON
 @click.pass_context
-def cancel(ctx: click.Context, /, *, run_id: str) -> None:
+def cancel(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
     """Stop a run: no further image is begun, by nobody."""
     from editvec.batch.reports.completion import complete
     from editvec.batch.runs.leases import Leases
@@ -171,15 +172,20 @@ def cancel(ctx: click.Context, /, *, run_id: str) -> None:
     with library:
         runs = Runs(library.engine)
         record = runs.get(run_id)
-        if not runs.request_cancel(record.id):
-            click.echo(f"run {record.id[:8]} is over already: {record.state}")
-            return
-        Leases(library.engine).reap(record.id)
-        state = runs.final_state(record.id)
-        if state is None:
-            click.echo(f"run {record.id[:8]} stops after the images that are in work")
+        is_over = not runs.request_cancel(record.id)
+        if is_over:
+            told = f"run {record.id[:8]} is over already: {record.state}"
         else:
-            click.echo(summary(complete(library, record, state), runs.counts(record.id)))
+            Leases(library.engine).reap(record.id)
+            state = runs.final_state(record.id)
+            told = f"run {record.id[:8]} stops after the images that are in work"
+            if state is not None:
+                told = summary(complete(library, record, state), runs.counts(record.id))
+        if as_json:
+            found = run_json(runs.get(record.id), runs.counts(record.id))
+            click.echo(json.dumps(found, indent=2))
+        else:
+            click.echo(told)
 
 
 @click.command()

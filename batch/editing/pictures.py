@@ -29,6 +29,7 @@ from editvec.engine.errors import ImageError
 from editvec.engine.images.decoding import decode_opened
 from editvec.engine.images.images import to_pixels
 from editvec.engine.images.views import View, add_change, put_labels, see, see_labels, view_of
+from editvec.registry.labels.label import IGNORED
 
 if TYPE_CHECKING:
     from editvec.registry.entities.classes import ClassModel
@@ -216,6 +217,11 @@ class PictureEditor:
             raise SettingsError(
                 f"masks: expected {height} x {width} labels as the picture has pixels, "
                 f"got {' x '.join(map(str, mask.shape))}"
+            )
+        if mask is not None and not (mask.min() >= IGNORED and mask.max() < len(self.model.labels)):
+            raise SettingsError(
+                f"masks: expected labels from 0 to {len(self.model.labels) - 1}, or {IGNORED} for "
+                f"what counts nowhere, got {mask.min()} to {mask.max()}"
             )
         name = f"picture {position}"
         return Decoded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -178,6 +179,7 @@ def mask_show(
     "for each part.",
 )
 @overwrite_option
+@json_option
 @click.pass_obj
 def mask_convert(
     obj: dict[str, Any],
@@ -189,6 +191,7 @@ def mask_convert(
     class_name: str | None,
     image: str | None,
     to: str,
+    as_json: bool,
     **how: Any,
 ) -> None:
     """Convert the masks in SOURCE to PNGs: into the file TARGET, or into a folder if several.
@@ -206,7 +209,11 @@ def mask_convert(
     masks = _masks(source, scheme, image, **how)
     if len(masks) > 1 and not is_folder:
         raise click.UsageError(f"{len(masks)} masks go into a folder, or say --image NAME")
-    for path in convert_masks(masks, scheme, target, form=to, is_folder=is_folder):
+    paths = convert_masks(masks, scheme, target, form=to, is_folder=is_folder)
+    if as_json:
+        click.echo(json.dumps({"files": [str(path) for path in paths]}, indent=2))
+        return
+    for path in paths:
         click.echo(path)
 
 
@@ -281,6 +288,7 @@ def _note_operation(ctx: click.Context, parameter: click.Parameter, value: Any) 
 )
 @overwrite_option
 @click.option("--photo", type=_FILE, metavar="FILE", help="The image, shown beside them.")
+@json_option
 @click.pass_context
 def mask_edit(
     ctx: click.Context,
@@ -295,6 +303,7 @@ def mask_edit(
     output: OutputFile,
     picture: OutputFile | None,
     photo: Path | None,
+    as_json: bool,
     **how: Any,
 ) -> None:
     """Edit the mask in SOURCE by program.
@@ -330,7 +339,12 @@ def mask_edit(
         )
         picture.write(drawn)
     output.write(encode_as(after, scheme, "palette"))
-    click.echo(f"{output}: {int((before != after).sum())} of {before.size} pixels changed")
+    changed = int((before != after).sum())
+    if as_json:
+        found = {"file": str(output), "changed_pixels": changed, "pixels": before.size}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(f"{output}: {changed} of {before.size} pixels changed")
 
 
 def _edits(

@@ -121,15 +121,18 @@ def db() -> None:
 
 
 @db.command("upgrade")
+@json_option
 @click.pass_obj
-def db_upgrade(obj: dict[str, Any]) -> None:
+def db_upgrade(obj: dict[str, Any], *, as_json: bool) -> None:
     """Create or upgrade the tables of the library and the runs, and the blob store."""
     from editvec.registry.library.references import make_store
     from editvec.registry.tables.schema import upgrade
 
     config = library_config(obj)
     before = upgrade(config)
-    if before.is_current:
+    if as_json:
+        click.echo(json.dumps({"revision": before.head, "before": before.revision}, indent=2))
+    elif before.is_current:
         click.echo(f"revision {before.head}: up to date")
     else:
         click.echo(f"revision {before.revision or 'none'} -> {before.head}")

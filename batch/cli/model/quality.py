@@ -55,9 +55,16 @@ def verify_models(ctx: click.Context, /, *, addresses: tuple[str, ...], as_json:
 @click.argument("picture", metavar="PNG", type=_FILE, callback=output_file)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--psi", type=float, default=1.0, show_default=True, help="Truncation; 1 is none.")
+@click.option(
+    "--truncation-psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="1: all of the class's variety; towards 0: closer to its average.",
+)
 @overwrite_option
 @DEVICE
+@JSON
 @click.pass_context
 def sample_model(
     ctx: click.Context,
@@ -67,8 +74,9 @@ def sample_model(
     picture: OutputFile,
     count: int,
     seed: int,
-    psi: float,
+    truncation_psi: float,
     device: str | None,
+    as_json: bool,
 ) -> None:
     """Draw a grid of samples of CLASS as PNG."""
     from editvec.batch.quality.comparison import draw_samples
@@ -78,10 +86,9 @@ def sample_model(
     _, library = open_library(ctx)
     with library:
         folder = library.materialise_bundle(library.get_class(address))
-    draw_samples(
-        Editor.open(folder, device or default_device()), picture, count=count, seed=seed, psi=psi
-    )
-    click.echo(picture)
+    editor = Editor.open(folder, device or default_device())
+    draw_samples(editor, picture, count=count, seed=seed, psi=truncation_psi)
+    click.echo(json.dumps({"file": str(picture)}, indent=2) if as_json else picture)
 
 
 @click.command("compare")
