@@ -135,7 +135,7 @@ def leave_to_workers(library: Library, app: Celery, run: RunRecord) -> None:
 
 
 def _complete(library: Library, run: RunRecord, state: str) -> RunRecord:
-    # the report is made with torch, which who only follows a run, or leaves it, does not need
+    # imported late: the report needs torch, and following a run does not
     from editvec.batch.reports.completion import complete
 
     return complete(library, run, state)

@@ -49,7 +49,7 @@ class RecipeArgument:
     line: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as stored in the plan; the line is none of what was asked for."""
+        """Plain values, as stored in the plan: all but the line, which nobody asked for."""
         return {
             "edits": [edit.to_json() for edit in self.edits],
             "name": self.name,

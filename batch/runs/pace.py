@@ -61,7 +61,7 @@ def slow_seconds(plan: RunPlan, *, resolution: int) -> float:
 
 
 def limit_seconds(plan: RunPlan, *, resolution: int, attempts: int = 0) -> int:
-    """When whoever computes a chunk is taken to hang, and is killed.
+    """After how many seconds on one chunk a process counts as hung and is killed.
 
     A chunk is cut to a minute, so one input decides, on the slowest device. Whatever was killed
     gets twice the time at its next attempt.

@@ -42,7 +42,7 @@ def log_to_stderr(level: str) -> None:
             logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
         # a broker that is back is news
         logging.getLogger("celery.worker.consumer.connection").setLevel(level)
-        # of every end of a process, also in order; Celery tells of the others
+        # it reports every process that ends, planned or not; Celery reports those that matter
         logging.getLogger("multiprocessing").setLevel(logging.CRITICAL)
     for name in _NEVER:
         logging.getLogger(name).setLevel(logging.WARNING)

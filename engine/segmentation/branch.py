@@ -203,7 +203,8 @@ class SegmentationBranch(nn.Module):
     def _logits_by_kernel(self, groups: Sequence[FeatureGroup], pixels: Tensor) -> Tensor:
         """The same by `editvec.cuda_ext.segment_gather`, from whole maps."""
         size = groups[-1].size
-        # A map with fewer pixels than are asked for is projected, of others the pixels are.
+        # A map that is smaller than what is asked for is projected whole; of a larger one only
+        # the pixels that are asked for are.
         coarse = [g for g in groups if g.coarsest or _num_pixels(g) <= len(pixels)]
         fine = groups[len(coarse) :]
         rows = [_pixel_rows(maps, pixels, size=size) for group in fine for maps in group.maps]

@@ -55,7 +55,7 @@ def _begin(session: Session, texts: Sequence[str], class_name: str | None) -> Ch
     addresses = [selects.full_address(session, text, class_name) for text in texts]
     for name in sorted({f"{one.class_name}/{one.name}" for one in addresses}):
         serialise(session, f"vector {name}")
-    # what is read from here on is what the change before this one left
+    # from here on reads see what the previous change has left
     return Change(session, addresses, inserts.current_user())
 
 

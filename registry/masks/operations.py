@@ -61,7 +61,7 @@ class Grow:
 
 @dataclass(frozen=True)
 class Shrink:
-    """Gives up the pixels within a distance of its border; the frame is none."""
+    """Gives up the pixels within a distance of its border. The edge of the picture is no border."""
 
     by: Length
 

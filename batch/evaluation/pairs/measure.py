@@ -370,5 +370,5 @@ class _PairJob:
 
 
 def _share(some: Tensor, of: Tensor) -> Tensor:
-    """The share of pixels of each image, bool [N, H, W] both; NaN where there is none to share."""
+    """What share of the pixels `of`, bool [N, H, W], are `some`, by image; NaN where `of` is empty."""
     return some.sum(dim=(1, 2)).double() / of.sum(dim=(1, 2))
