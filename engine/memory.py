@@ -33,7 +33,7 @@ def image_bytes(config: GeneratorConfig, demand: Demand, *, element_size: int = 
         element_size: Bytes of a number.
 
     Example:
-        >>> image_bytes(GeneratorConfig(resolution=256), Demand.SEGMENTATION) // 2**20
+        >>> image_bytes(GeneratorConfig(256, channel_base=32768), Demand.SEGMENTATION) // 2**20
         351
     """
     maps = sum(2 * size**2 * config.channels(size) for size in block_resolutions(config.resolution))

@@ -1,12 +1,15 @@
 """Shape arithmetic of StyleGAN2 and the checks that public functions make."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from editvec.engine.errors import EngineSettingsError, NonFiniteError, ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIN_RESOLUTION = 16
 MAX_RESOLUTION = 1024
@@ -103,6 +106,8 @@ def check_mask(
     Raises:
         ShapeError: Wrong shape, dtype or label index.
     """
+    import torch  # here: the sizes above serve commands that load no torch
+
     if mask.ndim != 3 or tuple(mask.shape[1:]) != tuple(size):
         raise ShapeError(f"{name}: expected [N, {size[0]}, {size[1]}], got {list(mask.shape)}")
     if mask.is_floating_point() or mask.dtype == torch.bool:
@@ -121,5 +126,7 @@ def check_finite(tensor: Tensor, *, name: str) -> None:
     Raises:
         NonFiniteError: One is.
     """
+    import torch
+
     if not bool(torch.isfinite(tensor).all()):
         raise NonFiniteError(f"{name}: expected finite values, got NaN or infinity")

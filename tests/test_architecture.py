@@ -47,6 +47,15 @@ def _declares_commands(path: Path) -> bool:
     return in_cli and not path.stem.endswith(LOADED_LATE)
 
 
+# what options are made of: dataclasses of plain values, see `test_settings_load_nothing_heavy`
+SETTINGS = (
+    "editvec.settings",
+    "editvec.batch.recipes.settings",
+    "editvec.batch.training.requests",
+    "editvec.engine.networks.config",
+    "editvec.engine.training.settings",
+    "editvec.registry.cli.mask",
+)
 SOURCES = _sources(*PACKAGES)
 FOLDERS = sorted({path.parent for path in _sources(*PACKAGES, *BESIDE_THE_PRODUCT)})
 
@@ -78,7 +87,7 @@ def test_cli_imports_only_click_the_standard_library_and_its_own_kind(path: Path
     # and so does where results go
     kin = (
         *(f"{package}.errors", f"{package}.cli"),
-        *("editvec.registry.cli.completion", "editvec.outputs"),
+        *("editvec.registry.cli.completion", "editvec.outputs", *SETTINGS),
     )
     foreign = [
         module
@@ -88,6 +97,21 @@ def test_cli_imports_only_click_the_standard_library_and_its_own_kind(path: Path
     ]
 
     assert foreign == []
+
+
+def test_settings_load_nothing_heavy() -> None:
+    program = f"import sys, importlib\nfor name in {SETTINGS!r}: importlib.import_module(name)\n"
+
+    result = subprocess.run(
+        [sys.executable, "-c", f"{program}print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    heavy = {"torch", "numpy", "PIL", "sqlalchemy", "celery", "safetensors"}
+    assert heavy.isdisjoint(result.stdout.split())
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)

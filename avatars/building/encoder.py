@@ -16,8 +16,9 @@ from editvec.engine.networks.encoder import Encoder
 from editvec.engine.networks.generator import Generator
 from editvec.engine.networks.perceptual import PerceptualDistance
 from editvec.engine.training.chance import epoch_indices, step_generator
-from editvec.engine.training.encoder import EncoderBatch, EncoderTrainee, EncoderTraining
+from editvec.engine.training.encoder import EncoderBatch, EncoderTrainee
 from editvec.engine.training.loop import TrainingProgress, run_training
+from editvec.engine.training.settings import EncoderTraining
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,12 @@ def train(
     )
     assert isinstance(warm, Encoder)
     settings = EncoderTraining(
-        JOINT_STEPS, learning_rate=3e-4, mse_weight=10, perceptual_weight=1, ws_weight=0.5
+        JOINT_STEPS,
+        ws_steps=0,
+        learning_rate=3e-4,
+        mse_weight=10,
+        perceptual_weight=1,
+        ws_weight=0.5,
     )
 
     def batch(step: int) -> EncoderBatch:

@@ -15,7 +15,8 @@ from editvec.avatars.drawing.render import LABELS
 from editvec.engine.editing.inversion import EmbedSettings, invert
 from editvec.engine.editing.losses import Networks
 from editvec.engine.networks.config import SegmentationConfig
-from editvec.engine.training.segmentation import SegmentationTraining, train_segmentation
+from editvec.engine.training.segmentation import train_segmentation
+from editvec.engine.training.settings import SegmentationTraining
 
 _log = logging.getLogger(__name__)
 

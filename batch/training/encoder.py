@@ -18,7 +18,7 @@ from editvec.batch.training.encoder_course import (
     WARMUP_FOLDER,
     EncoderCourse,
 )
-from editvec.batch.training.encoder_request import EncoderRequest, Watcher
+from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import NetworkState, load_bundle
 from editvec.engine.devices import require_device
 from editvec.engine.networks.config import EncoderConfig

@@ -25,7 +25,7 @@ from editvec.batch.quality.reconstruction import (
     reconstructed_beside,
 )
 from editvec.batch.quality.samples import grid_of
-from editvec.batch.training.encoder_request import EncoderRequest, Watcher
+from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import LoadedBundle
 from editvec.engine.editing.losses import Networks
 from editvec.engine.images.images import Pixels, to_images, write_png
@@ -36,12 +36,12 @@ from editvec.engine.training.chance import epoch_indices
 from editvec.engine.training.encoder import (
     EncoderBatch,
     EncoderTrainee,
-    EncoderTraining,
     Validation,
     joined,
     sample_batch,
 )
 from editvec.engine.training.loop import memory_errors, run_training
+from editvec.engine.training.settings import EncoderTraining
 from editvec.whole_files import write_whole
 
 MIN_PHOTOGRAPHS = 4
@@ -171,9 +171,12 @@ class EncoderCourse:
         data: str | None,
     ) -> Encoder:
         request = self._request
-        # latents of photographs are not known
-        ws_steps = min(request.training.get("ws_steps", 0), steps) if data is None else 0
-        training = EncoderTraining(steps, **{**request.training, "ws_steps": ws_steps})
+        own = dict(request.training)
+        if data is not None:
+            own["ws_steps"] = 0  # latents of photographs are not known
+        elif own.get("ws_steps") is not None:
+            own["ws_steps"] = min(own["ws_steps"], steps)
+        training = EncoderTraining(steps, **own)
         if self._watcher.on_phase is not None:
             self._watcher.on_phase(what)
         trainee = EncoderTrainee(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,61 +16,22 @@ from editvec.batch.classes.storing import store_class, training_folder
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.photographs import Photographs, load_photographs
 from editvec.batch.quality.samples import SampleQuality, read_curve
+from editvec.batch.training.requests import GeneratorRequest
 from editvec.engine.bundle.bundle import NetworkState, load_bundle
 from editvec.engine.devices import require_device
-from editvec.engine.images.images import Fit
 from editvec.engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
 from editvec.engine.networks.config import GeneratorConfig
-from editvec.engine.training.generator import MIN_PHOTOGRAPHS, GeneratorTrainee, GeneratorTraining
+from editvec.engine.training.generator import MIN_PHOTOGRAPHS, GeneratorTrainee
 from editvec.engine.training.loop import OnProgress, memory_errors, run_training
+from editvec.engine.training.settings import GeneratorTraining
 from editvec.registry.config import RegistryConfig
+from editvec.settings import check_settings
 
 if TYPE_CHECKING:
     from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
 SAMPLES_FOLDER = "samples"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorRequest:
-    """What to train.
-
-    Attributes:
-        class_name: The class that gets a new version.
-        photographs: Folder of photographs, also in its sub-folders.
-        images: Images to train on, counted with repetition.
-        resolution: Of the generator; None takes that of `start`.
-        start: Class whose generator is trained on, at any of its versions; None begins anew.
-        fit: How photographs are brought to the square.
-        network: Settings of the generator beside the resolution: `GeneratorConfig`.
-        training: Settings of the training: `GeneratorTraining`.
-        seed: Of everything.
-        snapshot_images: Images between two measurements with a grid of samples.
-        measured: Samples that a measurement compares with as many photographs.
-        features: "trunk" (the trunk of the shipped class), "inception", or a class with a trunk.
-        fid: Measure FID as well.
-        save_seconds: Least time between two states on disk.
-        description: Of the class; empty for one that says how it was made.
-        license_name: Of the weights.
-    """
-
-    class_name: str
-    photographs: Path
-    images: int
-    resolution: int | None = None
-    start: str | None = None
-    fit: Fit = "crop"
-    network: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    snapshot_images: int = 50_000
-    measured: int = 1000
-    features: str = "trunk"
-    fid: bool = False
-    save_seconds: float = 60.0
-    description: str = ""
-    license_name: str = ""
 
 
 class TrainedGenerator(NamedTuple):
@@ -127,7 +88,7 @@ def train_generator(
     require_device(device)
     start = None if request.start is None else library.get_class(request.start)
     weights, network = _beginning(library, request, start)
-    training = GeneratorTraining.for_resolution(network.resolution, **request.training)
+    training = _training(request, network.resolution, device)
     photographs = load_photographs(
         request.photographs, folder, resolution=network.resolution, fit=request.fit, on_read=on_read
     )
@@ -196,7 +157,9 @@ def _beginning(
     if start is None:
         if request.resolution is None:
             raise SettingsError("resolution: expected one, or a class to train on from")
-        return None, GeneratorConfig(request.resolution, **request.network)
+        network = GeneratorConfig(request.resolution, **request.network)
+        check_settings(network, SettingsError)
+        return None, network
     if request.network or request.resolution not in (None, start.resolution):
         raise SettingsError(
             f"from: the generator of {start.address} keeps its own size ({start.resolution} "
@@ -204,6 +167,16 @@ def _beginning(
         )
     generator = load_bundle(library.materialise_bundle(start)).generator
     return dict(generator.state_dict()), generator.config
+
+
+def _training(request: GeneratorRequest, resolution: int, device: str) -> GeneratorTraining:
+    """The settings, with a precision that another device keeps when it goes on."""
+    training = GeneratorTraining.for_resolution(resolution, **request.training)
+    if training.precision != "auto":
+        return training
+    return dataclasses.replace(
+        training, precision="bfloat16" if device.startswith("cuda") else "float32"
+    )
 
 
 def feature_network(library: Library, name: str, *, device: str) -> FeatureNetwork:

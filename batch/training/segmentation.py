@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,12 +23,12 @@ from editvec.batch.quality.likeness import find_unlike
 from editvec.batch.quality.pairs import MIN_PAIRS, SENSIBLE_PAIRS, Pairs, chosen_pairs, read_pairs
 from editvec.batch.quality.segmentation import SegmentationQuality, judge
 from editvec.batch.quality.segmentation_sheet import draw_predictions
-from editvec.batch.recipes.settings import EmbeddingMethod
+from editvec.batch.training.requests import SegmentationRequest
 from editvec.batch.training.segmentation_features import features_of
 from editvec.engine.bundle.bundle import NetworkState
 from editvec.engine.bundle.description import Bundle
 from editvec.engine.editor import Editor
-from editvec.engine.images.images import Fit, Pixels
+from editvec.engine.images.images import Pixels
 from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
 from editvec.engine.training.checkpoints import load_checkpoint
 from editvec.engine.training.loop import (
@@ -39,7 +39,8 @@ from editvec.engine.training.loop import (
     memory_errors,
     run_training,
 )
-from editvec.engine.training.segmentation import SegmentationTrainee, SegmentationTraining
+from editvec.engine.training.segmentation import SegmentationTrainee
+from editvec.engine.training.settings import SegmentationTraining
 from editvec.registry.labels.label import IGNORED
 from editvec.registry.masks.png import check_counted
 from editvec.whole_files import write_whole
@@ -53,43 +54,6 @@ if TYPE_CHECKING:
 PREDICTIONS_FILE = "predictions.png"
 
 _MANY_LABELS = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentationRequest:
-    """What to train.
-
-    Attributes:
-        class_name: The class that gets a new version, at any of its versions.
-        pairs: Folder of annotated images; see `read_pairs`.
-        masks: Their masks, where they lie elsewhere.
-        form: How the masks are written; None finds out.
-        skips_other_shapes: Points and lines that somebody drew are left out of the masks.
-        scheme: Label scheme; None keeps the class's.
-        fit: How a picture of another shape becomes a square.
-        embed: How images become latents.
-        training: Settings of the training: `SegmentationTraining`.
-        members: Classifiers whose logits are averaged.
-        folds: Rounds of cross-validation; 0 is none.
-        keeps_unlike: Train also on images that the generator does not reconstruct.
-        seed: Of everything.
-        save_seconds: Least time between two states on disk.
-    """
-
-    class_name: str
-    pairs: Path
-    masks: Path | None = None
-    form: str | None = None
-    skips_other_shapes: bool = False
-    scheme: LabelScheme | None = None
-    fit: Fit = "crop"
-    embed: EmbeddingMethod = field(default_factory=lambda: EmbeddingMethod(num_steps=200))
-    training: Mapping[str, Any] = field(default_factory=dict)
-    members: int = 10
-    folds: int = 4
-    keeps_unlike: bool = False
-    seed: int = 0
-    save_seconds: float = 60.0
 
 
 class TrainedSegmentation(NamedTuple):
@@ -306,12 +270,12 @@ def _kept(
         f"{np.median(embedded.psnr):.1f} dB (median; {embedded.psnr.min():.1f} at worst)"
     )
     for row in unlike:
-        done = "trained on all the same" if request.keeps_unlike else "left out"
+        done = "trained on all the same" if request.keep_unlike else "left out"
         note(
             f"{pairs.names[row]}: {embedded.psnr[row]:.1f} dB, far from the others: it does not "
             f"look like the class; {done}"
         )
-    gone = set() if request.keeps_unlike else set(unlike)
+    gone = set() if request.keep_unlike else set(unlike)
     kept = [row for row in range(len(pairs.names)) if row not in gone]
     if len(kept) < MIN_PAIRS:
         raise PlanError(

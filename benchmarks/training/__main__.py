@@ -32,7 +32,8 @@ from torch import Tensor
 from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
 from editvec.engine.networks.generator import Generator
 from editvec.engine.training.members import Members, members_loss
-from editvec.engine.training.segmentation import SegmentationTrainee, SegmentationTraining
+from editvec.engine.training.segmentation import SegmentationTrainee
+from editvec.engine.training.settings import SegmentationTraining
 
 IMAGES = 32
 LABELS = 34

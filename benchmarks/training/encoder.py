@@ -26,7 +26,7 @@ from editvec.batch.quality.reconstruction import (
     encoding_errors,
 )
 from editvec.batch.training.encoder import train_encoder
-from editvec.batch.training.encoder_request import EncoderRequest, Watcher
+from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import LoadedBundle, load_bundle
 from editvec.engine.editing.losses import Networks
 from editvec.engine.images.images import to_images

@@ -21,10 +21,10 @@ from editvec.batch.quality.photographs import load_photographs
 from editvec.batch.quality.samples import GRID_SIDE, SampleQuality, read_curve
 from editvec.batch.training.generator import (
     SAMPLES_FOLDER,
-    GeneratorRequest,
     feature_network,
     train_generator,
 )
+from editvec.batch.training.requests import GeneratorRequest
 from editvec.engine.images.images import Pixels, write_png
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library

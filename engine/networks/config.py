@@ -7,10 +7,14 @@ from typing import Any, ClassVar, Self
 
 from editvec.engine.errors import EngineSettingsError
 from editvec.engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
+from editvec.settings import setting
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 MAX_CLAMP = 1e30
 MAX_ITERATIONS = 1000
+ENCODER_WIDTH = 32
+CHANNEL_BASE, LARGE_CHANNEL_BASE = 16384, 32768
+LARGE_RESOLUTION = 512
 
 
 class JsonConfig:
@@ -89,11 +93,12 @@ class GeneratorConfig(JsonConfig):
 
     Attributes:
         resolution: Output size in pixels, a power of two from 16 to 1024.
-        z_dim: Size of the Z latent.
+        z_dim: Size of the Z latent; None becomes `w_dim`.
         w_dim: Size of the W latent.
-        channel_base: Channels times resolution, before the cap; 32768 is config-f.
+        channel_base: Channels times resolution, before the cap; 32768 is config-f. None becomes
+            16384 below 512 pixels, else 32768.
         channel_max: Cap of the channels of a block.
-        mapping_layers: Fully connected layers of the mapping network.
+        mapping_layers: Fully connected layers of the mapping network; 8 were published first.
         conv_clamp: Clamp of the activations, None for none.
         architecture: How blocks become colours: "skip" adds up the colours of all blocks,
             "resnet" adds a 1x1 path around each block and "orig" none; both colour the last only.
@@ -106,19 +111,37 @@ class GeneratorConfig(JsonConfig):
     left_out = frozenset({"architecture", "block_channels", "label_size"})
 
     resolution: int
-    z_dim: int = 512
-    w_dim: int = 512
-    channel_base: int = 32768
-    channel_max: int = 512
-    mapping_layers: int = 8
+    z_dim: int = setting(None, kind=int, least=1)
+    w_dim: int = setting(512, least=1, most=4096, help="Size of Z and of W.")
+    channel_base: int = setting(
+        None,
+        kind=int,
+        least=16,
+        most=1 << 17,
+        help=f"Channels times resolution. [default: {CHANNEL_BASE} below {LARGE_RESOLUTION} "
+        f"pixels, else {LARGE_CHANNEL_BASE}]",
+    )
+    channel_max: int = setting(512, least=1, most=4096, help="Most channels.")
+    mapping_layers: int = setting(
+        2,
+        least=1,
+        most=16,
+        help="Layers of the mapping network: 2 learn faster, 8 were published first.",
+    )
     conv_clamp: float | None = None
     architecture: str = "skip"
     block_channels: tuple[int, ...] = ()
     label_size: int = 0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the ranges, which are wider than those of a network that is trained anew."""
         check_resolution(self.resolution)
+        given: tuple[object, object] = self.z_dim, self.channel_base
+        if given[0] is None:
+            object.__setattr__(self, "z_dim", self.w_dim)
+        if given[1] is None:
+            base = CHANNEL_BASE if self.resolution < LARGE_RESOLUTION else LARGE_CHANNEL_BASE
+            object.__setattr__(self, "channel_base", base)
         check_positive(self, "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers")
         check_sizes(self, "block_channels")
         clamp: object = self.conv_clamp
@@ -186,7 +209,12 @@ class SegmentationConfig(JsonConfig):
 
     num_labels: int
     feature_channels: tuple[int, ...]
-    members: int = 10
+    members: int = setting(
+        10,
+        least=1,
+        most=100,
+        help="Classifiers whose mean is the branch; their disagreement is the uncertainty.",
+    )
     hidden: tuple[int, ...] = (128, 32)
     constant_input: bool = True
 
@@ -231,7 +259,12 @@ class EncoderConfig(JsonConfig):
     w_dim: int
     channels: tuple[int, ...] = (32, 64, 96, 128)
     head_channels: int = 128
-    iterations: int = 1
+    iterations: int = setting(
+        1,
+        least=1,
+        most=10,
+        help="Passes over an image: each but the first sees what the one before made of it.",
+    )
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -251,7 +284,7 @@ class EncoderConfig(JsonConfig):
 
     @classmethod
     def for_generator(
-        cls, generator: GeneratorConfig, *, width: int = 32, iterations: int = 1
+        cls, generator: GeneratorConfig, *, width: int = ENCODER_WIDTH, iterations: int = 1
     ) -> "EncoderConfig":
         """The size that suits a generator: halved to 4x4 pixels, and wider as it gets smaller.
 

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from editvec.engine.errors import EngineSettingsError
 from editvec.engine.shapes import check_images
+from editvec.engine.training.settings import AUGMENT_IMAGES, AUGMENTATIONS, TARGET_SIGN
 
-KINDS = ("blits", "geometry", "colours")
-
-TARGET_SIGN = 0.6  # of the mean sign of logits on photographs
+KINDS = AUGMENTATIONS
 _MAX_SHIFT = 0.125  # of the side, in whole pixels
 _SCALE_STD = 0.2 * math.log(2)
 _SHIFT_STD = 0.125  # of the side
@@ -85,7 +84,9 @@ class AugmentationControl:
         p: In [0, 1].
     """
 
-    def __init__(self, p: float = 0.0, *, target: float = TARGET_SIGN, images: int = 500_000):
+    def __init__(
+        self, p: float = 0.0, *, target: float = TARGET_SIGN, images: int = AUGMENT_IMAGES
+    ):
         """Begin at `p`; `images` is after how many photographs it can go from 0 to 1."""
         self.p = p
         self.target = target

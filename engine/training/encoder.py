@@ -4,14 +4,13 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from editvec.engine.errors import EngineSettingsError, NonFiniteError
-from editvec.engine.networks.config import EncoderConfig, JsonConfig
+from editvec.engine.networks.config import EncoderConfig
 from editvec.engine.networks.encoder import Encoder, passes
 from editvec.engine.networks.generator import Generator
 from editvec.engine.networks.perceptual import PerceptualDistance
@@ -23,64 +22,11 @@ from editvec.engine.training.checkpoints import (
     without_prefix,
 )
 from editvec.engine.training.loop import TrainingState, update_average
+from editvec.engine.training.settings import EncoderTraining
 
 LOG_STEPS = 10  # between two steps whose losses are logged
 LEAST_GAIN = 1e-3  # share by which an error must fall to count as better
 EMA_RAMP = 10.0
-
-
-@dataclass(frozen=True)
-class EncoderTraining(JsonConfig):
-    """How an encoder is trained.
-
-    Attributes:
-        num_steps: Batches to train on; the learning rate falls to 0 over them, as a cosine.
-        ws_steps: First steps that see nothing but the error of ws where ws is known: they need no
-            synthesis and cost a fraction of the others.
-        learning_rate: Adam's, at the start.
-        perceptual_weight: Perceptual distance between an image and its reconstruction.
-        mse_weight: Mean squared error of the same, in [0, 1].
-        ws_weight: Mean squared error of ws where ws is known.
-        ema_decay: Decay of the averaged weights, which are the result.
-        clip_norm: Largest norm of the gradient.
-        validate_steps: Steps between two validations; the last step is followed by one, too.
-        patience: Validations without a better one after which the training ends; 0 never ends it.
-    """
-
-    num_steps: int
-    ws_steps: int = 0
-    learning_rate: float = 1e-3
-    perceptual_weight: float = 10.0
-    mse_weight: float = 1.0
-    ws_weight: float = 5.0
-    ema_decay: float = 0.995
-    clip_norm: float = 1.0
-    validate_steps: int = 200
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.num_steps < 1 or not 0 <= self.ws_steps <= self.num_steps:
-            raise EngineSettingsError(
-                "num_steps, ws_steps: expected 0 <= ws_steps <= num_steps, num_steps >= 1, "
-                f"got {self.num_steps}, {self.ws_steps}"
-            )
-        if self.learning_rate <= 0 or self.clip_norm <= 0 or not 0 <= self.ema_decay < 1:
-            raise EngineSettingsError(
-                "learning_rate, clip_norm, ema_decay: expected > 0, > 0 and [0, 1), got "
-                f"{self.learning_rate}, {self.clip_norm}, {self.ema_decay}"
-            )
-        weights = (self.perceptual_weight, self.mse_weight, self.ws_weight)
-        if min(weights) < 0 or not any(weights):
-            raise EngineSettingsError(
-                "perceptual_weight, mse_weight, ws_weight: expected >= 0, one of them > 0, got "
-                f"{', '.join(map(str, weights))}"
-            )
-        if self.validate_steps < 1 or self.patience < 0:
-            raise EngineSettingsError(
-                "validate_steps, patience: expected >= 1 and >= 0, got "
-                f"{self.validate_steps}, {self.patience}"
-            )
 
 
 class EncoderBatch(NamedTuple):

@@ -7,8 +7,7 @@ averaged weights, settings by resolution.
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from editvec.engine.errors import EngineSettingsError, NonFiniteError
-from editvec.engine.networks.config import GeneratorConfig, JsonConfig, check_positive
+from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
 from editvec.engine.training.adversarial import (
     discriminator_loss,
@@ -24,7 +23,7 @@ from editvec.engine.training.adversarial import (
     path_length_penalty,
     r1_penalty,
 )
-from editvec.engine.training.augmentation import KINDS, TARGET_SIGN, AugmentationControl, augment
+from editvec.engine.training.augmentation import AugmentationControl, augment
 from editvec.engine.training.chance import epoch_indices, step_generator
 from editvec.engine.training.checkpoints import (
     adam_tensors,
@@ -34,6 +33,7 @@ from editvec.engine.training.checkpoints import (
 )
 from editvec.engine.training.discriminator import Discriminator, DiscriminatorConfig
 from editvec.engine.training.loop import TrainingState, update_average
+from editvec.engine.training.settings import GeneratorTraining
 
 BETAS = (0.0, 0.99)
 W_AVERAGE_DECAY = 0.995
@@ -41,82 +41,6 @@ ADJUST_STEPS = 4  # of the augmentation; also how often losses are logged
 EMA_RAMP = 0.05
 GRID_STREAM = 2  # of random numbers, for the latents of sample grids
 MIN_PHOTOGRAPHS = 16
-
-
-@dataclass(frozen=True)
-class GeneratorTraining(JsonConfig):
-    """Settings of a training; `for_resolution` has those that suit most.
-
-    Attributes:
-        batch_size: Photographs, and samples, of a step.
-        learning_rate: Adam's, of both networks.
-        r1_gamma: Weight of the R1 penalty.
-        r1_interval: Steps between two of them; each counts that often.
-        path_length_weight: Weight of the path length penalty; 0 leaves it out.
-        path_length_interval: Steps between two of them; each counts that often.
-        style_mixing: Share of the samples whose finer rows come from another z.
-        ema_images: Images after which the averaged weights have forgotten half.
-        group_size: Samples that the discriminator compares, see `minibatch_deviation`.
-        mirror: Show every photograph mirrored as well.
-        augment: "ada" adapts the strength, "none" leaves it at 0.
-        augment_target: Mean sign of logits on photographs that "ada" aims at.
-        augment_images: Images in which the strength can go from 0 to 1.
-        augment_kinds: Of `editvec.engine.training.augmentation.KINDS`.
-        precision: "float32", or "bfloat16" for the networks where they need no second derivative.
-    """
-
-    batch_size: int = 32
-    learning_rate: float = 0.0025
-    r1_gamma: float = 1.0
-    r1_interval: int = 16
-    path_length_weight: float = 2.0
-    path_length_interval: int = 4
-    style_mixing: float = 0.9
-    ema_images: float = 10_000.0
-    group_size: int = 4
-    mirror: bool = False
-    augment: Literal["ada", "none"] = "ada"
-    augment_target: float = TARGET_SIGN
-    augment_images: int = 500_000
-    augment_kinds: tuple[str, ...] = KINDS
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_positive(
-            self, "batch_size", "r1_interval", "path_length_interval", "group_size",
-            "augment_images",
-        )  # fmt: skip
-        if self.learning_rate <= 0 or self.ema_images <= 0:
-            raise EngineSettingsError(
-                "learning_rate, ema_images: expected more than 0, got "
-                f"{self.learning_rate}, {self.ema_images}"
-            )
-        if min(self.r1_gamma, self.path_length_weight) < 0 or not 0 <= self.style_mixing <= 1:
-            raise EngineSettingsError(
-                "r1_gamma, path_length_weight, style_mixing: expected >= 0, >= 0 and [0, 1], got "
-                f"{self.r1_gamma}, {self.path_length_weight}, {self.style_mixing}"
-            )
-        if not set(self.augment_kinds) <= set(KINDS):
-            raise EngineSettingsError(f"augment_kinds: expected some of {KINDS}")
-
-    @classmethod
-    def for_resolution(cls, resolution: int, **settings: Any) -> "GeneratorTraining":
-        """The published heuristics for one device; `settings` win over them.
-
-        Args:
-            resolution: Of the images in pixels.
-            **settings: Attributes of this class.
-        """
-        batch = settings.get("batch_size") or max(1, min(4096 // resolution, 32))
-        chosen: dict[str, Any] = {
-            "batch_size": batch,
-            "group_size": min(batch, 4),
-            "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
-            "r1_gamma": 0.0002 * resolution**2 / batch,
-            "ema_images": batch * 10_000 / 32,
-        }
-        return cls(**{**chosen, **settings})
 
 
 Snapshot = Callable[[Generator, int], Mapping[str, Any]]
@@ -409,7 +333,8 @@ class GeneratorTrainee:
         }
 
     def _precision(self) -> torch.autocast:
-        is_half = self.settings.precision == "bfloat16"
+        precision = self.settings.precision
+        is_half = precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_half)
 
 

@@ -7,10 +7,8 @@ Rounds of cross-validation leave out one fold of the images each and judge the m
 last round trains on all images, and its members are the result.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +34,7 @@ from editvec.engine.training.checkpoints import (
 from editvec.engine.training.loop import TrainingState
 from editvec.engine.training.members import Members, members_loss
 from editvec.engine.training.pixels import PixelFeatures, PixelSampler
+from editvec.engine.training.settings import SegmentationTraining
 
 CALIBRATION_STEPS = 100
 LOGGED_STEPS = 10
@@ -47,45 +46,6 @@ MIN_GAIN = 0.02
 NOT_PREDICTED = -1
 
 _FOLD_STREAM, _INIT_STREAM, _CALIBRATION_STREAM = 2, 3, 4
-
-
-@dataclass(frozen=True)
-class SegmentationTraining:
-    """Settings of a training.
-
-    Attributes:
-        num_steps: Most steps of a round.
-        batch_size: Pixels per member and step.
-        learning_rate: Adam's, until the ramp-down.
-        ramp_down: Share of `num_steps` at the end in which the learning rate falls to 0.
-        patience_steps: Start the ramp-down early after this many steps without improvement.
-        label_power: A label is drawn in proportion to (its pixels)^label_power: 1 draws every
-            pixel alike, 0 every label alike.
-    """
-
-    num_steps: int = 3000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    ramp_down: float = 0.25
-    patience_steps: int = 500
-    label_power: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, least in (("num_steps", 1), ("batch_size", 2), ("patience_steps", 1)):
-            if getattr(self, name) < least:
-                raise EngineSettingsError(
-                    f"{name}: expected at least {least}, got {getattr(self, name)}"
-                )
-        if self.learning_rate <= 0:
-            raise EngineSettingsError(f"learning_rate: expected > 0, got {self.learning_rate}")
-        for name in ("ramp_down", "label_power"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise EngineSettingsError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return dataclasses.asdict(self)
 
 
 class HeldOut(NamedTuple):

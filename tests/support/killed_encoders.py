@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from editvec.batch.training.encoder import train_encoder
-from editvec.batch.training.encoder_request import EncoderRequest, Watcher
+from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.training.loop import TrainingProgress
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import editvec.engine.training.segmentation
 from editvec.batch.recipes.settings import EmbeddingMethod
-from editvec.batch.training.segmentation import SegmentationRequest, train_segmentation
+from editvec.batch.training.requests import SegmentationRequest
+from editvec.batch.training.segmentation import train_segmentation
 from editvec.engine.training.loop import TrainingProgress
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library

@@ -10,7 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from editvec.batch.training.generator import GeneratorRequest, train_generator
+from editvec.batch.training.generator import train_generator
+from editvec.batch.training.requests import GeneratorRequest
 from editvec.engine.training.loop import TrainingProgress
 from editvec.registry.config import RegistryConfig
 from editvec.registry.library.library import Library

@@ -13,6 +13,8 @@ import click
 
 from editvec.batch.cli.options import options
 from editvec.batch.cli.output import duration, note, renew_line
+from editvec.batch.cli.settings import setting_option
+from editvec.batch.training.requests import TrainingRequest
 
 if TYPE_CHECKING:
     from editvec.batch.quality.photographs import Photographs
@@ -38,14 +40,9 @@ WORK = click.option(
     metavar="DIR",
     help="Folder of this training's state, log and samples. [default: in the home folder]",
 )
+FIT = setting_option(TrainingRequest, "fit")
 TRAINING = options(
-    click.option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
-        default=0,
-        show_default=True,
-        help="The same seed gives the same result.",
-    ),
+    setting_option(TrainingRequest, "seed"),
     click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]"),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )

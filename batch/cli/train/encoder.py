@@ -11,98 +11,42 @@ import click
 
 from editvec.batch.cli.options import options as options_of
 from editvec.batch.cli.output import note, open_library
+from editvec.batch.cli.settings import setting_option, take
 from editvec.batch.cli.train.commands import (
     CLASS,
+    FIT,
     TRAINING,
     WORK,
     progress_line,
     show_photographs,
     show_read,
 )
+from editvec.batch.training.requests import EncoderRequest, Watcher
+from editvec.engine.training.settings import EncoderTraining
 
 if TYPE_CHECKING:
     from editvec.batch.quality.likeness import Unlike
     from editvec.batch.training.encoder import TrainedEncoder
-    from editvec.batch.training.encoder_request import EncoderRequest
     from editvec.engine.training.loop import TrainingProgress
 
 _LISTED = 20
 
 NETWORK = options_of(
-    click.option(
-        "--iterations",
-        type=click.IntRange(1, 10),
-        default=1,
-        show_default=True,
-        help="Passes over an image: each but the first sees what the one before made of it.",
-    ),
-    click.option(
-        "--width",
-        type=click.IntRange(4, 256),
-        default=32,
-        show_default=True,
-        help="Channels of the first stage, at full size; those that follow have up to 8 times as "
-        "many.",
-    ),
-    click.option(
-        "--continue",
-        "goes_on",
-        is_flag=True,
-        help="Begin with the encoder that the class has; its size is kept.",
-    ),
+    setting_option(EncoderRequest, "iterations"),
+    setting_option(EncoderRequest, "width"),
+    setting_option(EncoderRequest, "goes_on", "--continue"),
 )
 
 METHOD = options_of(
-    click.option(
-        "--steps",
-        "warmup_steps",
-        type=click.IntRange(1),
-        default=20_000,
-        show_default=True,
-        help="Batches of samples of the generator, before any photograph.",
-    ),
-    click.option(
-        "--ws-steps",
-        type=click.IntRange(0),
-        help="The first of these see the error of latents alone, which is cheap. [default: half]",
-    ),
-    click.option(
-        "--photo-steps",
-        "joint_steps",
-        type=click.IntRange(1),
-        default=10_000,
-        show_default=True,
-        help="Batches of samples and photographs, after that.",
-    ),
-    click.option(
-        "--batch",
-        "batch_size",
-        type=click.IntRange(1, 4096),
-        default=16,
-        show_default=True,
-        help="Images of a step.",
-    ),
-    click.option(
-        "--learning-rate",
-        type=click.FloatRange(0, 1, min_open=True),
-        default=1e-3,
-        show_default=True,
-        help="At the start; it falls to 0.",
-    ),
-    click.option("--perceptual-weight", type=click.FloatRange(0), default=10, show_default=True),
-    click.option("--mse-weight", type=click.FloatRange(0), default=1, show_default=True),
-    click.option(
-        "--ws-weight",
-        type=click.FloatRange(0),
-        default=5,
-        show_default=True,
-        help="Of the latents of samples.",
-    ),
-    click.option(
-        "--trunk",
-        type=click.Choice(["vgg", "alex", "squeeze"]),
-        help="Compare images by published LPIPS. [default: by the trunk that the class has]",
-    ),
+    setting_option(EncoderRequest, "warmup_steps", "--steps"),
+    setting_option(EncoderTraining, "ws_steps"),
+    setting_option(EncoderRequest, "joint_steps", "--photo-steps"),
+    setting_option(EncoderRequest, "batch_size", "--batch"),
+    setting_option(EncoderTraining, "learning_rate"),
+    setting_option(EncoderTraining, "perceptual_weight"),
+    setting_option(EncoderTraining, "mse_weight"),
+    setting_option(EncoderTraining, "ws_weight"),
+    setting_option(EncoderRequest, "trunk"),
     click.option(
         "--trunk-weights",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -112,46 +56,12 @@ METHOD = options_of(
 )
 
 MEASURES = options_of(
-    click.option(
-        "--validate-steps",
-        type=click.IntRange(1),
-        default=500,
-        show_default=True,
-        help="Steps between two validations, on images that are held out.",
-    ),
-    click.option(
-        "--patience",
-        type=click.IntRange(0),
-        default=10,
-        show_default=True,
-        help="Validations without a better one that end the training early; 0 never does.",
-    ),
-    click.option(
-        "--held-out",
-        type=click.IntRange(1),
-        default=64,
-        show_default=True,
-        help="Samples to validate on, and at most so many photographs, a tenth of them.",
-    ),
-    click.option(
-        "--keep-unlike",
-        is_flag=True,
-        help="Train on photographs that do not look like the class, too.",
-    ),
-    click.option(
-        "--compared",
-        type=click.IntRange(0),
-        default=8,
-        show_default=True,
-        help="Held-out images of the table of ways to embed; 0 leaves it out.",
-    ),
-    click.option(
-        "--compared-steps",
-        type=click.IntRange(1),
-        default=50,
-        show_default=True,
-        help="Steps of inversion in that table.",
-    ),
+    setting_option(EncoderTraining, "validate_steps"),
+    setting_option(EncoderTraining, "patience"),
+    setting_option(EncoderRequest, "held_out"),
+    setting_option(EncoderRequest, "keep_unlike"),
+    setting_option(EncoderRequest, "compared"),
+    setting_option(EncoderRequest, "compared_steps"),
 )
 
 
@@ -161,13 +71,7 @@ MEASURES = options_of(
 @NETWORK
 @METHOD
 @MEASURES
-@click.option(
-    "--fit",
-    type=click.Choice(["crop", "stretch", "pad"]),
-    default="crop",
-    show_default=True,
-    help="How a photograph of another shape becomes a square.",
-)
+@FIT
 @WORK
 @TRAINING
 @click.pass_context
@@ -192,7 +96,6 @@ def train_encoder(
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.quality.reconstruction import embedding_table
     from editvec.batch.training.encoder import train_encoder as train
-    from editvec.batch.training.encoder_request import Watcher
     from editvec.batch.workbench import default_device
 
     request = _request(**chosen)
@@ -240,20 +143,11 @@ class _Phases(contextlib.ExitStack):
 
 def _request(**chosen: Any) -> EncoderRequest:
     """The request that the options make."""
-    from editvec.batch.training.encoder_request import EncoderRequest
-
-    ws_steps = chosen.pop("ws_steps")
-    training = {
-        "ws_steps": chosen["warmup_steps"] // 2 if ws_steps is None else ws_steps,
-        **{
-            name: chosen.pop(name)
-            for name in (
-                *("learning_rate", "perceptual_weight", "mse_weight", "ws_weight"),
-                *("validate_steps", "patience"),
-            )
-        },
-    }
-    return EncoderRequest(class_address=chosen.pop("class_name"), training=training, **chosen)
+    return EncoderRequest(
+        class_address=chosen.pop("class_name"),
+        **take(EncoderRequest, chosen),
+        training=take(EncoderTraining, chosen),
+    )
 
 
 def _show_unlike(unlike: list[Unlike], *, is_kept: bool) -> None:

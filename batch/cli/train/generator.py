@@ -10,41 +10,30 @@ import click
 
 from editvec.batch.cli.options import options as options_of
 from editvec.batch.cli.output import open_library
+from editvec.batch.cli.settings import setting_option, take
 from editvec.batch.cli.train.commands import (
     CLASS,
+    FIT,
     TRAINING,
     WORK,
     progress_line,
     show_photographs,
     show_read,
 )
+from editvec.batch.training.requests import GeneratorRequest
+from editvec.engine.networks.config import GeneratorConfig
+from editvec.engine.training.settings import GeneratorTraining
 from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
-    from editvec.batch.training.generator import GeneratorRequest, TrainedGenerator
+    from editvec.batch.training.generator import TrainedGenerator
 
 NETWORK = options_of(
-    click.option(
-        "--resolution",
-        type=click.Choice(["16", "32", "64", "128", "256", "512", "1024"]),
-        help="Pixels of a side.",
-    ),
-    click.option(
-        "--mapping-layers",
-        type=click.IntRange(1, 16),
-        help="Layers of the mapping network: 2 learn faster, 8 were published first. [default: 2]",
-    ),
-    click.option(
-        "--channel-base",
-        type=click.IntRange(16, 1 << 17),
-        help="Channels times resolution. [default: 16384 below 512 pixels, else 32768]",
-    ),
-    click.option(
-        "--channel-max", type=click.IntRange(1, 4096), help="Most channels. [default: 512]"
-    ),
-    click.option(
-        "--w-dim", type=click.IntRange(1, 4096), help="Size of Z and of W. [default: 512]"
-    ),
+    setting_option(GeneratorRequest, "resolution"),
+    setting_option(GeneratorConfig, "mapping_layers", is_asked=False),
+    setting_option(GeneratorConfig, "channel_base", is_asked=False),
+    setting_option(GeneratorConfig, "channel_max", is_asked=False),
+    setting_option(GeneratorConfig, "w_dim", is_asked=False),
     click.option(
         "--from",
         "start",
@@ -55,79 +44,22 @@ NETWORK = options_of(
 )
 
 METHOD = options_of(
-    click.option(
-        "--kimg",
-        type=click.FloatRange(0),
-        default=5000,
-        show_default=True,
-        help="Thousands of images to train on. May be raised later; a lower one stores what is.",
-    ),
-    click.option("--batch", type=click.IntRange(1, 4096), help="Images of a step. [default: auto]"),
-    click.option(
-        "--learning-rate",
-        type=click.FloatRange(0, 1, min_open=True),
-        help="Of both networks. [default: 0.0025, at 1024 pixels 0.002]",
-    ),
-    click.option(
-        "--gamma", type=click.FloatRange(0), help="Weight of the R1 penalty. [default: auto]"
-    ),
-    click.option(
-        "--path-length",
-        type=click.FloatRange(0),
-        help="Weight of the path length penalty; 0 saves about a fifth of the time. [default: 2]",
-    ),
-    click.option(
-        "--mirror",
-        is_flag=True,
-        help="Show every photograph mirrored, too. Not for left and right.",
-    ),
-    click.option(
-        "--augment",
-        type=click.Choice(["ada", "none"]),
-        default="ada",
-        show_default=True,
-        help="What the discriminator sees is varied as much as it begins to know by heart, or not.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        default="auto",
-        show_default=True,
-        help="auto: bfloat16 on CUDA, where it is faster.",
-    ),
-    click.option(
-        "--fit",
-        type=click.Choice(["crop", "stretch", "pad"]),
-        default="crop",
-        show_default=True,
-        help="How a photograph of another shape becomes a square.",
-    ),
+    setting_option(GeneratorRequest, "images", "--kimg", times=1000),
+    setting_option(GeneratorTraining, "batch_size", "--batch"),
+    setting_option(GeneratorTraining, "learning_rate"),
+    setting_option(GeneratorTraining, "r1_gamma", "--gamma"),
+    setting_option(GeneratorTraining, "path_length_weight", "--path-length"),
+    setting_option(GeneratorTraining, "mirror"),
+    setting_option(GeneratorTraining, "augment"),
+    setting_option(GeneratorTraining, "precision"),
+    FIT,
 )
 
 MEASURES = options_of(
-    click.option(
-        "--snapshot-kimg",
-        type=click.FloatRange(0, min_open=True),
-        default=50,
-        show_default=True,
-        help="Thousands of images between two measurements, each with a grid of samples.",
-    ),
-    click.option(
-        "--measured",
-        type=click.IntRange(2),
-        default=1000,
-        show_default=True,
-        help="Samples compared with as many photographs.",
-    ),
-    click.option(
-        "--features",
-        default="trunk",
-        show_default=True,
-        metavar="trunk|inception|CLASS",
-        help="What KID compares by: the shipped class's trunk, Inception v3 as published (its "
-        "weights are downloaded once), or the trunk of a class.",
-    ),
-    click.option("--fid", is_flag=True, help="Measure FID as well."),
+    setting_option(GeneratorRequest, "snapshot_images", "--snapshot-kimg", times=1000),
+    setting_option(GeneratorRequest, "measured"),
+    setting_option(GeneratorRequest, "features", metavar="trunk|inception|CLASS"),
+    setting_option(GeneratorRequest, "fid"),
 )
 
 
@@ -137,8 +69,8 @@ MEASURES = options_of(
 @NETWORK
 @METHOD
 @MEASURES
-@click.option("--description", default="", help="Of the class, for people.")
-@click.option("--license", "license_name", default="", help="Of the weights.")
+@setting_option(GeneratorRequest, "description")
+@setting_option(GeneratorRequest, "license_name", "--license")
 @WORK
 @TRAINING
 @click.pass_context
@@ -167,7 +99,7 @@ def train_generator(
 
     config, library = open_library(ctx)
     device = device or default_device()
-    request = _request(photographs, device=device, **chosen)
+    request = _request(photographs, **chosen)
     with library, progress_line(f"generator of {request.class_name}") as show:
         trained = train(
             library,
@@ -187,55 +119,15 @@ def train_generator(
         click.echo(f"  {name:12} {text}")
 
 
-def _request(photographs: Path, *, device: str, **chosen: Any) -> GeneratorRequest:
+def _request(photographs: Path, **chosen: Any) -> GeneratorRequest:
     """The request that the options make."""
-    from editvec.batch.training.generator import GeneratorRequest
-
-    resolution = chosen["resolution"] and int(chosen["resolution"])
-    network: dict[str, Any] = {
-        "mapping_layers": chosen["mapping_layers"],
-        "channel_base": chosen["channel_base"],
-        "channel_max": chosen["channel_max"],
-        "z_dim": chosen["w_dim"],
-        "w_dim": chosen["w_dim"],
-    }
-    if chosen["start"] is None:
-        base = 16384 if (resolution or 0) < 512 else 32768
-        network = {"mapping_layers": 2, "channel_base": base} | _given(network)
-    precision = chosen["precision"]
-    if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") else "float32"
-    training = {
-        "batch_size": chosen["batch"],
-        "learning_rate": chosen["learning_rate"],
-        "r1_gamma": chosen["gamma"],
-        "path_length_weight": chosen["path_length"],
-        "mirror": chosen["mirror"],
-        "augment": chosen["augment"],
-        "precision": precision,
-    }
+    # Z is as wide as W where nothing else is said, and a generator that is there keeps its size
     return GeneratorRequest(
-        class_name=chosen["class_name"],
         photographs=photographs,
-        images=round(chosen["kimg"] * 1000),
-        resolution=resolution,
-        start=chosen["start"],
-        fit=chosen["fit"],
-        network=_given(network),
-        training=_given(training),
-        seed=chosen["seed"],
-        snapshot_images=round(chosen["snapshot_kimg"] * 1000),
-        measured=chosen["measured"],
-        features=chosen["features"],
-        fid=chosen["fid"],
-        description=chosen["description"],
-        license_name=chosen["license_name"],
+        **take(GeneratorRequest, chosen),
+        network=take(GeneratorConfig, chosen),
+        training=take(GeneratorTraining, chosen),
     )
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those that were given."""
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _rows(trained: TrainedGenerator) -> dict[str, str]:

@@ -10,18 +10,18 @@ import click
 
 from editvec.batch.cli.options import options as options_of
 from editvec.batch.cli.output import note, open_library
-from editvec.batch.cli.train.commands import CLASS, TRAINING, WORK, progress_line
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.cli.train.commands import CLASS, FIT, TRAINING, WORK, progress_line
+from editvec.batch.recipes.settings import EmbeddingMethod
+from editvec.batch.training.requests import SegmentationRequest
+from editvec.engine.training.settings import SegmentationTraining
+from editvec.registry.cli.mask import FORMS
 
 if TYPE_CHECKING:
     from editvec.batch.quality.segmentation import SegmentationQuality
-    from editvec.batch.training.segmentation import SegmentationRequest, TrainedSegmentation
+    from editvec.batch.training.segmentation import TrainedSegmentation
 
 _PATH = click.Path(path_type=Path)
-
-FORMS = (
-    *("index", "colors", "parts", "coco", "label-studio"),
-    *("cvat", "labelme", "yolo", "roboflow"),
-)
 
 ANNOTATIONS = options_of(
     click.option(
@@ -33,84 +33,26 @@ ANNOTATIONS = options_of(
     ),
     click.option(
         "--form",
-        type=click.Choice(
-            [
-                "index",
-                "colors",
-                "parts",
-                "coco",
-                "label-studio",
-                "cvat",
-                "labelme",
-                "yolo",
-                "roboflow",
-            ]
-        ),
+        type=click.Choice(FORMS),
         help="How the masks are written. [default: found out]",
     ),
-    click.option(
-        "--skip-other-shapes",
-        "skips_other_shapes",
-        is_flag=True,
-        help="Leave out points and lines that somebody drew: they are no area.",
-    ),
+    setting_option(SegmentationRequest, "skips_other_shapes", "--skip-other-shapes"),
     click.option(
         "--scheme",
         metavar="NAME|FILE",
         help="Label scheme of the new version: editgan-car, datasetgan-face, celebamask-hq, or a "
         "YAML or JSON file. [default: that of the class]",
     ),
-    click.option(
-        "--fit",
-        type=click.Choice(["crop", "stretch", "pad"]),
-        default="crop",
-        show_default=True,
-        help="How a picture of another shape becomes a square.",
-    ),
-    click.option(
-        "--embed",
-        default="steps:200",
-        show_default=True,
-        metavar="encoder|steps:N|target:DB",
-        help="How the images become latents: well reconstructed ones teach well.",
-    ),
-    click.option(
-        "--keep-unlike",
-        is_flag=True,
-        help="Train also on images whose reconstruction is far worse than that of the others.",
-    ),
+    FIT,
+    setting_option(SegmentationRequest, "embed", metavar="encoder|steps:N|target:DB"),
+    setting_option(SegmentationRequest, "keep_unlike"),
 )
 
 METHOD = options_of(
-    click.option(
-        "--steps",
-        type=click.IntRange(1, 1_000_000),
-        default=3000,
-        show_default=True,
-        help="Most steps of a round; it ends early where nothing improves.",
-    ),
-    click.option(
-        "--pixels",
-        type=click.IntRange(2, 1 << 16),
-        default=64,
-        show_default=True,
-        help="Pixels of a step for each member.",
-    ),
-    click.option(
-        "--members",
-        type=click.IntRange(1, 100),
-        default=10,
-        show_default=True,
-        help="Classifiers whose mean is the branch; their disagreement is the uncertainty.",
-    ),
-    click.option(
-        "--folds",
-        type=click.IntRange(0, 1000),
-        default=4,
-        show_default=True,
-        help="Rounds of cross-validation, each of which leaves out so many of the images; 0 saves "
-        "their time and measures nothing.",
-    ),
+    setting_option(SegmentationTraining, "num_steps", "--steps"),
+    setting_option(SegmentationTraining, "batch_size", "--pixels"),
+    setting_option(SegmentationRequest, "members"),
+    setting_option(SegmentationRequest, "folds"),
 )
 
 
@@ -172,24 +114,15 @@ def train_segmentation(
 
 def _request(pairs: Path, **chosen: Any) -> SegmentationRequest:
     """The request that the options make."""
-    from editvec.batch.recipes.settings import EmbeddingMethod
-    from editvec.batch.training.segmentation import SegmentationRequest
     from editvec.registry.labels.files import read_scheme
 
+    scheme, embed = chosen.pop("scheme"), chosen.pop("embed")
     return SegmentationRequest(
-        class_name=chosen["class_name"],
         pairs=pairs,
-        masks=chosen["masks"],
-        form=chosen["form"],
-        skips_other_shapes=chosen["skips_other_shapes"],
-        scheme=None if chosen["scheme"] is None else read_scheme(chosen["scheme"]),
-        fit=chosen["fit"],
-        embed=EmbeddingMethod.parse(chosen["embed"]),
-        training={"num_steps": chosen["steps"], "batch_size": chosen["pixels"]},
-        members=chosen["members"],
-        folds=chosen["folds"],
-        keeps_unlike=chosen["keep_unlike"],
-        seed=chosen["seed"],
+        scheme=None if scheme is None else read_scheme(scheme),
+        embed=EmbeddingMethod.parse(embed),
+        **take(SegmentationRequest, chosen),
+        training=take(SegmentationTraining, chosen),
     )
 
 

@@ -16,7 +16,7 @@ import editvec.cli
 from editvec.batch.errors import BatchError, SettingsError
 from editvec.batch.quality.likeness import Unlike
 from editvec.batch.training.encoder import TrainedEncoder, read_curve, train_encoder
-from editvec.batch.training.encoder_request import EncoderRequest, Watcher
+from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import read_networks, write_bundle
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor

@@ -268,7 +268,7 @@ def test_image_of_something_else_is_told_and_left_out(
     told: list[str] = []
 
     result = trained(home, mixed, told)
-    kept = trained(home, mixed, keeps_unlike=True)
+    kept = trained(home, mixed, keep_unlike=True)
 
     assert result.unlike == kept.unlike == ["noise.png"]
     assert (result.trained_on, kept.trained_on) == (COUNT, COUNT + 1)

@@ -225,7 +225,7 @@ def test_settings_follow_the_published_heuristics() -> None:
     assert (large.learning_rate, large.r1_gamma) == (0.002, pytest.approx(26.2144))
     assert GeneratorTraining.from_json(small.to_json()) == small
     with pytest.raises(EngineSettingsError, match="style_mixing"):
-        GeneratorTraining(style_mixing=1.5)
+        GeneratorTraining.for_resolution(16, style_mixing=1.5)
 
 
 @pytest.mark.gpu

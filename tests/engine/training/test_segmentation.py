@@ -253,7 +253,7 @@ def test_wrong_masks_and_settings_are_refused() -> None:
         trainee_of(features, masks, num_folds=3)
     with pytest.raises(EngineSettingsError, match="label_power: expected 0 to 1, got 2"):
         SegmentationTraining(label_power=2)
-    with pytest.raises(EngineSettingsError, match="batch_size: expected at least 2, got 1"):
+    with pytest.raises(EngineSettingsError, match="batch_size: expected 2 to 65536, got 1"):
         SegmentationTraining(batch_size=1)
 
 
