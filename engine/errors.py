@@ -9,6 +9,7 @@
     ├── WeightsUnavailableError  published weights that are neither cached nor given
     ├── CompatibilityError       a delta for another generator or latent space
     ├── NonFiniteError           NaN or infinity in a latent, loss or image
+    ├── DivergedError            a training that gets worse without end, or no better than its start
     ├── ForeignFileError         a file of another program that cannot be imported
     ├── CheckpointError          a training's state that is damaged, in use or of other settings
     ├── MissingPackageError      an optional package that is not installed
@@ -55,6 +56,10 @@ class EngineCompatibilityError(EngineError, ValueError):
 
 class NonFiniteError(EngineError, ArithmeticError):
     """A latent, a loss or an image holds NaN or infinity."""
+
+
+class DivergedError(EngineError, ArithmeticError):
+    """A training has grown beyond all bounds, or ends no better than it began."""
 
 
 class ForeignFileError(EngineError, ValueError):

@@ -45,6 +45,7 @@ class TrainedEncoder(NamedTuple):
         perceptual_name: What the perceptual values were measured with.
         comparison: Ways to embed the same images.
         compared_on: "photographs" or "samples", none of which was trained on.
+        notes: What a user should know of the trainings, in sentences.
     """
 
     model: ClassModel
@@ -57,6 +58,7 @@ class TrainedEncoder(NamedTuple):
     perceptual_name: str
     comparison: list[WayToEmbed]
     compared_on: str
+    notes: list[str]
 
 
 def train_encoder(
@@ -81,7 +83,8 @@ def train_encoder(
     Raises:
         BatchError: The photographs are too few, cannot be read, or are not of the class.
         EngineError: The training was begun with other settings, does not fit the memory, or
-            diverged; or the perceptual network cannot be had.
+            ends no better than it began, because it diverged or for another reason: nothing is
+            stored then; or the perceptual network cannot be had.
         RegistryError: There is no such class, or the library cannot take the result.
     """
     watcher = watcher or Watcher()
@@ -98,6 +101,7 @@ def train_encoder(
     if photographs is not None:
         kept, unlike = school.choose(photographs, encoder)
         encoder = school.join(photographs, kept, encoder)
+    school.require_better()
     measured = school.measure(encoder)
     comparison = school.compare(encoder)
     stored = _store(library, folder, model, school, encoder, photographs, kept, unlike, measured)
@@ -112,6 +116,7 @@ def train_encoder(
         school.perceptual.name,
         comparison,
         school.held_out_name,
+        school.notes,
     )
 
 

@@ -25,9 +25,11 @@ from editvec.batch.quality.reconstruction import (
     reconstructed_beside,
 )
 from editvec.batch.quality.samples import grid_of
+from editvec.batch.training.divergence import Dial, advice_of, refusal
 from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import LoadedBundle
 from editvec.engine.editing.losses import Networks
+from editvec.engine.errors import DivergedError
 from editvec.engine.images.images import Pixels, to_images, write_png
 from editvec.engine.networks.config import EncoderConfig, PerceptualConfig
 from editvec.engine.networks.encoder import Encoder
@@ -40,8 +42,9 @@ from editvec.engine.training.encoder import (
     joined,
     sample_batch,
 )
-from editvec.engine.training.loop import memory_errors, run_training
+from editvec.engine.training.loop import memory_errors, release_folder, run_training
 from editvec.engine.training.settings import EncoderTraining
+from editvec.settings import default_of
 from editvec.whole_files import write_whole
 
 MIN_PHOTOGRAPHS = 4
@@ -59,6 +62,8 @@ class EncoderCourse:
         perceptual: What reconstructions are compared by.
         held_out_name: What the images of the last validations are: samples or photographs.
         is_lent: Whether the class has no perceptual network and gets the shipped one.
+        is_better: Whether a training has made the encoder better than it began.
+        notes: What a user should know of the trainings, in sentences.
     """
 
     def __init__(
@@ -81,6 +86,8 @@ class EncoderCourse:
         )
         self._held_out: Pixels | None = None
         self.held_out_name = "samples"
+        self.is_better = False
+        self.notes: list[str] = []
 
     def _architecture(self) -> EncoderConfig:
         request, own = self._request, self._loaded.encoder
@@ -201,17 +208,78 @@ class EncoderCourse:
             **self.config.to_json(),
             **training.to_json(),
         }
-        run_training(
-            trainee,
-            self._folder / part,
-            num_steps=steps,
-            settings=settings,
-            memory_advice=f"lower --batch ({request.batch_size} now) or --width",
-            save_seconds=request.save_seconds,
-            on_progress=self._watcher.on_progress,
-            is_over=lambda: trainee.is_over,
-        )
+        reason = ""
+        try:
+            run_training(
+                trainee,
+                self._folder / part,
+                num_steps=steps,
+                settings=settings,
+                memory_advice=f"lower --batch ({request.batch_size} now) or --width",
+                save_seconds=request.save_seconds,
+                on_progress=self._watcher.on_progress,
+                is_over=lambda: trainee.is_over,
+            )
+        except DivergedError as exc:
+            reason = str(exc)
+        self._judge(trainee, what, reason)
         return trainee.result
+
+    def _judge(self, trainee: EncoderTrainee, what: str, reason: str) -> None:
+        """Note what came of a training.
+
+        Args:
+            trainee: As it ended.
+            what: What it was trained on.
+            reason: Why it diverged; empty if it has not.
+
+        Raises:
+            DivergedError: There is no encoder that is of use.
+        """
+        if trainee.is_better:
+            self.is_better = True
+            kept = "the encoder of its best validation before that is kept"
+        else:
+            reason = reason or (
+                f"no validation is better than the one before the first step, "
+                f"{trainee.start_error:.4g}"
+            )
+            kept = "the encoder of before it is kept"
+        if not reason:
+            return
+        if not self.is_better and not self._request.goes_on:
+            raise self.refusal(f"on {what}, {reason}")
+        self._release()
+        self.notes.append(f"on {what}, {reason}; {kept}: {advice_of(self._dials())}")
+
+    def require_better(self) -> None:
+        """Check that the trainings have come to something.
+
+        Raises:
+            DivergedError: They have not: the encoder is the one that the class has.
+        """
+        if not self.is_better:
+            raise self.refusal("no training has made it better than the one that the class has")
+
+    def refusal(self, reason: str) -> DivergedError:
+        """The error of a training of which nothing is stored; the folder takes other settings."""
+        self._release()
+        return refusal(f"encoder of {self._loaded.bundle.class_name}", reason, self._dials())
+
+    def _release(self) -> None:
+        for part in (WARMUP_FOLDER, JOINT_FOLDER):
+            release_folder(self._folder / part)
+
+    def _dials(self) -> list[Dial]:
+        request = self._request
+        usual = EncoderTraining(1)
+        now = EncoderTraining(1, **{**request.training, "ws_steps": 0})
+        batch = default_of(EncoderRequest, "batch_size")
+        return [
+            Dial("--learning-rate", now.learning_rate, usual.learning_rate, "lower"),
+            Dial("--batch", request.batch_size, batch, "raise"),
+            Dial("--steps", request.warmup_steps, 100, "raise"),
+        ]
 
     # --- measures ---
 
@@ -250,6 +318,8 @@ class EncoderCourse:
         training = EncoderTraining(1, **{**self._request.training, "ws_steps": 0})
         measured = self.measure(encoder)
         psnr = measured[f"{self.held_out_name}_psnr"]
+        if not (training.mse_weight or training.perceptual_weight):
+            training = EncoderTraining(1)  # what only ws teach is judged by the usual weights
         error = training.mse_weight * 10 ** (-psnr / 10)
         error += training.perceptual_weight * measured[f"{self.held_out_name}_perceptual"]
         images = self._samples.images[:SHOWN]

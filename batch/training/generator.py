@@ -16,13 +16,20 @@ from editvec.batch.classes.storing import store_class, training_folder
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.photographs import Photographs, load_photographs
 from editvec.batch.quality.samples import SampleQuality, read_curve
+from editvec.batch.training.divergence import Dial, advice_of, refusal
 from editvec.batch.training.requests import GeneratorRequest
 from editvec.engine.bundle.bundle import NetworkState, load_bundle
 from editvec.engine.devices import require_device
+from editvec.engine.errors import DivergedError
 from editvec.engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.training.generator import MIN_PHOTOGRAPHS, GeneratorTrainee
-from editvec.engine.training.loop import OnProgress, memory_errors, run_training
+from editvec.engine.training.loop import (
+    OnProgress,
+    memory_errors,
+    release_folder,
+    run_training,
+)
 from editvec.engine.training.settings import GeneratorTraining
 from editvec.registry.config import RegistryConfig
 from editvec.settings import check_settings
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from editvec.registry.library.library import Library
 
 SAMPLES_FOLDER = "samples"
+FEW_IMAGES = 1000  # so few may leave a generator as it was, whatever the settings
 
 
 class TrainedGenerator(NamedTuple):
@@ -44,7 +52,8 @@ class TrainedGenerator(NamedTuple):
         photographs: How many there were.
         skipped: Files that could not be used, with the reason.
         measured: The measurement of what was stored, the best of all; see
-            `SampleQuality.measure`. Empty if nothing was measured.
+            `SampleQuality.measure`.
+        notes: What a user should know, in sentences.
     """
 
     model: ClassModel
@@ -53,6 +62,7 @@ class TrainedGenerator(NamedTuple):
     photographs: int
     skipped: list[tuple[str, str]]
     measured: dict[str, Any]
+    notes: list[str]
 
 
 def train_generator(
@@ -81,7 +91,8 @@ def train_generator(
     Raises:
         BatchError: The photographs are too few or cannot be read, or a setting is out of range.
         EngineError: There is no such device; the training was begun with other settings, does not
-            fit the memory, or diverged.
+            fit the memory, or ends no better than it began, because it diverged or for another
+            reason; nothing is stored then.
         RegistryError: `start` is no class, or the library cannot take the result.
     """
     folder = training_folder(config, request.class_name, "generator", work)
@@ -135,16 +146,26 @@ def train_generator(
         **network.to_json(),
         **training.to_json(),
     }
-    run_training(
-        trainee,
-        folder,
-        num_steps=math.ceil(request.images / training.batch_size),
-        settings=settings,
-        memory_advice=advice,
-        save_seconds=request.save_seconds,
-        on_progress=on_progress,
+    notes = []
+    try:
+        run_training(
+            trainee,
+            folder,
+            num_steps=math.ceil(request.images / training.batch_size),
+            settings=settings,
+            memory_advice=advice,
+            save_seconds=request.save_seconds,
+            on_progress=on_progress,
+        )
+        with memory_errors(advice):
+            measured = _last_measurement(trainee, folder)
+    except DivergedError as exc:
+        notes.append(_require_best(trainee, request, folder, str(exc)))
+        measured = _last_measurement(trainee, folder)
+    _require_best(trainee, request, folder, None)
+    return _store(
+        library, request, trainee, photographs, settings, folder, measured=measured, notes=notes
     )
-    return _store(library, request, trainee, photographs, settings, folder)
 
 
 # ----------------------------------------------------------------------------------------------
@@ -192,6 +213,57 @@ def feature_network(library: Library, name: str, *, device: str) -> FeatureNetwo
     return trunk_features(perceptual)
 
 
+def _last_measurement(trainee: GeneratorTrainee, folder: Path) -> dict[str, Any]:
+    """What the best average measured; where none was measured yet, that of now is."""
+    found: dict[str, Any] = {}
+    if trainee.best is None and trainee.images:
+        found = trainee.measure()
+    for entry in read_curve(folder):
+        if trainee.best is not None and entry["images"] == trainee.best.images:
+            found = entry
+    names = ("images", "kid", "fid", "network", "measured")
+    return {name: found[name] for name in names if name in found}
+
+
+def _require_best(
+    trainee: GeneratorTrainee, request: GeneratorRequest, folder: Path, reason: str | None
+) -> str:
+    """Check that the training has come to something.
+
+    Returns:
+        What to say where it has diverged after that, for the `reason`.
+
+    Raises:
+        DivergedError: It has not; the folder takes other settings then.
+    """
+    now, best = trainee.settings, trainee.best
+    usual = GeneratorTraining.for_resolution(trainee.generator.config.resolution)
+    gamma = GeneratorTraining.for_resolution(
+        trainee.generator.config.resolution, batch_size=now.batch_size
+    ).r1_gamma
+    dials = [
+        Dial("--learning-rate", now.learning_rate, usual.learning_rate, "lower"),
+        Dial("--gamma", now.r1_gamma, gamma / 10, "raise"),
+        Dial("--batch", now.batch_size, usual.batch_size, "raise"),
+        Dial("--kimg", request.images / 1000, FEW_IMAGES / 1000, "raise"),
+    ]
+    if now.r1_gamma > 10 * gamma:
+        dials[1] = Dial("--gamma", now.r1_gamma, gamma, "lower")
+    begun = math.inf if trainee.start_kid is None else trainee.start_kid
+    if best is None or best.kid >= begun:
+        release_folder(folder)
+        found = "" if best is None else f"; KID {best.kid:.4g}, {begun:.4g} before"
+        reason = reason or (
+            f"its samples are no better than before the first step, after {trainee.images} images"
+            f"{found}"
+        )
+        raise refusal(f"generator of {request.class_name}", reason, dials)
+    return (
+        f"{reason}: the training has diverged; what is stored is the best before that, of "
+        f"{best.images} images: {advice_of(dials)}"
+    )
+
+
 def _store(
     library: Library,
     request: GeneratorRequest,
@@ -199,16 +271,12 @@ def _store(
     photographs: Photographs,
     settings: Mapping[str, Any],
     folder: Path,
+    *,
+    measured: dict[str, Any],
+    notes: list[str],
 ) -> TrainedGenerator:
     """The averaged generator that measured best, as a version of the class."""
-    best = trainee.best
-    state = trainee.average.state_dict() if best is None else best.state
-    stored = trainee.images if best is None else best.images
-    measured: dict[str, Any] = {}
-    for entry in read_curve(folder):
-        if entry["images"] == stored:
-            names = ("images", "kid", "fid", "network", "measured")
-            measured = {name: entry[name] for name in names if name in entry}
+    assert trainee.best is not None
     model = store_class(
         library,
         folder,
@@ -217,15 +285,21 @@ def _store(
         or f"Generator trained on {len(photographs.names)} photographs.",
         license_name=request.license_name,
         labels=(PLACEHOLDER,),
-        networks={"generator": NetworkState(trainee.average.config, state)},
+        networks={"generator": NetworkState(trainee.average.config, trainee.best.state)},
         built={
             "command": "editvec train generator",
-            "images": stored,
+            "images": trainee.best.images,
             "photographs": len(photographs.names),
             "settings": {**settings, "photographs": photographs.digest},
             "measured": measured,
         },
     )
     return TrainedGenerator(
-        model, folder, trainee.images, len(photographs.names), photographs.skipped, measured
+        model,
+        folder,
+        trainee.images,
+        len(photographs.names),
+        photographs.skipped,
+        measured,
+        notes,
     )

@@ -23,11 +23,13 @@ from editvec.batch.quality.likeness import find_unlike
 from editvec.batch.quality.pairs import MIN_PAIRS, SENSIBLE_PAIRS, Pairs, chosen_pairs, read_pairs
 from editvec.batch.quality.segmentation import SegmentationQuality, judge
 from editvec.batch.quality.segmentation_sheet import draw_predictions
+from editvec.batch.training.divergence import Dial, refusal
 from editvec.batch.training.requests import SegmentationRequest
 from editvec.batch.training.segmentation_features import features_of
 from editvec.engine.bundle.bundle import NetworkState
 from editvec.engine.bundle.description import Bundle
 from editvec.engine.editor import Editor
+from editvec.engine.errors import DivergedError
 from editvec.engine.images.images import Pixels
 from editvec.engine.networks.config import GeneratorConfig, SegmentationConfig
 from editvec.engine.training.checkpoints import load_checkpoint
@@ -104,7 +106,7 @@ def train_segmentation(
     Raises:
         BatchError: The images are too few, or a setting is out of range.
         EngineError: An image cannot be read, the training was begun with other settings, or does
-            not fit the memory.
+            not fit the memory, or diverged: nothing is stored then.
         RegistryError: There is no such class, a mask does not fit, or the library cannot take the
             result.
     """
@@ -140,7 +142,12 @@ def train_segmentation(
         rectangle=_checked_rectangle(editor.bundle, request.scheme, chosen_pairs(pairs, rows)),
         generator_digest=model.generator_digest,
     )
-    trainee, seen = _train(ready, request, editor, folder, advice=advice, on_progress=on_progress)
+    try:
+        trainee, seen = _train(
+            ready, request, editor, folder, advice=advice, on_progress=on_progress
+        )
+    except DivergedError as exc:
+        raise refusal(f"segmentation of {model.name}", str(exc), _dials(training)) from exc
     quality = judge(
         ready.pairs,
         scheme.label_names,
@@ -334,6 +341,16 @@ def _memory_advice(
 ) -> str:
     advice = f"lower --members ({request.members} now) or --pixels ({training.batch_size})"
     return advice if device == "cpu" else f"{advice}, or choose --device cpu"
+
+
+def _dials(training: SegmentationTraining) -> list[Dial]:
+    """Settings that may be the reason where a training diverges."""
+    usual = SegmentationTraining()
+    return [
+        Dial("--learning-rate", training.learning_rate, usual.learning_rate, "lower"),
+        Dial("--pixels", training.batch_size, usual.batch_size, "raise"),
+        Dial("--steps", training.num_steps, 100, "raise"),
+    ]
 
 
 # --- what comes of it ---

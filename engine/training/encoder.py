@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import EngineSettingsError, NonFiniteError
+from editvec.engine.errors import DivergedError, EngineSettingsError
 from editvec.engine.networks.config import EncoderConfig
 from editvec.engine.networks.encoder import Encoder, passes
 from editvec.engine.networks.generator import Generator
@@ -27,6 +27,7 @@ from editvec.engine.training.settings import EncoderTraining
 LOG_STEPS = 10  # between two steps whose losses are logged
 LEAST_GAIN = 1e-3  # share by which an error must fall to count as better
 EMA_RAMP = 10.0
+MOST_RISE = 100.0  # of the error of a validation, over that before the first step
 
 
 class EncoderBatch(NamedTuple):
@@ -59,6 +60,7 @@ class EncoderTrainee:
     Attributes:
         encoder: In training.
         average: Its moving average, in eval mode.
+        start_error: Of the validation before the first step; None before it.
         best_error: Of the validations so far; None before the first.
         is_over: Whether validations have stopped to get better; see `patience`.
     """
@@ -98,6 +100,7 @@ class EncoderTrainee:
         if start is not None:
             self.encoder.load_state_dict(dict(start))
         self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
+        self.start_error: float | None = None
         self.best_error: float | None = None
         self._best = copy.deepcopy(self.average)
         self._waited = 0
@@ -111,6 +114,13 @@ class EncoderTrainee:
         return self.average if self.best_error is None else self._best
 
     @property
+    def is_better(self) -> bool:
+        """Whether a validation was better than that before the first step."""
+        return None not in (self.start_error, self.best_error) and (
+            self.best_error != self.start_error
+        )
+
+    @property
     def is_over(self) -> bool:
         """Whether the validations have stopped to get better."""
         return 0 < self.settings.patience <= self._waited
@@ -121,7 +131,8 @@ class EncoderTrainee:
         """One update; now and then a validation.
 
         Raises:
-            NonFiniteError: The loss diverged.
+            DivergedError: The loss is not a number, or a validation is far worse than at the
+                start.
         """
         measured: dict[str, Any] = {}
         if step == 0:
@@ -146,7 +157,12 @@ class EncoderTrainee:
             **with_prefix("best", self._best.state_dict()),
             **with_prefix("adam", adam_tensors(self._optimizer, self.encoder)),
         }
-        return TrainingState(tensors, {"best_error": self.best_error, "waited": self._waited})
+        record = {
+            "start_error": self.start_error,
+            "best_error": self.best_error,
+            "waited": self._waited,
+        }
+        return TrainingState(tensors, record)
 
     def restore(self, state: TrainingState) -> None:
         """Put back what `state` gave."""
@@ -157,6 +173,7 @@ class EncoderTrainee:
         ):
             module.load_state_dict(without_prefix(name, state.tensors))
         restore_adam(self._optimizer, self.encoder, without_prefix("adam", state.tensors))
+        self.start_error = state.record["start_error"]
         self.best_error = state.record["best_error"]
         self._waited = state.record["waited"]
 
@@ -171,10 +188,7 @@ class EncoderTrainee:
         for found in passes(self.encoder, self.synthesis, images):
             loss, terms = self._loss(found, images, ws, rendered=step >= self.settings.ws_steps)
             if not math.isfinite(terms["loss"]):
-                raise NonFiniteError(
-                    f"loss: expected a finite value, got {terms['loss']} at step {step}; "
-                    f"a lower learning rate ({self.settings.learning_rate:g} now) may help"
-                )
+                raise DivergedError(f"the loss is {terms['loss']} at step {step}")
             # asking for these gradients only keeps autograd off the frozen networks' weights
             for kept, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
                 kept += gradient
@@ -213,6 +227,12 @@ class EncoderTrainee:
         if self.validate is None:
             return {}
         validation = self.validate(self.average)
+        error, first = validation.error, self.start_error
+        if not math.isfinite(error) or (first is not None and error > MOST_RISE * first):
+            beside = "" if first is None else f", {first:.4g} at the start"
+            raise DivergedError(f"the error of a validation is {error:.4g}{beside}")
+        if first is None:
+            self.start_error = error
         if self.best_error is None or validation.error < self.best_error * (1 - LEAST_GAIN):
             self.best_error, self._waited = validation.error, 0
             self._best.load_state_dict(self.average.state_dict())

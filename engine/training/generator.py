@@ -6,6 +6,7 @@ averaged weights, settings by resolution.
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import EngineSettingsError, NonFiniteError
+from editvec.engine.errors import DivergedError, EngineSettingsError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
 from editvec.engine.training.adversarial import (
@@ -41,6 +42,9 @@ ADJUST_STEPS = 4  # of the augmentation; also how often losses are logged
 EMA_RAMP = 0.05
 GRID_STREAM = 2  # of random numbers, for the latents of sample grids
 MIN_PHOTOGRAPHS = 16
+# Losses are of logits, in nats: 0.7 is a guess, and beyond 20 hardly any training comes back.
+MOST_LOSS = 1000.0
+MOST_RISE = 1e6  # of KID, over what it was at the start: its features are ten times as large
 
 
 Snapshot = Callable[[Generator, int], Mapping[str, Any]]
@@ -69,7 +73,8 @@ class GeneratorTrainee:
         generator: In training.
         average: Its moving average, in eval mode.
         best: The average that measured best so far: adversarial training comes and goes. None
-            before the first measurement.
+            before the first measurement; what was there before the first step does not count.
+        start_kid: What the average measured before the first step; None if nothing did.
         discriminator: In training.
         control: Strength of the augmentation.
         images: Photographs that were shown so far, counted with repetition.
@@ -131,6 +136,8 @@ class GeneratorTrainee:
         self.path_length = torch.zeros([], device=self.device)
         self.images = 0
         self.best: BestAverage | None = None
+        self.start_kid: float | None = None
+        self._worst_loss = torch.zeros([], device=self.device)
         lazy_g = settings.path_length_interval if settings.path_length_weight else None
         self._generator_optimizer = _lazy_adam(self.generator, settings.learning_rate, lazy_g)
         lazy_d = settings.r1_interval if settings.r1_gamma else None
@@ -141,7 +148,12 @@ class GeneratorTrainee:
     # --- the loop's side ---
 
     def step(self, step: int) -> dict[str, Any]:
-        """One update of both networks, with the penalties whose turn it is."""
+        """One update of both networks, with the penalties whose turn it is.
+
+        Raises:
+            DivergedError: A loss is not a number or far too large, or the average is far worse
+                than at the start.
+        """
         measured: dict[str, Any] = {}
         if step == 0 and self.snapshot is not None:
             measured |= self._measure(self.snapshot)
@@ -152,6 +164,8 @@ class GeneratorTrainee:
             measured["path_length"] = self._regularise_generator(chance)
         real = self._photographs(step, chance)
         discriminator_error = self._train_discriminator(real, chance)
+        for error in (generator_error, discriminator_error):
+            self._worst_loss = torch.maximum(self._worst_loss, error)  # NaN stays
         if settings.r1_gamma and step % settings.r1_interval == 0:
             measured["r1"] = self._regularise_discriminator(real, chance)
         self.images += settings.batch_size
@@ -159,8 +173,14 @@ class GeneratorTrainee:
         if (step + 1) % ADJUST_STEPS == 0:
             measured |= self._adjust(step, generator_error, discriminator_error)
         if self.snapshot is not None and (step + 1) % self.snapshot_steps == 0:
+            self._require_losses(step)
             measured |= self._measure(self.snapshot)
         return measured
+
+    def measure(self) -> dict[str, Any]:
+        """Measure the average as it is now, and keep it if it is the best so far."""
+        assert self.snapshot is not None
+        return self._measure(self.snapshot)
 
     def state(self) -> TrainingState:
         """Networks, average, moments, strength of the augmentation, average path length."""
@@ -177,7 +197,12 @@ class GeneratorTrainee:
             ),
             "path_length": self.path_length,
         }
-        record = {"images": self.images, "augmentation": self.control.record(), "best": None}
+        record = {
+            "images": self.images,
+            "augmentation": self.control.record(),
+            "best": None,
+            "start_kid": self.start_kid,
+        }
         if self.best is not None:
             tensors |= with_prefix("best", self.best.state)
             record["best"] = {"images": self.best.images, "kid": self.best.kid}
@@ -201,6 +226,7 @@ class GeneratorTrainee:
         )
         self.path_length = tensors["path_length"].to(self.device, copy=True)
         self.images = state.record["images"]
+        self.start_kid = state.record["start_kid"]
         best = state.record["best"]
         self.best = best and BestAverage(**best, state=without_prefix("best", tensors))
         self.control.restore(state.record["augmentation"])
@@ -209,10 +235,29 @@ class GeneratorTrainee:
         """Measure the average, and keep it if it is the best so far."""
         measured = {"images": self.images, **snapshot(self.average, self.images)}
         kid: float | None = measured.get("kid")
-        if self.images and kid is not None and (self.best is None or kid < self.best.kid):
+        if kid is None:
+            return measured
+        if not math.isfinite(kid):
+            raise DivergedError(f"KID is {kid} after {self.images} images")
+        if not self.images:
+            self.start_kid = kid
+            return measured
+        first = self.start_kid
+        if first is not None and kid > MOST_RISE * max(first, 1.0):
+            raise DivergedError(
+                f"KID is {kid:.4g} after {self.images} images, {first:.4g} at the start"
+            )
+        if self.best is None or kid < self.best.kid:
             state = {k: v.detach().cpu().clone() for k, v in self.average.state_dict().items()}
             self.best = BestAverage(self.images, kid, state)
         return measured
+
+    def _require_losses(self, step: int) -> None:
+        """Check the losses since the last time."""
+        worst = float(self._worst_loss)
+        self._worst_loss = torch.zeros_like(self._worst_loss)
+        if not worst <= MOST_LOSS:
+            raise DivergedError(f"a loss is {worst:.4g} at step {step}")
 
     # --- one update each ---
 
@@ -314,12 +359,8 @@ class GeneratorTrainee:
 
     def _adjust(self, step: int, generator_error: Tensor, discriminator_error: Tensor) -> Any:
         """Adapt the augmentation; what is logged."""
+        self._require_losses(step)
         errors = float(generator_error), float(discriminator_error)
-        if not np.isfinite(errors).all():
-            raise NonFiniteError(
-                f"loss: expected finite values, got {errors[0]} of the generator and {errors[1]} "
-                f"of the discriminator at step {step}; lower the learning rate"
-            )
         before = self.control.p
         sign = self.control.adjust()
         if self.settings.augment == "none":

@@ -7,6 +7,7 @@ one ends.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 import torch
 from torch import Tensor, nn
 
-from editvec.engine.errors import CheckpointError, OutOfMemoryError
+from editvec.engine.errors import CheckpointError, DivergedError, OutOfMemoryError
 from editvec.engine.training.checkpoints import (
     Checkpoint,
     check_settings,
@@ -30,6 +31,8 @@ from editvec.whole_files import write_whole
 STATE_FILE = "state.safetensors"
 LOG_FILE = "log.jsonl"
 LOCK_FILE = "lock"
+
+_DIVERGED, _RELEASED = "diverged", "released"  # marks of a state
 
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
@@ -56,6 +59,9 @@ class Trainee(Protocol):
 
         Returns:
             What was measured, as JSON; an empty mapping is not logged.
+
+        Raises:
+            DivergedError: Going on is of no use. What was best before is still there.
         """
 
     def state(self) -> TrainingState:
@@ -111,22 +117,29 @@ def run_training(
     Raises:
         CheckpointError: The folder's training was begun with other settings, its state is
             damaged, or another process trains in it.
+        DivergedError: The trainee gave up, now or in an earlier call; its state is kept. Other
+            settings then begin anew in the same folder.
         OutOfMemoryError: A step did not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold_folder(folder), memory_errors(memory_advice):
-        begun = load_checkpoint(folder / STATE_FILE)
+        begun = _begun(folder, settings)
         first, clocks = 0, _Clocks()
         if begun is not None:
-            check_settings(begun, settings, place=folder)
             trainee.restore(TrainingState(begun.tensors, begun.record["trainee"]))
             first, clocks = begun.step, _Clocks(**begun.record["clocks"])
+            if _DIVERGED in begun.record:
+                raise DivergedError(begun.record[_DIVERGED])
         with _open_log(folder / LOG_FILE, first) as log:
             saved_at, started = time.monotonic(), time.monotonic()
             for step in range(first, num_steps):
                 if is_over is not None and is_over():
                     break
-                metrics = trainee.step(step)
+                try:
+                    metrics = trainee.step(step)
+                except DivergedError as exc:
+                    _save(folder, trainee, step, settings, clocks, log, {_DIVERGED: str(exc)})
+                    raise
                 if metrics:
                     _write_line(log, {"step": step, **metrics, **clocks.now()})
                 done, now = step + 1, time.monotonic()
@@ -137,6 +150,20 @@ def run_training(
                 if on_progress is not None:
                     left = (num_steps - done) * (now - started) / (done - first)
                     on_progress(TrainingProgress(done, num_steps, metrics, left))
+
+
+def release_folder(folder: Path) -> None:
+    """Let other settings begin anew in a training's folder, since nothing came of these.
+
+    The same settings still go on. A folder that is not there stays so.
+    """
+    if not folder.is_dir():
+        return
+    with hold_folder(folder):
+        begun = load_checkpoint(folder / STATE_FILE)
+        if begun is not None:
+            record = {**begun.record, _RELEASED: True}
+            save_checkpoint(folder / STATE_FILE, dataclasses.replace(begun, record=record))
 
 
 @contextlib.contextmanager
@@ -206,6 +233,20 @@ class _Clocks:
         }
 
 
+def _begun(folder: Path, settings: Mapping[str, Any]) -> Checkpoint | None:
+    """The state to go on from; None to begin anew."""
+    begun = load_checkpoint(folder / STATE_FILE)
+    if begun is None:
+        return None
+    try:
+        check_settings(begun, settings, place=folder)
+    except CheckpointError:
+        if {_DIVERGED, _RELEASED} & set(begun.record):
+            return None
+        raise
+    return begun
+
+
 def _save(
     folder: Path,
     trainee: Trainee,
@@ -213,12 +254,13 @@ def _save(
     settings: Mapping[str, Any],
     clocks: _Clocks,
     log: TextIO,
+    marks: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state; the log reaches the disk before it."""
     log.flush()
     os.fsync(log.fileno())
     state = trainee.state()
-    record = {"trainee": dict(state.record), "clocks": clocks.now()}
+    record = {"trainee": dict(state.record), "clocks": clocks.now(), **(marks or {})}
     save_checkpoint(folder / STATE_FILE, Checkpoint(step, state.tensors, settings, record))
 
 

@@ -14,12 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import (
-    EngineMaskError,
-    EngineSettingsError,
-    NonFiniteError,
-    ShapeError,
-)
+from editvec.engine.errors import DivergedError, EngineMaskError, EngineSettingsError, ShapeError
 from editvec.engine.networks.config import SegmentationConfig
 from editvec.engine.segmentation.branch import SegmentationBranch
 from editvec.engine.segmentation.feature_groups import check_features
@@ -137,7 +132,11 @@ class SegmentationTrainee:
     # --- the loop's side ---
 
     def step(self, step: int) -> dict[str, Any]:
-        """One update of all members; the last one of a round judges the fold that was left out."""
+        """One update of all members; the last one of a round judges the fold that was left out.
+
+        Raises:
+            DivergedError: The loss is not a number, or a round ends no better than it began.
+        """
         number, inner = divmod(step, self.settings.num_steps)
         if number != self._round:
             self._begin(number)
@@ -156,7 +155,12 @@ class SegmentationTrainee:
             "predicted": self._predicted,
             "uncertainty": self._uncertainty,
         }
-        record = {"round": self._round, "last": self._last, "plateau": self._plateau.record()}
+        record = {
+            "round": self._round,
+            "last": self._last,
+            "first_loss": self._first_loss,
+            "plateau": self._plateau.record(),
+        }
         return TrainingState(tensors, record)
 
     def restore(self, state: TrainingState) -> None:
@@ -167,6 +171,7 @@ class SegmentationTrainee:
         self._predicted = state.tensors["predicted"].clone()
         self._uncertainty = state.tensors["uncertainty"].clone()
         self._last = state.record["last"]
+        self._first_loss = state.record["first_loss"]
         self._plateau.restore(state.record["plateau"])
 
     # --- a round ---
@@ -183,6 +188,7 @@ class SegmentationTrainee:
         self._sampler = PixelSampler(self._masks, allowed, label_power=self.settings.label_power)
         self._plateau = _Plateau(patience=self.settings.patience_steps)
         self._last = self.settings.num_steps
+        self._first_loss: float | None = None
 
     def _draw(self, chance: torch.Generator) -> tuple[Tensor, Tensor]:
         """Features [E, B, D] of pixels for each member, and their labels [E, B]."""
@@ -205,6 +211,8 @@ class SegmentationTrainee:
             loss = members_loss(logits, labels)
         _descend(self._optimizer, loss, rate)
         mean = loss.detach() / len(labels)
+        if self._first_loss is None:
+            self._first_loss = float(mean)
         if self._plateau.reached(mean) and left > ramp_steps:
             self._last = inner + 1 + ramp_steps
         if inner % LOGGED_STEPS and inner + 1 < self._last:
@@ -219,10 +227,21 @@ class SegmentationTrainee:
 
     @torch.no_grad()
     def _calibrate(self, number: int) -> None:
-        """Statistics of the final weights instead of a trail of earlier ones."""
+        """Statistics of the final weights instead of a trail of earlier ones.
+
+        The pixels that they are taken from tell whether the round was worth it.
+        """
         chance = step_generator(self._seed, number, stream=_CALIBRATION_STREAM)
+        total = torch.zeros([], device=self._features.device)
         for index in range(CALIBRATION_STEPS):
-            self.members(self._draw(chance)[0], momentum=1 / (index + 1))
+            rows, labels = self._draw(chance)
+            total += members_loss(self.members(rows, momentum=1 / (index + 1)), labels)
+        loss = float(total) / (CALIBRATION_STEPS * self._config.members)
+        first = math.inf if self._first_loss is None else self._first_loss
+        if not loss < first:
+            raise DivergedError(
+                f"the loss is {loss:.4g} at the end of round {number + 1}, {first:.4g} at its start"
+            )
 
     @torch.no_grad()
     def _judge(self, number: int) -> None:
@@ -261,7 +280,8 @@ def train_segmentation(
 
     Raises:
         ShapeError: Features or masks do not fit the settings or each other.
-        NonFiniteError: A feature or the loss is not a number.
+        NonFiniteError: A feature is not a number.
+        DivergedError: The loss is not, or a round ends no better than it began.
     """
     check_features(features, config.feature_channels)
     trainee = SegmentationTrainee(
@@ -312,7 +332,7 @@ class _Plateau:
         mean = float(torch.stack([one.to(loss.device) for one in self.losses]).mean())
         self.losses.clear()
         if not math.isfinite(mean):
-            raise NonFiniteError(f"segmentation loss: expected a finite number, got {mean}")
+            raise DivergedError(f"the loss is {mean}")
         improved = mean < self.best * (1 - MIN_GAIN)
         self.best = min(self.best, mean)
         self.stale_steps = 0 if improved else self.stale_steps + WINDOW_STEPS

@@ -181,7 +181,9 @@ class SegmentationTraining(JsonConfig):
         help="Most steps of a round; it ends early where nothing improves.",
     )
     batch_size: int = setting(64, least=2, most=1 << 16, help="Pixels of a step for each member.")
-    learning_rate: float = setting(1e-3, above=0, most=1)
+    learning_rate: float = setting(
+        1e-3, above=0, most=1, help="Until the last quarter of the steps; then it falls to 0."
+    )
     ramp_down: float = setting(0.25, least=0, most=1)
     patience_steps: int = setting(500, least=1)
     label_power: float = setting(0.5, least=0, most=1)

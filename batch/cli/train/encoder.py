@@ -115,6 +115,8 @@ def train_encoder(
                 phases.show,
             ),
         )
+    for text in trained.notes:
+        note(text)
     if as_json:
         click.echo(json.dumps(_as_json(trained), indent=2))
         return
@@ -194,5 +196,6 @@ def _as_json(trained: TrainedEncoder) -> dict[str, Any]:
         "measured": {"network": trained.perceptual_name, **trained.measured},
         "comparison": [row._asdict() for row in trained.comparison],
         "compared_on": trained.compared_on,
+        "notes": trained.notes,
         "folder": str(trained.folder),
     }

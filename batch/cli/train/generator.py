@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from editvec.batch.cli.options import options as options_of
-from editvec.batch.cli.output import open_library
+from editvec.batch.cli.output import note, open_library
 from editvec.batch.cli.settings import setting_option, take
 from editvec.batch.cli.train.commands import (
     CLASS,
@@ -111,6 +111,8 @@ def train_generator(
             on_photographs=show_photographs,
             on_progress=show,
         )
+    for text in trained.notes:
+        note(text)
     if as_json:
         click.echo(json.dumps(_as_json(trained), indent=2))
         return
@@ -153,5 +155,6 @@ def _as_json(trained: TrainedGenerator) -> dict[str, Any]:
         "photographs": trained.photographs,
         "skipped": [{"path": path, "reason": reason} for path, reason in trained.skipped],
         "measured": trained.measured,
+        "notes": trained.notes,
         "folder": str(trained.folder),
     }

@@ -51,6 +51,7 @@ ANNOTATIONS = options_of(
 METHOD = options_of(
     setting_option(SegmentationTraining, "num_steps", "--steps"),
     setting_option(SegmentationTraining, "batch_size", "--pixels"),
+    setting_option(SegmentationTraining, "learning_rate"),
     setting_option(SegmentationRequest, "members"),
     setting_option(SegmentationRequest, "folds"),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import editvec.cli
 from editvec.batch.errors import BatchError, SettingsError
@@ -20,7 +21,7 @@ from editvec.batch.training.requests import EncoderRequest, Watcher
 from editvec.engine.bundle.bundle import read_networks, write_bundle
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
-from editvec.engine.errors import CheckpointError
+from editvec.engine.errors import CheckpointError, DivergedError
 from editvec.engine.images.images import read_image, to_pixels, write_png
 from editvec.engine.training.encoder import EncoderTrainee
 from editvec.registry.config import RegistryConfig
@@ -43,12 +44,16 @@ def photographs(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def trained(
-    home: Path, photographs: Path | None, watcher: Watcher | None = None, **changes: object
+    home: Path,
+    photographs: Path | None,
+    watcher: Watcher | None = None,
+    work: Path | None = None,
+    **changes: object,
 ) -> TrainedEncoder:
     config = RegistryConfig.for_home(home)
     with Library.open(config) as library:
         asked: EncoderRequest = dataclasses.replace(request(photographs), **changes)
-        return train_encoder(library, config, asked, device="cpu", watcher=watcher)
+        return train_encoder(library, config, asked, work=work, device="cpu", watcher=watcher)
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +280,66 @@ def test_step_that_does_not_fit_says_which_setting_lowers_it(
 
     with pytest.raises(MemoryError, match=r"out of memory: lower --batch \(4 now\) or --width"):
         trained(home, None)
+
+
+# --- trainings that come to nothing ---
+
+
+def test_diverged_encoder_is_not_stored_and_the_setting_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--home", str(home), "train", "encoder", "--class", "tiny", "--batch", "4"]
+    words += ["--width", "8", "--held-out", "8", "--compared", "0", "--device", "cpu"]
+    words += ["--steps", "120", "--validate-steps", "30"]
+
+    statuses = [editvec.cli.main([*words, "--learning-rate", "1"]) for _ in range(2)]
+
+    errors = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("editvec: error: ")
+    ]
+    assert statuses == [1, 1]
+    assert len(errors) == 2
+    for error in errors:
+        assert "encoder of tiny: on samples, " in error
+        assert "nothing is stored: lower --learning-rate (1 now)" in error
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        assert len(library.classes()) == 1
+    # the folder takes other settings, though it was begun with these
+    assert editvec.cli.main([*words, "--learning-rate", "0.01"]) == 0
+
+
+def test_encoder_of_before_is_kept_where_photographs_make_it_diverge(
+    photographs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_step = EncoderTrainee.step
+
+    def step(self: EncoderTrainee, number: int) -> dict[str, object]:
+        if self.settings.num_steps == 6 and number == 2:  # of the training on photographs
+            with torch.no_grad():
+                for parameter in self.encoder.parameters():
+                    parameter.fill_(float("nan"))
+        return whole_step(self, number)
+
+    monkeypatch.setattr(EncoderTrainee, "step", step)
+    result = trained(home, photographs)
+
+    (note,) = result.notes
+    assert note.startswith("on photographs, the loss is nan at step 2; the encoder of before")
+    encoder = read_networks(result.folder / "bundle")[1]["encoder"]
+    assert all(bool(tensor.isfinite().all()) for tensor in encoder.state.values())
+    assert result.measured["samples_psnr"] == read_curve(result.folder)[2]["samples_psnr"]
+
+
+def test_continued_encoder_that_gets_no_better_is_not_stored(home: Path) -> None:
+    first = trained(home, None)
+
+    with pytest.raises(DivergedError, match="no training has made it better than the one that"):
+        trained(
+            home,
+            None,
+            goes_on=True,
+            training={**request(None).training, "learning_rate": 1.0},
+            work=home / "again",
+        )
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        assert library.get_class("tiny").address == first.model.address

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -158,6 +159,7 @@ def test_command_tells_what_it_skips_and_prints_json(
     words = ["--home", str(tmp_path / "home"), "train", "generator", "--class", "toy"]
     words += ["--resolution", "16", "--kimg", "0.008", "--batch", "4", "--channel-base", "64"]
     words += ["--channel-max", "4", "--w-dim", "4", "--measured", "8", "--device", "cpu", "--json"]
+    words += ["--seed", "1"]
 
     status = editvec.cli.main([*words, "--mirror", "--path-length", "0", str(mixed)])
 
@@ -212,3 +214,80 @@ def test_grid_fills_rows_and_leaves_the_rest_black() -> None:
     grid = grid_of(pixels, columns=2)
 
     assert grid[..., 0].tolist() == [[1, 2], [3, 0]]
+
+
+# --- trainings that come to nothing ---
+
+
+def classes(home: Path) -> int:
+    with Library.open(RegistryConfig.for_home(home)) as library:
+        return len(library.classes())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--learning-rate", "1", r"lower --learning-rate \(1 now\)"),
+        ("--learning-rate", "0.000000001", r"raise --kimg \(0.016 now\)"),
+    ],
+)
+def test_training_that_comes_to_nothing_stores_nothing_and_names_the_setting(
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    told: str,
+) -> None:
+    words = ["--home", str(tmp_path), "train", "generator", "--class", "toy", "--resolution", "16"]
+    words += ["--batch", "4", "--channel-base", "96", "--channel-max", "8", "--w-dim", "6"]
+    words += ["--measured", "16", "--device", "cpu", "--kimg", "0.016"]
+
+    statuses = [editvec.cli.main([*words, option, value, str(photographs)]) for _ in range(2)]
+
+    errors = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("editvec: error: ")
+    ]
+    assert statuses == [1, 1]
+    assert len(errors) == 2
+    for error in errors:  # the same again, from the state on disk
+        assert re.search(rf"generator of toy: .*nothing is stored: .*{told}", error)
+    assert classes(tmp_path) == 0
+    # the folder takes other settings, though it was begun with these
+    assert editvec.cli.main([*words, "--learning-rate", "0.01", str(photographs)]) == 0
+
+
+def test_best_before_a_divergence_is_stored_and_told(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_step = GeneratorTrainee.step
+
+    def step(self: GeneratorTrainee, number: int) -> dict[str, object]:
+        if number == 4:
+            with torch.no_grad():
+                self.discriminator.out.weight.mul_(1e9)
+        return whole_step(self, number)
+
+    monkeypatch.setattr(GeneratorTrainee, "step", step)
+    result = trained(tmp_path, photographs, images=64)
+    again = trained(tmp_path, photographs, images=64)
+
+    assert load_bundle(result.folder / "bundle").bundle.built["images"] == 12
+    assert result.measured["images"] == 12
+    (note,) = result.notes
+    assert "a loss is" in note
+    assert "what is stored is the best before that, of 12 images" in note
+    assert again.notes == result.notes
+    assert again.model.address == result.model.address
+
+
+def test_settings_of_a_training_that_came_to_something_stay(
+    photographs: Path, tmp_path: Path
+) -> None:
+    first = trained(tmp_path, photographs, images=8)
+
+    with pytest.raises(CheckpointError, match="begun with learning_rate"):
+        trained(
+            tmp_path, photographs, training={**request(photographs).training, "learning_rate": 0.5}
+        )
+    assert str(first.model.address) == "toy@1"

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import editvec.batch.training.segmentation_features
+import editvec.cli
 import editvec.engine.training.segmentation
 from editvec.batch.classes.storing import store_networks
 from editvec.batch.errors import PlanError, SettingsError
@@ -448,3 +449,19 @@ def test_mask_that_counts_nowhere_is_refused_by_name(
 
     with pytest.raises(MaskError, match=r"3\.png: every pixel is ignored"):
         trained(home, holey)
+
+
+def test_diverged_branch_is_not_stored_and_the_setting_is_named(
+    home: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = versions(home)
+    words = ["--home", str(home), "train", "segmentation", "--class", "tiny", "--embed", "steps:2"]
+    words += ["--steps", "100", "--pixels", "16", "--members", "2", "--folds", "0"]
+
+    status = editvec.cli.main([*words, "--learning-rate", "1", "--device", "cpu", str(pairs)])
+
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert status == 1
+    assert error.startswith("editvec: error: segmentation of tiny: the loss is ")
+    assert "nothing is stored: lower --learning-rate (1 now)" in error
+    assert versions(home) == before

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editvec.engine.errors import EngineSettingsError, NonFiniteError
+from editvec.engine.errors import DivergedError, EngineSettingsError
 from editvec.engine.networks.config import GeneratorConfig
 from editvec.engine.networks.generator import Generator
 from editvec.engine.training.generator import GeneratorTrainee, GeneratorTraining
@@ -195,7 +195,7 @@ def test_diverged_training_stops_with_a_word() -> None:
 
     for step in range(3):
         one.step(step)
-    with pytest.raises(NonFiniteError, match="lower the learning rate"):
+    with pytest.raises(DivergedError, match="a loss is nan at step 3"):
         one.step(3)
 
 

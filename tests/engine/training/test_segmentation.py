@@ -11,6 +11,7 @@ from torch import Tensor
 
 import editvec.engine.training.segmentation
 from editvec.engine.errors import (
+    DivergedError,
     EngineMaskError,
     EngineSettingsError,
     NonFiniteError,
@@ -272,7 +273,7 @@ def test_training_that_diverges_stops() -> None:
 
     for step in range(99):
         trainee.step(step)
-    with pytest.raises(NonFiniteError, match="segmentation loss"):
+    with pytest.raises(DivergedError, match="the loss is nan"):
         trainee.step(99)
 
 
