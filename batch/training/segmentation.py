@@ -41,7 +41,7 @@ from editvec.engine.training.loop import (
     memory_errors,
     run_training,
 )
-from editvec.engine.training.segmentation import SegmentationTrainee
+from editvec.engine.training.segmentation import FEW_STEPS, SegmentationTrainee
 from editvec.engine.training.settings import SegmentationTraining
 from editvec.registry.labels.label import IGNORED
 from editvec.registry.masks.png import check_counted
@@ -349,7 +349,7 @@ def _dials(training: SegmentationTraining) -> list[Dial]:
     return [
         Dial("--learning-rate", training.learning_rate, usual.learning_rate, "lower"),
         Dial("--pixels", training.batch_size, usual.batch_size, "raise"),
-        Dial("--steps", training.num_steps, 100, "raise"),
+        Dial("--steps", training.num_steps, FEW_STEPS, "raise"),
     ]
 
 

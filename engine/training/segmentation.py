@@ -38,6 +38,8 @@ LOGGED_STEPS = 10
 WINDOW_STEPS = 100
 MIN_GAIN = 0.02
 
+FEW_STEPS = 100  # that need not get beyond one answer everywhere
+
 NOT_PREDICTED = -1
 
 _FOLD_STREAM, _INIT_STREAM, _CALIBRATION_STREAM = 2, 3, 4
@@ -233,14 +235,22 @@ class SegmentationTrainee:
         """
         chance = step_generator(self._seed, number, stream=_CALIBRATION_STREAM)
         total = torch.zeros([], device=self._features.device)
+        counts = torch.zeros(self._config.num_labels, device=self._features.device)
         for index in range(CALIBRATION_STEPS):
             rows, labels = self._draw(chance)
             total += members_loss(self.members(rows, momentum=1 / (index + 1)), labels)
+            counts += torch.bincount(labels.flatten(), minlength=len(counts))
         loss = float(total) / (CALIBRATION_STEPS * self._config.members)
-        first = math.inf if self._first_loss is None else self._first_loss
-        if not loss < first:
+        bound = math.inf if self._first_loss is None else self._first_loss
+        known = "at its start"
+        # of members that have collapsed: they know how common each part is, and nothing else
+        shares = counts[counts > 0] / counts.sum()
+        blind = float(-(shares * shares.log()).sum())
+        if self.settings.num_steps >= FEW_STEPS and 0 < blind < bound:
+            bound, known = blind, "for one answer everywhere"
+        if not loss < bound:
             raise DivergedError(
-                f"the loss is {loss:.4g} at the end of round {number + 1}, {first:.4g} at its start"
+                f"the loss is {loss:.4g} at the end of round {number + 1}, {bound:.4g} {known}"
             )
 
     @torch.no_grad()

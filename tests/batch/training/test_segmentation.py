@@ -456,7 +456,7 @@ def test_diverged_branch_is_not_stored_and_the_setting_is_named(
 ) -> None:
     before = versions(home)
     words = ["--home", str(home), "train", "segmentation", "--class", "tiny", "--embed", "steps:2"]
-    words += ["--steps", "100", "--pixels", "16", "--members", "2", "--folds", "0"]
+    words += ["--steps", "20", "--pixels", "16", "--members", "2", "--folds", "0"]
 
     status = editvec.cli.main([*words, "--learning-rate", "1", "--device", "cpu", str(pairs)])
 
