@@ -164,7 +164,7 @@ def store_networks(
         scheme is None or all(value == getattr(bundle, name) for name, value in parts.items())
     )
     if is_same and all(
-        name in held and _are_equal(held[name], network) for name, network in networks.items()
+        name in held and are_equal(held[name], network) for name, network in networks.items()
     ):
         return base
     return store_class(
@@ -180,7 +180,7 @@ def store_networks(
     )
 
 
-def _are_equal(one: NetworkState, other: NetworkState) -> bool:
+def are_equal(one: NetworkState, other: NetworkState) -> bool:
     """Whether two networks have the same architecture and weights."""
     return (
         one.config == other.config

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from editvec.batch.classes.importing import PLACEHOLDER
 from editvec.batch.classes.shipped import trunk_folder
-from editvec.batch.classes.storing import store_class, training_folder
+from editvec.batch.classes.storing import are_equal, store_class, training_folder
+from editvec.batch.classes.succession import heritage_of
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.photographs import Photographs, load_photographs
 from editvec.batch.quality.samples import SampleQuality, read_curve
 from editvec.batch.training.divergence import Dial, advice_of, refusal
 from editvec.batch.training.requests import GeneratorRequest
-from editvec.engine.bundle.bundle import NetworkState, load_bundle
+from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks
 from editvec.engine.devices import require_device
 from editvec.engine.errors import DivergedError
 from editvec.engine.metrics.distribution import FeatureNetwork, inception_features, trunk_features
@@ -32,6 +33,7 @@ from editvec.engine.training.loop import (
 )
 from editvec.engine.training.settings import GeneratorTraining
 from editvec.registry.config import RegistryConfig
+from editvec.registry.library.succession import former_version, succession_notes
 from editvec.settings import check_settings
 
 if TYPE_CHECKING:
@@ -277,16 +279,32 @@ def _store(
 ) -> TrainedGenerator:
     """The averaged generator that measured best, as a version of the class."""
     assert trainee.best is not None
+    network = NetworkState(trainee.average.config, trainee.best.state)
+    former = former_version(library, request.class_name)
+    scheme: dict[str, Any] = {"labels": (PLACEHOLDER,)}
+    networks = {"generator": network}
+    kept: dict[str, Any] = {}
+    license_name = request.license_name
+    if former is not None:
+        held = read_networks(library.materialise_bundle(former))[1]
+        if are_equal(held["generator"], network):
+            # the same training as before; what came to the class meanwhile stays
+            return _trained(former, folder, trainee, photographs, measured, notes)
+        heritage = heritage_of(library, former, resolution=trainee.average.config.resolution)
+        scheme, kept = heritage.scheme, heritage.built
+        networks |= heritage.networks
+        license_name = license_name or heritage.license
     model = store_class(
         library,
         folder,
         class_name=request.class_name,
         description=request.description
         or f"Generator trained on {len(photographs.names)} photographs.",
-        license_name=request.license_name,
-        labels=(PLACEHOLDER,),
-        networks={"generator": NetworkState(trainee.average.config, trainee.best.state)},
+        license_name=license_name,
+        networks=networks,
+        **scheme,
         built={
+            **kept,
             "command": "editvec train generator",
             "images": trainee.best.images,
             "photographs": len(photographs.names),
@@ -294,6 +312,18 @@ def _store(
             "measured": measured,
         },
     )
+    notes = [*notes, *succession_notes(library, former, model)]
+    return _trained(model, folder, trainee, photographs, measured, notes)
+
+
+def _trained(
+    model: ClassModel,
+    folder: Path,
+    trainee: GeneratorTrainee,
+    photographs: Photographs,
+    measured: dict[str, Any],
+    notes: list[str],
+) -> TrainedGenerator:
     return TrainedGenerator(
         model,
         folder,

@@ -69,7 +69,7 @@ class GeneratorRequest(TrainingRequest):
         measured: Samples that a measurement compares with as many photographs.
         features: "trunk" (the trunk of the shipped class), "inception", or a class with a trunk.
         fid: Measure FID as well.
-        description: Of the class; empty keeps that of the class, or says how it was made.
+        description: Of the class; empty for one that says how it was made.
         license_name: Of the weights; empty keeps that of the class.
     """
 

@@ -35,9 +35,10 @@ def add_model(ctx: click.Context, /, *, source: Path, as_json: bool) -> None:
     editvec model add avatars
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.classes.adding import add_bundle, install_shipped
-    from editvec.registry.bundles.manifest import BUNDLE_FILE
+    from editvec.registry.bundles.manifest import BUNDLE_FILE, read_manifest
     from editvec.registry.bundles.shipped import shipped_bundles
     from editvec.registry.cli.options import emit
+    from editvec.registry.library.succession import former_version, succession_notes
     from editvec.registry.sharing.bundle_archives import opened_bundle
 
     is_bundle = source.is_file() or (source / BUNDLE_FILE).exists()
@@ -46,7 +47,10 @@ def add_model(ctx: click.Context, /, *, source: Path, as_json: bool) -> None:
             added = install_shipped(library, str(source))
     else:
         with opened_bundle(source) as found, open_library(ctx)[1] as library:
+            former = former_version(library, read_manifest(found).class_name)
             added = add_bundle(library, found)
+            for text in succession_notes(library, former, added):
+                note(text)
     emit(added, lambda model: str(model.address), as_json=as_json)
 
 

@@ -16,7 +16,7 @@ import editvec.cli
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.samples import grid_of, read_curve
 from editvec.batch.training.generator import TrainedGenerator, train_generator
-from editvec.engine.bundle.bundle import load_bundle
+from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks, write_bundle
 from editvec.engine.errors import CheckpointError, OutOfMemoryError
 from editvec.engine.images.images import read_image, write_png
 from editvec.engine.training.generator import GeneratorTrainee
@@ -299,3 +299,80 @@ def test_settings_of_a_training_that_came_to_something_stay(
             tmp_path, photographs, training={**request(photographs).training, "learning_rate": 0.5}
         )
     assert str(first.model.address) == "toy@1"
+
+
+# --- a better generator of a class that is there ---
+
+
+def test_another_generator_keeps_what_fits_and_says_what_does_not(
+    tiny_bundle: Path, home: Path, photographs: Path
+) -> None:
+    before = load_bundle(tiny_bundle)
+    size = before.bundle.resolution
+
+    result = trained(home, photographs, class_name="tiny", resolution=size, images=24, seed=3)
+    again = trained(home, photographs, class_name="tiny", resolution=size, images=24, seed=3)
+
+    after = load_bundle(result.folder / "bundle")
+    assert str(result.model.address) == str(again.model.address) == "tiny@2"
+    assert after.bundle.labels == before.bundle.labels
+    assert after.bundle.groups == before.bundle.groups
+    assert after.bundle.valid_rectangle == before.bundle.valid_rectangle
+    assert after.bundle.license == before.bundle.license
+    assert after.bundle.built["parent"] == before.bundle.bundle_digest
+    gone = {"segmentation", "encoder"}
+    assert set(after.bundle.networks) == set(before.bundle.networks) - gone
+    said = "\n".join(result.notes)
+    assert "tiny@2 has no segmentation: that of tiny@1 is dropped, it reads features of" in said
+    assert "`editvec train encoder --class tiny [PHOTOS]` makes one" in said
+    assert "2 vectors stay with tiny@1: a vector belongs to the generator" in said
+    assert again.notes == []
+
+
+def test_networks_that_read_another_size_are_dropped_by_name(
+    tiny_bundle: Path, home: Path, photographs: Path
+) -> None:
+    before = load_bundle(tiny_bundle).bundle
+    top, left, bottom, right = before.valid_rectangle
+
+    result = trained(home, photographs, class_name="tiny", resolution=16, images=24)
+
+    after = load_bundle(result.folder / "bundle").bundle
+    assert before.resolution == 32
+    assert after.labels == before.labels
+    assert after.valid_rectangle == (top // 2, left // 2, bottom // 2, right // 2)
+    assert "classifier" in before.networks
+    assert "classifier" not in after.networks
+    assert "perceptual" in after.networks
+    assert any(
+        "no classifier: " in note and "reads pictures of another size" in note
+        for note in result.notes
+    )
+
+
+def test_model_add_says_what_the_new_version_lacks(
+    tiny_bundle: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, networks = read_networks(tiny_bundle)
+    weights = {
+        name: tensor + 0.25 if name.endswith("weight") else tensor
+        for name, tensor in networks["generator"].state.items()
+    }
+    write_bundle(
+        tmp_path / "other",
+        class_name="tiny",
+        description="Another one",
+        license=bundle.license,
+        labels=bundle.labels,
+        networks={"generator": NetworkState(networks["generator"].config, weights)},
+        built={},
+    )
+
+    status = editvec.cli.main(["--home", str(home), "model", "add", str(tmp_path / "other")])
+
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert out.strip() == "tiny@2"
+    assert "tiny@2 has no segmentation: that of tiny@1 is dropped, it reads features of" in err
+    assert "tiny@2 has no encoder: " in err
+    assert "2 vectors stay with tiny@1: " in err

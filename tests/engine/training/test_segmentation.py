@@ -164,7 +164,7 @@ def test_training_ends_early_when_the_loss_stands_still() -> None:
     steps: dict[int, dict[str, Any]] = {}
 
     # features that tell nothing teach how common each part is, and no more
-    with pytest.raises(DivergedError, match="at the end of round 1, .* for one answer everywhere"):
+    with pytest.raises(DivergedError, match=r"at the end of round 1, .* for one answer everywhere"):
         train_segmentation(
             features,
             masks,
