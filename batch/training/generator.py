@@ -148,7 +148,7 @@ def train_generator(
         **network.to_json(),
         **training.to_json(),
     }
-    notes = []
+    reason = None
     try:
         run_training(
             trainee,
@@ -162,9 +162,9 @@ def train_generator(
         with memory_errors(advice):
             measured = _last_measurement(trainee, folder)
     except DivergedError as exc:
-        notes.append(_require_best(trainee, request, folder, str(exc)))
-        measured = _last_measurement(trainee, folder)
-    _require_best(trainee, request, folder, None)
+        reason = str(exc)
+        measured = _last_measurement(trainee, folder) if trainee.best is not None else {}
+    notes = _require_best(trainee, request, folder, reason)
     return _store(
         library, request, trainee, photographs, settings, folder, measured=measured, notes=notes
     )
@@ -229,14 +229,20 @@ def _last_measurement(trainee: GeneratorTrainee, folder: Path) -> dict[str, Any]
 
 def _require_best(
     trainee: GeneratorTrainee, request: GeneratorRequest, folder: Path, reason: str | None
-) -> str:
+) -> list[str]:
     """Check that the training has come to something.
 
+    Args:
+        trainee: As it ended.
+        request: What was asked for.
+        folder: Of the training.
+        reason: Why it has diverged; None if it has not.
+
     Returns:
-        What to say where it has diverged after that, for the `reason`.
+        What to say where it has diverged after its best, or was too short to get better.
 
     Raises:
-        DivergedError: It has not; the folder takes other settings then.
+        DivergedError: It has come to nothing; the folder takes other settings then.
     """
     now, best = trainee.settings, trainee.best
     usual = GeneratorTraining.for_resolution(trainee.generator.config.resolution)
@@ -255,15 +261,20 @@ def _require_best(
     if best is None or best.kid >= begun:
         release_folder(folder)
         found = "" if best is None else f"; KID {best.kid:.4g}, {begun:.4g} before"
-        reason = reason or (
+        worse = (
             f"its samples are no better than before the first step, after {trainee.images} images"
             f"{found}"
         )
-        raise refusal(f"generator of {request.class_name}", reason, dials)
-    return (
+        is_short = trainee.images < FEW_IMAGES and not any(dial.is_off for dial in dials[:2])
+        if best is None or reason is not None or not is_short:
+            raise refusal(f"generator of {request.class_name}", reason or worse, dials)
+        return [f"{worse}; so few images cannot tell: {dials[-1]}"]
+    if reason is None:
+        return []
+    return [
         f"{reason}: the training has diverged; what is stored is the best before that, of "
         f"{best.images} images: {advice_of(dials)}"
-    )
+    ]
 
 
 def _store(

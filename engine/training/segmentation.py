@@ -119,6 +119,7 @@ class SegmentationTrainee:
         self.folds = _folds(features.count, num_folds, seed=seed)
         self._predicted = torch.full(masks.shape, NOT_PREDICTED, dtype=torch.int16)
         self._uncertainty = torch.zeros(masks.shape, dtype=torch.float16)
+        self._first_loss: float | None = None
         self._begin(0)
 
     @property
@@ -190,7 +191,7 @@ class SegmentationTrainee:
         self._sampler = PixelSampler(self._masks, allowed, label_power=self.settings.label_power)
         self._plateau = _Plateau(patience=self.settings.patience_steps)
         self._last = self.settings.num_steps
-        self._first_loss: float | None = None
+        self._first_loss = None
 
     def _draw(self, chance: torch.Generator) -> tuple[Tensor, Tensor]:
         """Features [E, B, D] of pixels for each member, and their labels [E, B]."""

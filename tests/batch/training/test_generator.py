@@ -233,8 +233,11 @@ def classes(home: Path) -> int:
             ["--w-dim", "4", "--channel-base", "64", "--seed", "1", "--path-length", "0"],
         ),
         (
-            ["--w-dim", "4", "--channel-base", "64", "--seed", "0", "--path-length", "0"],
-            r"no better than before .*; KID .*nothing is stored: .*raise --kimg \(0.016 now\)",
+            [
+                *("--w-dim", "4", "--channel-base", "64", "--seed", "0", "--path-length", "0"),
+                *("--gamma", "1000"),
+            ],
+            r"no better than before .*; KID .*nothing is stored: .*lower --gamma \(1000 now\)",
             ["--w-dim", "4", "--channel-base", "64", "--seed", "1", "--path-length", "0"],
         ),
     ],
@@ -263,6 +266,23 @@ def test_training_that_comes_to_nothing_stores_nothing_and_names_the_setting(
     assert classes(tmp_path) == 0
     # the folder takes other settings, though it was begun with these
     assert editvec.cli.main([*words, *good]) == 0
+
+
+def test_training_too_short_to_get_better_is_stored_with_a_note(
+    photographs: Path, tmp_path: Path
+) -> None:
+    small = {"z_dim": 4, "w_dim": 4, "channel_base": 64, "channel_max": 4}
+    method = {"batch_size": 4, "path_length_weight": 0, "mirror": True}
+
+    result = trained(
+        tmp_path, photographs, images=16, network=small, training=method, measured=8, seed=0
+    )
+
+    first = read_curve(result.folder)[0]["kid"]
+    assert result.measured["kid"] > first
+    (note,) = result.notes
+    assert "no better than before the first step, after 16 images" in note
+    assert "raise --kimg (0.016 now)" in note
 
 
 def test_best_before_a_divergence_is_stored_and_told(
