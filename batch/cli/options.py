@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from editvec.batch.cli.output import JSON
+from editvec.batch.cli.settings import setting_option
+from editvec.batch.recipes.settings import RunSettings
 from editvec.outputs import output_file, overwrite_option
 from editvec.registry.cli.completion import complete_class, complete_parts, complete_term
 
@@ -119,13 +121,7 @@ VIEW = options(
         "columns file_name, x, y, width, height and, if wanted, label and id. In pixels of the "
         "upright picture (EXIF orientation applied).",
     ),
-    click.option(
-        "--box-margin",
-        type=click.FloatRange(0, 10),
-        default=0.1,
-        show_default=True,
-        help="What is seen around a box on each side, as a share of the box.",
-    ),
+    setting_option(RunSettings, "box_margin"),
 )
 PHOTOGRAPHS = options(
     VIEW,
@@ -152,13 +148,7 @@ EDITING = options(
         help="How the edit comes back into the input's pixels: with a soft edge; in its colours, "
         "without a seam; or not at all: then the whole image is the generator's.",
     ),
-    click.option(
-        "--refine-steps",
-        type=click.IntRange(1, 10_000),
-        default=10,
-        show_default=True,
-        help="Steps of mode refine.",
-    ),
+    setting_option(RunSettings, "refine_steps"),
     click.option(
         "--roi",
         metavar="PART,...",

@@ -19,10 +19,11 @@ from editvec.batch.cli.options import (
     PHOTOGRAPHS,
     SPACE,
 )
+from editvec.batch.cli.settings import setting_option
+from editvec.batch.recipes.settings import RunSettings
 
 if TYPE_CHECKING:
     from editvec.batch.execution.execution import Execution, RunOutcome, RunWatcher
-    from editvec.batch.recipes.settings import RunSettings
     from editvec.registry.library.library import Library
 
 
@@ -39,13 +40,7 @@ if TYPE_CHECKING:
     help="Apply; apply and repair; or fit each image to its mask.",
 )
 @click.option("--masks", metavar="DIR", type=FOLDER, help="Edited masks, for mode optimize.")
-@click.option(
-    "--optimize-steps",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    help="Steps of mode optimize, for each image.",
-)
+@setting_option(RunSettings, "optimize_steps")
 @click.option(
     "--embed",
     default="encoder",
@@ -127,10 +122,7 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn."
 )
-@click.option(
-    "--truncation-psi", type=click.FloatRange(0, 2), default=1.0, show_default=True,
-    help="1: all of the class's variety; towards 0: closer to its average.",
-)  # fmt: skip
+@setting_option(RunSettings, "truncation_psi")
 @EDIT
 @click.option(
     "--sources",
@@ -218,8 +210,6 @@ def retry(ctx: click.Context, /, *, run_id: str, rejected: bool, **options: Any)
 
 def _settings(options: dict[str, Any], **chosen: Any) -> RunSettings:
     """The settings that the options of `run` or `generate` make."""
-    from editvec.batch.recipes.settings import RunSettings
-
     parts = [part.strip() for part in (options["roi"] or "").split(",")]
     return RunSettings.from_json(
         {

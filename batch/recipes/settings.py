@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.naming import IMAGE_SUFFIXES
+from editvec.settings import check_settings, setting
 
 LEASE_SECONDS = 120.0
 HEARTBEAT_SECONDS = 20.0
@@ -157,13 +158,20 @@ class RunSettings:
     space: Space = Space.W_PLUS
     composite: Composite = Composite.FEATHER
     fit: Fit = Fit.CROP
-    refine_steps: int = 10
-    optimize_steps: int = 100
+    refine_steps: int = setting(10, least=1, most=MAX_STEPS, help="Steps of mode refine.")
+    optimize_steps: int = setting(
+        100, least=1, most=MAX_STEPS, help="Steps of mode optimize, for each image."
+    )
     roi: tuple[str, ...] = ()
     masks_folder: str | None = None
     seed: int = 0
     count: int = 0
-    truncation_psi: float = 1.0
+    truncation_psi: float = setting(
+        1.0,
+        least=0,
+        most=2,
+        help="1: all of the class's variety; towards 0: closer to its average.",
+    )
     chunk_size: int = 0
     image_format: str = "png"
     output: Output = Output.IMAGEFOLDER
@@ -174,20 +182,22 @@ class RunSettings:
     refine_auto: bool = False
     output_size: OutputSize = OutputSize.GENERATOR
     boxes: str | None = None
-    box_margin: float = 0.1
+    box_margin: float = setting(
+        0.1,
+        least=0,
+        most=10,
+        help="What is seen around a box on each side, as a share of the box.",
+    )
     sources: bool | None = None
     keep_profile: bool = False
 
     def __post_init__(self) -> None:
         # ``jpeg`` and ``jpeg:95`` are the same request
         object.__setattr__(self, "image_format", str(self.parsed_format))
-        _require_between("refine_steps", self.refine_steps, 1, MAX_STEPS)
-        _require_between("optimize_steps", self.optimize_steps, 1, MAX_STEPS)
+        check_settings(self, SettingsError)
         _require_between("seed", self.seed, 0, 2**62)
         _require_between("count", self.count, 0, MAX_GENERATED)
         _require_between("chunk_size", self.chunk_size, 0, MAX_CHUNK_SIZE)
-        if not (math.isfinite(self.truncation_psi) and 0 <= self.truncation_psi <= 2):
-            raise SettingsError(f"truncation_psi: expected 0 to 2, got {self.truncation_psi}")
         if self.masks_folder is not None and self.mode is not Mode.OPTIMIZE:
             raise SettingsError("masks: only mode optimize takes a folder of masks")
         _ = self.embedding
@@ -195,8 +205,6 @@ class RunSettings:
         self._check_photographs()
 
     def _check_photographs(self) -> None:
-        if not (math.isfinite(self.box_margin) and 0 <= self.box_margin <= 10):
-            raise SettingsError(f"box_margin: expected 0 to 10, got {self.box_margin}")
         if self.output_size is OutputSize.ORIGINAL and self.composite is Composite.NONE:
             raise SettingsError(
                 "output_size: original adds the change to the picture: composite feather or "

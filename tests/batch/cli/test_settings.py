@@ -11,6 +11,7 @@ import pytest
 import editvec.cli
 from editvec.batch.cli.settings import SettingOption
 from editvec.batch.cli.train import encoder, generator, segmentation
+from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.training.requests import (
     EncoderRequest,
     GeneratorRequest,
@@ -28,11 +29,19 @@ from editvec.engine.training.settings import (
 SETTINGS: dict[str, tuple[type, ...]] = {
     "train generator": (GeneratorRequest, GeneratorConfig, GeneratorTraining),
     "train encoder": (EncoderRequest, EncoderTraining),
+    "batch run": (RunSettings,),
+    "batch generate": (RunSettings,),
+    "embed": (RunSettings,),
     "train segmentation": (SegmentationRequest, SegmentationTraining, SegmentationConfig),
 }
 
-# Numbers of what is shown, waited for or drawn: no settings have them.
-OF_NO_SETTINGS: set[tuple[str, str]] = set()
+# Of what is computed at a time, and of what is drawn: no setting has this very default or range.
+OF_NO_SETTINGS = {
+    *((path, "--batch-size") for path in ("batch run", "batch generate", "embed")),
+    *((path, "--chunk-size") for path in ("batch run", "batch generate", "embed")),
+    *((path, "--seed") for path in ("batch run", "batch generate")),
+    ("batch generate", "--count"),
+}
 
 
 def commands(
