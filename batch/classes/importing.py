@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from editvec.batch.classes.adding import add_bundle
 from editvec.batch.classes.shipped import trunk_folder
-from editvec.batch.classes.storing import Rectangle, scheme_rectangle, scheme_values, store_networks
+from editvec.batch.classes.storing import (
+    Rectangle,
+    are_equal,
+    scheme_rectangle,
+    scheme_values,
+    store_networks,
+)
+from editvec.batch.classes.succession import heritage_of
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
 from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
@@ -21,6 +28,7 @@ from editvec.engine.foreign.checkpoint import read_generator
 from editvec.engine.foreign.members import member_files, read_members
 from editvec.registry.bundles.manifest import BUNDLE_FILE
 from editvec.registry.files import temporary_folder
+from editvec.registry.library.succession import former_version
 from editvec.whole_files import digest_of_file
 
 if TYPE_CHECKING:
@@ -162,7 +170,7 @@ def _scheme_values(request: ImportRequest, resolution: int) -> dict[str, Any]:
 
 
 def store_import(library: Library, ready: ReadyBundle) -> ClassModel:
-    """Write the bundle and store it.
+    """Write the bundle and store it; a class that is there keeps what fits the new generator.
 
     Returns:
         The new version of the class, or the one that holds this very bundle.
@@ -171,9 +179,28 @@ def store_import(library: Library, ready: ReadyBundle) -> ClassModel:
         EngineError: The parts do not fit each other.
         RegistryError: The library cannot take it.
     """
+    values = dict(ready.values)
+    former = former_version(library, values["class_name"])
+    if former is not None:
+        bundle, held = read_networks(library.materialise_bundle(former))
+        is_unnamed = list(values["labels"]) == [PLACEHOLDER]
+        if not are_equal(held["generator"], values["networks"]["generator"]):
+            resolution = values["networks"]["generator"].config.resolution
+            heritage = heritage_of(library, former, resolution=resolution)
+            if is_unnamed:
+                values = {**values, **heritage.scheme, **_rectangle_of(values)}
+            values["networks"] = {**heritage.networks, **values["networks"]}
+            values["built"] = {**heritage.built, **values["built"]}
+        elif is_unnamed and "parent" in bundle.built:
+            return former  # imported before, over another generator
     with temporary_folder(library.config.bundle_folder) as folder:
-        write_bundle(folder / "bundle", **ready.values)
+        write_bundle(folder / "bundle", **values)
         return add_bundle(library, folder / "bundle")
+
+
+def _rectangle_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The rectangle that was asked for, if one was."""
+    return {name: values[name] for name in ("valid_rectangle",) if name in values}
 
 
 def import_members(

@@ -97,6 +97,7 @@ def import_model(
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.classes.importing import ImportRequest, read_import, store_import
     from editvec.registry.labels.files import read_scheme
+    from editvec.registry.library.succession import former_version, succession_notes
 
     request = ImportRequest(
         scheme=None if scheme is None else read_scheme(scheme),
@@ -106,13 +107,15 @@ def import_model(
     ready = read_import(file, request)
     _, library = open_library(ctx)
     with library:
+        former = former_version(library, request.class_name)
         model = store_import(library, ready)
-    for text in ready.notes:
+        notes = [*ready.notes, *succession_notes(library, former, model)]
+    for text in notes:
         note(f"note: {text}")
     networks = ready.values["networks"]
     if as_json:
         shown = _json(model, sorted(networks))
-        click.echo(json.dumps({**shown, "origin": ready.origin, "notes": ready.notes}, indent=2))
+        click.echo(json.dumps({**shown, "origin": ready.origin, "notes": notes}, indent=2))
         return
     config = networks["generator"].config
     click.echo(model.address)

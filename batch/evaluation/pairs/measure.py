@@ -370,5 +370,5 @@ class _PairJob:
 
 
 def _share(some: Tensor, of: Tensor) -> Tensor:
-    """What share of the pixels `of`, bool [N, H, W], are `some`, by image; NaN where `of` is empty."""
+    """What share of `of`, bool [N, H, W], is `some`, for each image; NaN where `of` is empty."""
     return some.sum(dim=(1, 2)).double() / of.sum(dim=(1, 2))
