@@ -72,15 +72,15 @@ if TYPE_CHECKING:
     from editvec.batch.training.encoder import (
         train_encoder as train_encoder,
     )
-    from editvec.batch.training.encoder_request import (
-        EncoderRequest as EncoderRequest,
-    )
     from editvec.batch.training.generator import (
-        GeneratorRequest as GeneratorRequest,
         train_generator as train_generator,
     )
-    from editvec.batch.training.segmentation import (
+    from editvec.batch.training.requests import (
+        EncoderRequest as EncoderRequest,
+        GeneratorRequest as GeneratorRequest,
         SegmentationRequest as SegmentationRequest,
+    )
+    from editvec.batch.training.segmentation import (
         train_segmentation as train_segmentation,
     )
     from editvec.batch.use_cases import (
@@ -176,15 +176,13 @@ _PLACES = {
         ),
         "editvec.batch.runs.entities": ("RunRecord",),
         "editvec.batch.training.encoder": ("train_encoder",),
-        "editvec.batch.training.encoder_request": ("EncoderRequest",),
-        "editvec.batch.training.generator": (
+        "editvec.batch.training.generator": ("train_generator",),
+        "editvec.batch.training.requests": (
+            "EncoderRequest",
             "GeneratorRequest",
-            "train_generator",
-        ),
-        "editvec.batch.training.segmentation": (
             "SegmentationRequest",
-            "train_segmentation",
         ),
+        "editvec.batch.training.segmentation": ("train_segmentation",),
         "editvec.batch.use_cases": (
             "disentangle",
             "edit_folder",
