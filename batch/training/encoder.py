@@ -105,6 +105,8 @@ def train_encoder(
     measured = school.measure(encoder)
     comparison = school.compare(encoder)
     stored = _store(library, folder, model, school, encoder, photographs, kept, unlike, measured)
+    if loaded.encoder is not None and stored.version > model.version:
+        school.notes.append(f"the encoder of {model.address} is replaced; all else stays")
     return TrainedEncoder(
         stored,
         folder,

@@ -165,6 +165,8 @@ def train_segmentation(
         )
         write_whole(picture, drawn)
     stored = _store(library, folder, model, request, ready, trainee, quality)
+    if "segmentation" in editor.bundle.networks and stored.version > model.version:
+        note(f"the segmentation branch of {model.address} is replaced; all else stays")
     names = [pairs.names[row] for row in unlike]
     return TrainedSegmentation(stored, folder, picture, quality, names, len(rows))
 

@@ -323,7 +323,8 @@ def test_encoder_of_before_is_kept_where_photographs_make_it_diverge(
     monkeypatch.setattr(EncoderTrainee, "step", step)
     result = trained(home, photographs)
 
-    (note,) = result.notes
+    note, replaced = result.notes
+    assert replaced == "the encoder of tiny@1 is replaced; all else stays"
     assert note.startswith("on photographs, the loss is nan at step 2; the encoder of before")
     encoder = read_networks(result.folder / "bundle")[1]["encoder"]
     assert all(bool(tensor.isfinite().all()) for tensor in encoder.state.values())
