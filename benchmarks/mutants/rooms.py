@@ -31,6 +31,7 @@ OTHERS = {
     "batch/cli/worker": ["tests/batch/workers"],
     "batch/cli/": ["tests/test_editvec.py"],
     "batch/editing": ["tests/batch/recipes"],
+    "batch/embedding": ["tests/batch/runs/test_embed_runs.py"],
     "batch/runs": ["tests/batch/execution", "tests/batch/chunks"],
     "batch/sinks": ["tests/batch/reports/test_audit.py"],
     "engine/bundle": ["tests/engine/test_editor.py"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -170,3 +171,18 @@ def test_the_encoder_alone_is_refused(
     assert run_editvec("embed", make_pictures(1), "--embed", "encoder") == 1
 
     assert "nothing of it is kept" in capsys.readouterr().err
+
+
+def test_the_digests_of_the_files_that_were_read_are_recorded(
+    library: Library, make_pictures: MakePictures
+) -> None:
+    source = make_pictures(2)
+    (source / "broken.png").write_bytes(b"no picture")
+
+    run = run_locally(library, planned(library, source))
+
+    inputs = Runs(library.engine).inputs(run.id, 0, 3)
+    digests = {one.source: one.digest for one in inputs}
+    for name in ("0.png", "1.png"):
+        assert digests[name] == hashlib.sha256((source / name).read_bytes()).hexdigest()
+    assert Runs(library.engine).counts(run.id).failed == 1
