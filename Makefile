@@ -107,15 +107,10 @@ hashes:
 # A sample of small wrong changes, made in build/mutants/copy one at a time. Interrupted, it is gone on with.
 SEED ?= 1
 COUNT ?= 40
-MUTANTS := $(VENV)/.mutants
 
-mutants: $(MUTANTS)
+mutants: $(TESTED)
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m benchmarks.mutants --seed $(SEED) --count $(COUNT) \
 		$(addprefix --package ,$(PACKAGE)) $(if $(AGAIN),--again)
-
-$(MUTANTS): $(TESTED)
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e '.[mutants]'
-	@touch $(MUTANTS)
 
 clean:
 	rm -rf demo build/lib build/mutants build/bdist.* dist editvec.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
