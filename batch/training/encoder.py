@@ -19,6 +19,7 @@ from editvec.batch.training.encoder_course import (
     EncoderCourse,
 )
 from editvec.batch.training.requests import EncoderRequest, Watcher
+from editvec.batch.workbench import default_device
 from editvec.engine.bundle.bundle import NetworkState, load_bundle
 from editvec.engine.devices import require_device
 from editvec.engine.networks.config import EncoderConfig
@@ -26,7 +27,6 @@ from editvec.engine.networks.encoder import Encoder
 from editvec.engine.training.loop import read_log
 
 if TYPE_CHECKING:
-    from editvec.registry.config import RegistryConfig
     from editvec.registry.entities.classes import ClassModel
     from editvec.registry.library.library import Library
 
@@ -63,21 +63,19 @@ class TrainedEncoder(NamedTuple):
 
 def train_encoder(
     library: Library,
-    config: RegistryConfig,
     request: EncoderRequest,
     *,
     work: Path | None = None,
-    device: str,
+    device: str | None = None,
     watcher: Watcher | None = None,
 ) -> TrainedEncoder:
     """Train, going on where an earlier call was killed, and store the encoder in a new version.
 
     Args:
         library: Where the class is.
-        config: Where the library is.
         request: What to train.
         work: Folder of the training; None takes one in the home folder.
-        device: Where, as torch names it.
+        device: Where, as torch names it; None takes a CUDA device if there is one.
         watcher: Who is told.
 
     Raises:
@@ -88,9 +86,10 @@ def train_encoder(
         RegistryError: There is no such class, or the library cannot take the result.
     """
     watcher = watcher or Watcher()
+    device = device or default_device()
     require_device(device)
     model = library.get_class(request.class_address)
-    folder = training_folder(config, model.name, "encoder", work)
+    folder = training_folder(library.config, model.name, "encoder", work)
     photographs = None
     if request.photographs is not None:
         photographs = _photographs(request, folder, model, watcher)

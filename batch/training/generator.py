@@ -19,6 +19,7 @@ from editvec.batch.quality.photographs import Photographs, load_photographs
 from editvec.batch.quality.samples import SampleQuality, read_curve
 from editvec.batch.training.divergence import Dial, advice_of, refusal
 from editvec.batch.training.requests import GeneratorRequest
+from editvec.batch.workbench import default_device
 from editvec.engine.bundle.bundle import NetworkState, load_bundle, read_networks
 from editvec.engine.devices import require_device
 from editvec.engine.errors import DivergedError
@@ -32,7 +33,6 @@ from editvec.engine.training.loop import (
     run_training,
 )
 from editvec.engine.training.settings import GeneratorTraining
-from editvec.registry.config import RegistryConfig
 from editvec.registry.library.succession import former_version, succession_notes
 from editvec.settings import check_settings
 
@@ -69,11 +69,10 @@ class TrainedGenerator(NamedTuple):
 
 def train_generator(
     library: Library,
-    config: RegistryConfig,
     request: GeneratorRequest,
     *,
     work: Path | None = None,
-    device: str,
+    device: str | None = None,
     on_read: Callable[[int, int], None] | None = None,
     on_photographs: Callable[[Photographs], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -82,10 +81,9 @@ def train_generator(
 
     Args:
         library: Where the class goes.
-        config: Where the library is.
         request: What to train.
         work: Folder of the training; None takes one in the home folder.
-        device: Where, as torch names it.
+        device: Where, as torch names it; None takes a CUDA device if there is one.
         on_read: Called with the photographs read and those of the folder.
         on_photographs: Told what the folder holds before the training begins.
         on_progress: Called after every step.
@@ -97,7 +95,8 @@ def train_generator(
             reason; nothing is stored then.
         RegistryError: `start` is no class, or the library cannot take the result.
     """
-    folder = training_folder(config, request.class_name, "generator", work)
+    folder = training_folder(library.config, request.class_name, "generator", work)
+    device = device or default_device()
     require_device(device)
     start = None if request.start is None else library.get_class(request.start)
     weights, network = _beginning(library, request, start)

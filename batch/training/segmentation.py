@@ -26,6 +26,7 @@ from editvec.batch.quality.segmentation_sheet import draw_predictions
 from editvec.batch.training.divergence import Dial, refusal
 from editvec.batch.training.requests import SegmentationRequest
 from editvec.batch.training.segmentation_features import features_of
+from editvec.batch.workbench import default_device
 from editvec.engine.bundle.bundle import NetworkState
 from editvec.engine.bundle.description import Bundle
 from editvec.engine.editor import Editor
@@ -48,7 +49,6 @@ from editvec.registry.masks.png import check_counted
 from editvec.whole_files import write_whole
 
 if TYPE_CHECKING:
-    from editvec.registry.config import RegistryConfig
     from editvec.registry.entities.classes import ClassModel
     from editvec.registry.labels.scheme import LabelScheme
     from editvec.registry.library.library import Library
@@ -80,11 +80,10 @@ class TrainedSegmentation(NamedTuple):
 
 def train_segmentation(
     library: Library,
-    config: RegistryConfig,
     request: SegmentationRequest,
     *,
     work: Path | None = None,
-    device: str,
+    device: str | None = None,
     on_note: Callable[[str], None] | None = None,
     on_embed: Callable[[int, int], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -95,10 +94,9 @@ def train_segmentation(
 
     Args:
         library: Where the class is.
-        config: Where the library is.
         request: What to train.
         work: Folder of the training; None takes one in the home folder.
-        device: Where, as torch names it.
+        device: Where, as torch names it; None takes a CUDA device if there is one.
         on_note: Told, in a sentence each, what is noticed about the images.
         on_embed: Called with the images embedded and those of all.
         on_progress: Called after every step.
@@ -110,7 +108,7 @@ def train_segmentation(
         RegistryError: There is no such class, a mask does not fit, or the library cannot take the
             result.
     """
-    note = on_note or (lambda _: None)
+    note, device = on_note or (lambda _: None), device or default_device()
     training = SegmentationTraining(**request.training)
     model = library.get_class(request.class_name)
     scheme = _scheme(library, request, model)
@@ -123,7 +121,7 @@ def train_segmentation(
         form=request.form,
         skips_other_shapes=request.skips_other_shapes,
     )
-    folder = training_folder(config, model.name, "segmentation", work)
+    folder = training_folder(library.config, model.name, "segmentation", work)
     folder.mkdir(parents=True, exist_ok=True)
     bundle_folder = library.materialise_bundle(model)
     advice = _memory_advice(request, training, device)

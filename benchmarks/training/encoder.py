@@ -91,7 +91,6 @@ def _compare_rates(
             with progress_line(f"learning rate {rate:g}") as show:
                 trained = train_encoder(
                     library,
-                    config,
                     request,
                     work=work / f"rate-{rate:g}",
                     device="cpu",

@@ -69,7 +69,7 @@ def command(work: Path, kimg: float, draw: Path | None) -> None:
     )
     with Library.open(config) as library, progress_line("small-avatars") as show:
         trained = train_generator(
-            library, config, request, work=work / "training", device="cpu", on_progress=show
+            library, request, work=work / "training", device="cpu", on_progress=show
         )
         baselines = _baselines(library, request, trained.folder)
     curve = read_curve(trained.folder)

@@ -45,7 +45,7 @@ def main(home: Path, photographs: Path, step: int) -> None:
     config = RegistryConfig.for_home(home)
     with Library.open(config) as library:
         watcher = Watcher(on_progress=die)
-        train_encoder(library, config, request(photographs), device="cpu", watcher=watcher)
+        train_encoder(library, request(photographs), device="cpu", watcher=watcher)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,6 @@ def main(home: Path, pairs: Path, step: int) -> None:
     with Library.open(config) as library:
         train_segmentation(
             library,
-            config,
             request(pairs),
             device="cpu",
             on_embed=die_embedding,

@@ -50,7 +50,7 @@ def main(home: Path, photographs: Path, step: int) -> None:
 
     config = RegistryConfig.for_home(home)
     with Library.open(config) as library:
-        train_generator(library, config, request(photographs), device="cpu", on_progress=die)
+        train_generator(library, request(photographs), device="cpu", on_progress=die)
 
 
 if __name__ == "__main__":

@@ -96,17 +96,15 @@ def train_encoder(
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.quality.reconstruction import embedding_table
     from editvec.batch.training.encoder import train_encoder as train
-    from editvec.batch.workbench import default_device
 
     request = _request(**chosen)
-    config, library = open_library(ctx)
+    _, library = open_library(ctx)
     with library, _Phases(request.class_address) as phases:
         trained = train(
             library,
-            config,
             request,
             work=work,
-            device=device or default_device(),
+            device=device,
             watcher=Watcher(
                 show_read,
                 show_photographs,

@@ -95,15 +95,12 @@ def train_generator(
     editvec train generator --class car --resolution 64 --mirror PHOTOS
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.training.generator import train_generator as train
-    from editvec.batch.workbench import default_device
 
-    config, library = open_library(ctx)
-    device = device or default_device()
+    _, library = open_library(ctx)
     request = _request(photographs, **chosen)
     with library, progress_line(f"generator of {request.class_name}") as show:
         trained = train(
             library,
-            config,
             request,
             work=work,
             device=device,

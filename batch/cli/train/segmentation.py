@@ -89,18 +89,16 @@ def train_segmentation(
     editvec train segmentation --class car PAIRS
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.training.segmentation import train_segmentation as train
-    from editvec.batch.workbench import default_device
 
     request = _request(pairs, **chosen)
-    config, library = open_library(ctx)
+    _, library = open_library(ctx)
     title = f"segmentation of {request.class_name}"
     with library, progress_line(title) as show:
         trained = train(
             library,
-            config,
             request,
             work=work,
-            device=device or default_device(),
+            device=device,
             on_note=note,
             on_embed=lambda done, count: note(f"embedded {done}/{count} images"),
             on_progress=show,

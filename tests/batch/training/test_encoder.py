@@ -53,7 +53,7 @@ def trained(
     config = RegistryConfig.for_home(home)
     with Library.open(config) as library:
         asked: EncoderRequest = dataclasses.replace(request(photographs), **changes)
-        return train_encoder(library, config, asked, work=work, device="cpu", watcher=watcher)
+        return train_encoder(library, asked, work=work, device="cpu", watcher=watcher)
 
 
 @pytest.fixture(scope="module")

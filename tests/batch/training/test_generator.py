@@ -42,7 +42,7 @@ def trained(home: Path, photographs: Path, **changes: object) -> TrainedGenerato
     config = RegistryConfig.for_home(home)
     with Library.open(config) as library:
         asked = dataclasses.replace(request(photographs), **changes)
-        return train_generator(library, config, asked, device="cpu")
+        return train_generator(library, asked, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def trained(
     with Library.open(config) as library:
         asked = dataclasses.replace(request(pairs), **changes)
         note = None if told is None else told.append
-        return train_segmentation(library, config, asked, device="cpu", on_note=note)
+        return train_segmentation(library, asked, device="cpu", on_note=note)
 
 
 def copied(pairs: Path, target: Path) -> Path:
@@ -139,7 +139,7 @@ def test_an_encoder_that_was_trained_meanwhile_stays(
             given = {"networks": {"encoder": other}, "built": {"encoder": {"by": "another"}}}
             store_networks(library, tmp_path, model, **given)
 
-        result = train_segmentation(library, config, asked, device="cpu", on_progress=train_encoder)
+        result = train_segmentation(library, asked, device="cpu", on_progress=train_encoder)
 
     after, kept = read_networks(result.folder / "bundle")
     assert str(result.model.address) == "tiny@3"
