@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from editvec.batch.classes.adding import (
+        add_class as add_class,
+    )
     from editvec.batch.classes.importing import (
         ImportRequest as ImportRequest,
+        import_model as import_model,
     )
     from editvec.batch.discovery.discover import (
         discover as discover,
@@ -139,7 +143,8 @@ if TYPE_CHECKING:
 _PLACES = {
     name: module
     for module, names in {
-        "editvec.batch.classes.importing": ("ImportRequest",),
+        "editvec.batch.classes.adding": ("add_class",),
+        "editvec.batch.classes.importing": ("ImportRequest", "import_model"),
         "editvec.batch.discovery.discover": ("discover",),
         "editvec.batch.discovery.request": ("DiscoverRequest",),
         "editvec.batch.editing.dataset": ("EditedFolder", "torch_dataset"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from editvec.engine.bundle.bundle import check_bundle
-from editvec.registry.bundles.manifest import read_manifest
+from editvec.registry.bundles.manifest import BUNDLE_FILE, read_manifest
 from editvec.registry.bundles.shipped import STARTERS, load_entry, registered, shipped_bundles
 from editvec.registry.errors import BundleFormatError
+from editvec.registry.library.succession import former_version, succession_notes
+from editvec.registry.sharing.bundle_archives import opened_bundle
 from editvec.registry.sharing.exchange import import_library
 
 if TYPE_CHECKING:
@@ -65,3 +67,31 @@ def install_shipped(library: Library, name: str) -> ClassModel:
             raise BundleFormatError(f"class {name}: {archive} is missing; install editvec again")
         import_library(library, archive)
     return model
+
+
+class AddedClass(NamedTuple):
+    """A class that was added, and what its user should know, in sentences."""
+
+    model: ClassModel
+    notes: list[str]
+
+
+def add_class(library: Library, source: Path | str) -> AddedClass:
+    """Add a class: a bundle, or one that comes with the installation, with its vectors.
+
+    Args:
+        library: Where it goes.
+        source: A bundle's folder or ``.tar``; or the name of a shipped class, ``avatars``.
+
+    Raises:
+        BundleFormatError, BundleError: There is no such bundle, or its networks cannot be built.
+        RegistryError: The library cannot take it.
+    """
+    place = Path(source)
+    is_bundle = place.is_file() or (place / BUNDLE_FILE).exists()
+    if not is_bundle and str(source) in shipped_bundles():
+        return AddedClass(install_shipped(library, str(source)), [])
+    with opened_bundle(place) as found:
+        former = former_version(library, read_manifest(found).class_name)
+        model = add_bundle(library, found)
+    return AddedClass(model, succession_notes(library, former, model))

@@ -28,7 +28,7 @@ from editvec.engine.foreign.checkpoint import read_generator
 from editvec.engine.foreign.members import member_files, read_members
 from editvec.registry.bundles.manifest import BUNDLE_FILE
 from editvec.registry.files import temporary_folder
-from editvec.registry.library.succession import former_version
+from editvec.registry.library.succession import former_version, succession_notes
 from editvec.whole_files import digest_of_file
 
 if TYPE_CHECKING:
@@ -84,6 +84,39 @@ class ReadyBundle(NamedTuple):
     values: dict[str, Any]
     origin: str
     notes: tuple[str, ...]
+
+
+class ImportedModel(NamedTuple):
+    """A class that was made of a file.
+
+    Attributes:
+        model: The class version.
+        ready: What was read of the file.
+        notes: What a user should know, in sentences.
+    """
+
+    model: ClassModel
+    ready: ReadyBundle
+    notes: list[str]
+
+
+def import_model(library: Library, source: str, request: ImportRequest) -> ImportedModel:
+    """Make a class of a StyleGAN2 generator of another program.
+
+    Args:
+        library: Where it goes.
+        source: NVIDIA's ``.pkl``, rosinality's ``.pt``, or the folder of a bundle. Nothing in a
+            pickle is run.
+        request: What the file does not say.
+
+    Raises:
+        EngineError: The file cannot be read, or is of another kind.
+        RegistryError: The library cannot take it.
+    """
+    ready = read_import(source, request)
+    former = former_version(library, request.class_name)
+    model = store_import(library, ready)
+    return ImportedModel(model, ready, [*ready.notes, *succession_notes(library, former, model)])
 
 
 def read_import(source: str, request: ImportRequest) -> ReadyBundle:

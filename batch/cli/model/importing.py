@@ -34,23 +34,13 @@ def add_model(ctx: click.Context, /, *, source: Path, as_json: bool) -> None:
     \b
     editvec model add avatars
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.classes.adding import add_bundle, install_shipped
-    from editvec.registry.bundles.manifest import BUNDLE_FILE, read_manifest
-    from editvec.registry.bundles.shipped import shipped_bundles
+    from editvec.batch.classes.adding import add_class
     from editvec.registry.cli.options import emit
-    from editvec.registry.library.succession import former_version, succession_notes
-    from editvec.registry.sharing.bundle_archives import opened_bundle
 
-    is_bundle = source.is_file() or (source / BUNDLE_FILE).exists()
-    if not is_bundle and str(source) in shipped_bundles():
-        with open_library(ctx)[1] as library:
-            added = install_shipped(library, str(source))
-    else:
-        with opened_bundle(source) as found, open_library(ctx)[1] as library:
-            former = former_version(library, read_manifest(found).class_name)
-            added = add_bundle(library, found)
-            for text in succession_notes(library, former, added):
-                note(text)
+    with open_library(ctx)[1] as library:
+        added, notes = add_class(library, source)
+    for text in notes:
+        note(text)
     emit(added, lambda model: str(model.address), as_json=as_json)
 
 
@@ -95,21 +85,18 @@ def import_model(
     \b
     editvec model import stylegan2-car-config-f.pkl --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.classes.importing import ImportRequest, read_import, store_import
+    from editvec.batch.classes.importing import ImportRequest
+    from editvec.batch.classes.importing import import_model as import_file
     from editvec.registry.labels.files import read_scheme
-    from editvec.registry.library.succession import former_version, succession_notes
 
     request = ImportRequest(
         scheme=None if scheme is None else read_scheme(scheme),
         valid_rectangle=None if valid_rectangle is None else parse_rectangle(valid_rectangle),
         **options,
     )
-    ready = read_import(file, request)
     _, library = open_library(ctx)
     with library:
-        former = former_version(library, request.class_name)
-        model = store_import(library, ready)
-        notes = [*ready.notes, *succession_notes(library, former, model)]
+        model, ready, notes = import_file(library, file, request)
     for text in notes:
         note(f"note: {text}")
     networks = ready.values["networks"]
