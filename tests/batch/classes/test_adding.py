@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import editvec.cli
-from editvec.batch.classes.adding import add_bundle
+from editvec.batch.classes.adding import add_bundle, install_shipped
 from editvec.engine.bundle.bundle import generator_digest
 from editvec.engine.bundle.description import CONFIGS
 from editvec.engine.errors import EngineError
@@ -368,5 +368,5 @@ def test_the_shipped_bundle_is_checked_where_it_is_installed(
     monkeypatch.setattr(default, "BUNDLE_FOLDER", folder)
 
     with pytest.raises(EngineError, match=r"missing weights: mapping\.w_avg"):
-        default.install(library)
+        install_shipped(library, "avatars")
     assert library.classes() == []
