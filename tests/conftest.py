@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from editvec import masking
+
 pytest_plugins = [
     "tests.support.engine_fixtures",
     "tests.support.run_fixtures",
@@ -45,6 +47,12 @@ def _heard_interrupts() -> None:
     """The processes that tests start hear SIGINT, even where whoever started us has it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test had for a password is a word like any other in the next one."""
+    monkeypatch.setattr(masking, "_known", masking._Known())
 
 
 @pytest.fixture(scope="session", autouse=True)

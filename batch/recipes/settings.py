@@ -217,8 +217,6 @@ class RunSettings:
             )
         if self.count and (self.boxes or self.output_size is OutputSize.ORIGINAL):
             raise SettingsError("output_size, boxes: sampled images have neither a size nor boxes")
-        if self.sources is not None and not self.count:
-            raise SettingsError("sources: only sampled images have unedited ones to be written")
 
     def _check_gates(self) -> None:
         for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success"):

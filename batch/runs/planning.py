@@ -104,6 +104,8 @@ def open_run(library: Library, request: RunRequest) -> OpenedRun:
     """
     source, target = resolve_folders(request.input_folder, request.output_folder)
     settings = _with_real_masks(request.settings, source)
+    if source is not None and settings.sources is not None:
+        raise SettingsError("sources: only sampled images have unedited ones to be written")
     if request.boxes is not None:
         settings = dataclasses.replace(settings, boxes=request.boxes.digest)
     asked = build_request(

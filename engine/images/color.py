@@ -65,8 +65,26 @@ class SourceColor:
         return self.name if self.profile is None else f"{self.name} to {SRGB}"
 
 
-def color_of(image: Image.Image) -> SourceColor:
-    """What the samples of an opened picture mean; before it is loaded.
+def load_colored(image: Image.Image) -> SourceColor:
+    """Decode an opened picture, and tell what its samples mean.
+
+    EXIF is asked last, and once the pixels are decoded: Pillow decodes them when it looks for EXIF,
+    and what is wrong with them would be taken for EXIF that cannot be read.
+
+    Raises:
+        ImageError: The file says something that cannot be understood, or that is not supported.
+    """
+    told = _told(image)
+    image.load()  # `verify` passes on a file that was cut in half
+    if told is not None:
+        return told
+    if image.mode != "LAB" and says_adobe_rgb(image):
+        return _described(_ADOBE_RGB, image, gamma=_ADOBE_GAMMA, primaries=_ADOBE_PRIMARIES)
+    return SourceColor(SRGB)
+
+
+def _told(image: Image.Image) -> SourceColor | None:
+    """What a file says outside of EXIF; before its pixels are decoded. None for nothing.
 
     Raises:
         ImageError: The file says something that cannot be understood, or that is not supported.
@@ -90,9 +108,7 @@ def color_of(image: Image.Image) -> SourceColor:
         return _measured(image)
     if image.mode == "CMYK":
         return SourceColor("CMYK without a profile")
-    if image.mode != "LAB" and says_adobe_rgb(image):
-        return _described(_ADOBE_RGB, image, gamma=_ADOBE_GAMMA, primaries=_ADOBE_PRIMARIES)
-    return SourceColor(SRGB)
+    return None
 
 
 def to_srgb(image: Image.Image, color: SourceColor) -> Image.Image:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from editvec.engine.errors import ImageError
-from editvec.engine.images.color import SourceColor, color_of, to_srgb
+from editvec.engine.images.color import SourceColor, load_colored, to_srgb
 from editvec.engine.images.exif import DECODER_ERRORS, orientation_of
 
 Decoded = TypeVar("Decoded")
@@ -183,9 +183,7 @@ def _load(image: Image.Image, max_pixels: int) -> SourceColor:
         raise ImageError(
             f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {image.width} x {image.height}"
         )
-    color = color_of(image)
-    image.load()  # `verify` passes on a file that was cut in half
-    return color
+    return load_colored(image)
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:

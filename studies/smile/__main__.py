@@ -25,7 +25,8 @@ import click
 import numpy as np
 import torch
 
-from editvec.avatars.default import CLASS_NAME, install
+from editvec.avatars.default import CLASS_NAME
+from editvec.batch.classes.adding import install_shipped
 from editvec.batch.discovery.discover import discover
 from editvec.batch.discovery.request import DiscoverRequest, Method
 from editvec.batch.runs.plan import canonical_json
@@ -253,7 +254,7 @@ def command(
     else:
         plan = Plan(SCALES, _SEARCHED, (10, 30, 60), 100, all_rivals(seed, samples, 10_000))
     with Library.open(RegistryConfig.for_home(out / "home")) as library:
-        model = install(library)
+        model = install_shipped(library, CLASS_NAME)
         faces = write_faces(
             out / "faces", count=count, few_count=min(few, count), reference_count=reference,
             seed=seed, resolution=model.resolution,

@@ -32,6 +32,8 @@ def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    # one that another test opened has its environment
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     bucket = f"editvec-{uuid.uuid4().hex[:12]}"
     fsspec.filesystem("s3").mkdir(bucket)
     return f"s3://{bucket}"

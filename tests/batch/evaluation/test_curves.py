@@ -1,11 +1,18 @@
 """Curves: points, bands and bounds stand where their values say, computed by hand."""
 
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
-from editvec.batch.evaluation.curves import Place, curve
+from editvec.batch.evaluation.curves import Curve, Place
 from editvec.batch.evaluation.intervals import Interval
+from editvec.batch.reports.rendering import render
+
+
+def curve(title: str, places: list[Place], **about: Any) -> str:
+    """A curve as it stands on a page."""
+    return render("evaluation/templates/curve.html", curve=Curve(title, places, **about)).strip()
 
 
 def points(root: ET.Element, kind: str) -> list[tuple[float, float]]:

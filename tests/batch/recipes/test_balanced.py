@@ -16,13 +16,10 @@ from hypothesis import strategies as st
 
 from editvec.batch.errors import RecipeError, SettingsError
 from editvec.batch.recipes.balanced import draw_balanced
-from editvec.batch.recipes.recipe import SOURCE_RECIPE, Edit, PinnedVector, Recipe
+from editvec.batch.recipes.recipe import SOURCE_RECIPE
 from editvec.batch.recipes.scales import Choice, Drawn, Uniform
-from editvec.batch.recipes.settings import RunSettings
-from editvec.batch.runs.models import Run
 from editvec.batch.runs.planning import open_run
 from editvec.registry.library.library import Library
-from editvec.registry.tables.database import transaction
 from tests.support.folder_runs import do, request, rows
 
 MakePictures = Callable[..., Path]
@@ -189,28 +186,6 @@ def test_chunks_and_manifests_agree_on_what_was_drawn(
         assert is_unchanged == (set(row["attributes"].values()) == {0.0})
 
 
-def test_a_run_that_was_planned_before_goes_on_with_its_scales(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    wanted = request(make_pictures(7), tmp_path / "out", "smile=uniform(0,1)", seed=3)
-    planned = open_run(library, wanted).run
-    with transaction(library.engine) as session:
-        row = session.get_one(Run, planned.id)
-        row.plan = {name: value for name, value in row.plan.items() if name != "input_count"}
-
-    do(library, wanted)
-
-    vector = library.get_vector("tiny/smile")
-    pinned = PinnedVector(
-        address=vector.address, attribute="smile", delta_digest="", roi_labels=("mouth",)
-    )
-    (name,) = {row["recipe"] for row in rows(tmp_path / "out")}
-    recipe = Recipe(name=name, edits=(Edit(vector=pinned, scale=Uniform(0, 1)),))
-    assert [row["attributes"]["smile"] for row in rows(tmp_path / "out")] == [
-        recipe.edits_at(position, seed=3)[0].scale for position in range(7)
-    ]
-
-
 @pytest.mark.parametrize(
     ("edit", "sources", "is_written"),
     [
@@ -257,9 +232,13 @@ def test_the_command_writes_unedited_copies_where_it_is_told_to(
 
 
 @pytest.mark.parametrize("sources", [True, False])
-def test_sources_of_pictures_are_refused(sources: bool) -> None:
+def test_sources_of_pictures_are_refused(
+    library: Library, make_pictures: MakePictures, tmp_path: Path, sources: bool
+) -> None:
+    asked = request(make_pictures(1), tmp_path / "out", "smile=1", sources=sources)
+
     with pytest.raises(SettingsError, match=r"^sources: only sampled images"):
-        RunSettings(sources=sources)
+        open_run(library, asked)
 
 
 def test_a_generated_run_without_edits_and_sources_is_refused(

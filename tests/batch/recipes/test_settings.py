@@ -92,7 +92,6 @@ MASKS = {"mode": Mode.OPTIMIZE, "masks_folder": "/masks"}
         ({"count": 1, "boxes": "b.json"}, "output_size, boxes: sampled images have neither"),
         ({"boxes": "b.json"}, None),
         ({"sources": True, "count": 1}, None),
-        ({"sources": False}, "sources: only sampled images have unedited ones"),
         ({**MASKS, "min_success": 0.5}, None),
         ({"min_success": 0.5}, "min_success: only mode optimize"),
         ({"max_reconstruction": 0.5, "count": 1}, "max_reconstruction: sampled images"),

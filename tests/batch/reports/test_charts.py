@@ -6,7 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from editvec.batch.reports.charts import MAX_ROWS, Bound, ChartRow, chart, share_bar
+from editvec.batch.reports import charts
+from editvec.batch.reports.charts import MAX_ROWS, Bound, RowName
+from editvec.batch.reports.rendering import _ENVIRONMENT
 from editvec.batch.reports.tally import Distribution
 
 WIDTH = 480
@@ -19,8 +21,18 @@ def spread(values: Iterable[float]) -> Distribution:
     return made
 
 
+def chart(
+    title: str, rows: list[tuple[RowName, Distribution]], bound: Bound | None = None, hint: str = ""
+) -> str:
+    """A chart as it stands on a page."""
+    page = _ENVIRONMENT.from_string(
+        '{% from "reports/templates/charts.html" import chart %}{{ chart(of) }}'
+    )
+    return page.render(of=charts.chart(title, rows, bound=bound, hint=hint)).strip()
+
+
 def drawn(values: Iterable[float], bound: Bound | None = None) -> ET.Element:
-    return ET.fromstring(chart("Title", [ChartRow("a", spread(values))], bound=bound, hint="more"))
+    return ET.fromstring(chart("Title", [(RowName("a"), spread(values))], bound=bound, hint="more"))
 
 
 def axis(root: ET.Element) -> list[str | None]:
@@ -129,7 +141,7 @@ def test_equal_numbers_stand_in_the_middle(value: float, ends: list[str]) -> Non
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_rows_share_one_range_and_some_are_left_out(more: int) -> None:
-    rows = [ChartRow(f"<b>r{n}</b>", spread([n, n + 1])) for n in range(MAX_ROWS + more)]
+    rows = [(RowName(f"<b>r{n}</b>"), spread([n, n + 1])) for n in range(MAX_ROWS + more)]
 
     root = ET.fromstring(chart("T", rows))
 
@@ -145,13 +157,7 @@ def test_rows_share_one_range_and_some_are_left_out(more: int) -> None:
 
 
 def test_a_sample_is_told() -> None:
-    exact, sampled = (chart("T", [ChartRow("a", spread(range(n)))]) for n in (2048, 2049))
+    exact, sampled = (chart("T", [(RowName("a"), spread(range(n)))]) for n in (2048, 2049))
 
     assert "even sample" not in exact
     assert "even sample" in sampled
-
-
-def test_shares_are_bars() -> None:
-    assert 'style="width:25.0%"' in share_bar(1, 4)
-    assert 'style="width:100.0%"' in share_bar(4, 4)
-    assert 'style="width:0.0%"' in share_bar(0, 0)

@@ -212,19 +212,6 @@ def test_a_card_that_came_after_the_plan_stays_and_an_audit_names_it(
     assert audit(library, run).problems == ["missing: README.md"]
 
 
-def test_a_run_that_was_over_before_there_were_cards_lacks_none(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    run = do(library, request(make_pictures(1), tmp_path / "out", "smile=1"))
-    path = tmp_path / "out" / "run.json"
-    path.write_text(
-        json.dumps({k: v for k, v in json.loads(path.read_bytes()).items() if k != "card"})
-    )
-    (tmp_path / "out" / "README.md").unlink()
-
-    assert audit(library, run).problems == []
-
-
 def test_a_repeated_and_a_second_run_write_their_own_card(
     library: Library, make_pictures: MakePictures, tmp_path: Path
 ) -> None:

@@ -15,7 +15,6 @@ from editvec.batch.runs.planning import open_run
 from editvec.batch.runs.store import Runs
 from editvec.registry.library.library import Library
 from editvec.registry.release import engine_version
-from editvec.registry.tables.database import transaction
 from editvec.whole_files import digest_of_file
 from tests.support.folder_runs import do, pixels, provenance_in, request, rows
 
@@ -110,28 +109,6 @@ def test_a_run_is_not_continued_in_another_format(
 
     with pytest.raises(RunConflictError, match=complaint):
         open_run(library, request(source, tmp_path / "out", "smile=1", **changed))
-
-
-def test_a_run_that_was_planned_before_there_were_formats_goes_on(
-    library: Library, make_pictures: MakePictures, tmp_path: Path
-) -> None:
-    from editvec.batch.runs.models import Run
-
-    wanted = request(make_pictures(1), tmp_path / "out", "smile=1")
-    planned = open_run(library, wanted).run
-    with transaction(library.engine) as session:
-        plan = session.get_one(Run, planned.id).plan
-        plan = {**plan, "settings": {**plan["settings"]}, "request": {**plan["request"]}}
-        for name in ("image_format", "output"):
-            del plan["settings"][name], plan["request"][name]
-        session.get_one(Run, planned.id).plan = plan
-
-    again = open_run(library, wanted)
-
-    assert (again.is_new, again.run.id) == (False, planned.id)
-    run = do(library, wanted)
-    assert run.plan.settings.image_format == "png"
-    assert audit(library, run).problems == []
 
 
 def test_jpegs_load_with_hugging_face_datasets_with_their_labels_and_masks(

@@ -51,16 +51,13 @@ def test_a_run_that_never_started_took_no_time(
     counts = RunCounts(total=1)
     end = START + timedelta(seconds=61.2346)
 
-    idle = run_summary(
-        replace(run, started_at=None), model, counts, state="cancelled", finished_at=end
-    )
-    busy = run_summary(
-        replace(run, started_at=START), model, counts, state="completed", finished_at=end
-    )
+    over = replace(run, state="cancelled", finished_at=end)
+    idle = run_summary(replace(over, started_at=None), model, counts, now=end)
+    busy = run_summary(replace(run, started_at=START), model, counts, now=end)
 
     assert (idle["seconds"], idle["started_at"]) == (0.0, idle["finished_at"])
     assert (busy["seconds"], busy["started_at"]) == (61.235, START.isoformat())
-    assert (idle["state"], busy["state"]) == ("cancelled", "completed")
+    assert (idle["state"], busy["state"]) == ("cancelled", run.state)
 
 
 def test_leftovers_have_lines_of_their_own_with_the_reason(

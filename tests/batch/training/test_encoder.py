@@ -331,7 +331,7 @@ def test_encoder_of_before_is_kept_where_photographs_make_it_diverge(
     assert result.measured["samples_psnr"] == read_curve(result.folder)[2]["samples_psnr"]
 
 
-def test_continued_encoder_that_gets_no_better_is_not_stored(home: Path) -> None:
+def test_continued_encoder_that_gets_no_better_is_not_stored(home: Path, tmp_path: Path) -> None:
     first = trained(home, None)
 
     with pytest.raises(DivergedError, match="no training has made it better than the one that"):
@@ -340,7 +340,7 @@ def test_continued_encoder_that_gets_no_better_is_not_stored(home: Path) -> None
             None,
             goes_on=True,
             training={**request(None).training, "learning_rate": 1.0},
-            work=home / "again",
+            work=tmp_path / "again",
         )
     with Library.open(RegistryConfig.for_home(home)) as library:
         assert library.get_class("tiny").address == first.model.address

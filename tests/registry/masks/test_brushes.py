@@ -108,6 +108,8 @@ def test_a_file_of_colours_is_no_brush(tmp_path: Path, model: ClassModel) -> Non
     path.write_bytes(encode_brush(_painted(model)))
     assert read_brush(path) == path.read_bytes()
 
-    Image.new("RGB", (4, 4)).save(path)
-    with pytest.raises(MaskError, match=r"brush .*: expected a PNG of label indices"):
+    two = Image.new("RGB", (4, 4), (255, 0, 0))
+    two.paste((0, 0, 255), (0, 0, 2, 2))
+    two.save(path)
+    with pytest.raises(MaskError, match=r"brush .*#0000ff and colour #ff0000, neither of them"):
         read_brush(path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from editvec.outputs import OutputError
 from editvec.registry.errors import MaskError
 from editvec.registry.labels.files import parse_scheme
 from editvec.registry.masks.export import (
@@ -95,9 +96,10 @@ def test_several_masks_become_files_of_a_folder(tmp_path: Path, form: str) -> No
     for path in written:
         assert (read_any_mask(path, SCHEME) == drawn_mask()).all()
     before = written[0].read_bytes()
-    with pytest.raises(MaskError, match="it exists already, and is not replaced"):
+    written[0].write_bytes(before + b"more")
+    with pytest.raises(OutputError, match="editvec did not write it or it was changed since"):
         convert_masks(masks[:1], SCHEME, tmp_path / "out", form="index", is_folder=True)
-    assert written[0].read_bytes() == before
+    assert written[0].read_bytes() == before + b"more"
     (one,) = convert_masks(masks[:1], SCHEME, tmp_path / "a.png", form=form, is_folder=False)
     assert one == tmp_path / "a.png"
 

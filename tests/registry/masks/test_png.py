@@ -101,7 +101,9 @@ def test_unknown_label_is_named_with_its_pixel() -> None:
         encode_mask(mask, LABELS)
 
 
-@pytest.mark.parametrize(("label", "is_known"), [(-1, False), (0, True), (4, True), (5, False)])
+@pytest.mark.parametrize(
+    ("label", "is_known"), [(-2, False), (-1, True), (0, True), (4, True), (5, False)]
+)
 def test_labels_end_with_the_scheme_on_both_sides(label: int, is_known: bool) -> None:
     mask = np.array([[0, label, label]])
 

@@ -336,7 +336,7 @@ def _png(mode: str, size: int = RESOLUTION, color: object = 1, format_name: str 
         (b"", "brush", MaskError, "not a readable PNG"),
         (_png("L")[:45], "brush", MaskError, "not a readable PNG"),
         (_png("L", format_name="GIF"), "brush", MaskError, "not a readable PNG"),
-        (_png("RGB", color=(1, 1, 1)), "brush", MaskError, "where colours hide the labels"),
+        (_png("RGB", color=(0, 0, 0)), "brush", MaskError, "nothing is painted"),
         (_png("L", size=8), "union", MaskError, "expected 16 x 16 pixels, got 8 x 8"),
         (_png("L", color=0), "brush", MaskError, "nothing is painted"),
         (_png("L"), "labels", RecordError, "ROI policy labels takes no brush"),
