@@ -23,7 +23,7 @@ RegistryError
 +-- DatabaseError          (RuntimeError)  the database cannot be reached or refuses
 +-- VerificationError      (RuntimeError)  the library holds something that is wrong
 +-- BlobError              (OSError)       bytes that cannot be stored, found or trusted
-    +-- DiskFullError                      no space left, for bytes or rows
+    +-- LibraryDiskFullError                no space left, for bytes or rows
 """
 
 from __future__ import annotations
