@@ -23,7 +23,7 @@ from editvec.batch.cli.output import JSON, note, stage_progress
 @JSON
 @click.pass_context
 def demo(ctx: click.Context, *, out: Path, device: str | None, as_json: bool) -> None:
-    """Tell the whole story in OUT, a folder of its own, in a few minutes.
+    """Show everything once, in a few minutes, in a folder of its own: OUT.
 
     Installs the shipped class and its vectors, makes a folder of photographs, learns a vector
     from one edited mask, composes two, and edits the folder. With no --home, the library of the

@@ -131,10 +131,10 @@ STORED = options(
 
 @click.group()
 def discover() -> None:
-    """Find directions that edit, without a mask: each becomes a vector like a learned one.
+    """Find directions that edit, without a mask, and store each as a vector.
 
-    Every vector keeps the method, the labels, the number of samples and the seed, and what was
-    measured of it; `editvec evaluate` measures it as it does any other.
+    A vector keeps its method, labels, number of samples and seed, and its measurements. `editvec
+    evaluate` measures it like any other vector.
     """
 
 
@@ -155,8 +155,9 @@ def discover() -> None:
 def interfacegan(obj: dict[str, Any], /, **chosen: Any) -> None:
     """Find the normal of a linear boundary between latents with and without an attribute.
 
-    A linear support vector machine (InterFaceGAN, Shen et al. 2020) on samples of the class. Scale
-    1 takes the mean sample without the attribute as far from the boundary as the mean one with it.
+    This trains a linear support vector machine on samples of the class (InterFaceGAN, Shen et al.
+    2020). Scale 1 is the distance, across the boundary, between the mean latents without and with
+    the attribute.
 
     \b
     editvec discover interfacegan avatars/smile-svm --attribute smiling --roi mouth,teeth
@@ -181,7 +182,7 @@ def interfacegan(obj: dict[str, Any], /, **chosen: Any) -> None:
 def mean(obj: dict[str, Any], /, **chosen: Any) -> None:
     """Take the mean of latents with an attribute minus the mean of those without.
 
-    Scale 1 takes the one mean to the other.
+    Scale 1 leads from the mean without the attribute to the mean with it.
 
     \b
     editvec discover mean avatars/smile-mean --attribute smiling --roi mouth,teeth
@@ -197,9 +198,9 @@ def mean(obj: dict[str, Any], /, **chosen: Any) -> None:
 def sefa(obj: dict[str, Any], /, **chosen: Any) -> None:
     """Find what the generator's own weights amplify most (SeFa, Shen and Zhou 2021).
 
-    The eigenvectors of A^T A, where A maps w to the styles of the layers that read --rows. Scale 1
-    is one standard deviation of sampled w. Nothing is labelled; --attribute only chooses among
-    the directions, by the classifier.
+    Directions are the eigenvectors of A^T A, where A maps w to the styles of the layers that read
+    --rows. Scale 1 is one standard deviation of sampled w. No labels are needed; with --attribute,
+    the classifier chooses one direction.
 
     \b
     editvec discover sefa avatars/coarse --rows 0:4 --count 3
@@ -216,8 +217,8 @@ def sefa(obj: dict[str, Any], /, **chosen: Any) -> None:
 def ganspace(obj: dict[str, Any], /, **chosen: Any) -> None:
     """Find the principal components of sampled w (GANSpace, Harkonen et al. 2020).
 
-    Scale 1 is one standard deviation along the component. Nothing is labelled; --attribute only
-    chooses among the directions, by the classifier.
+    Scale 1 is one standard deviation along the component. No labels are needed; with --attribute,
+    the classifier chooses one direction.
 
     \b
     editvec discover ganspace avatars/pc --count 5

@@ -69,12 +69,12 @@ def disentangle(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure vectors alone and every two together, and store it with them.
+    """Measure how vectors disturb each other: each alone, and every two together.
 
-    VECTOR is an address, or NAME=SCALE for another scale than the vector's own. What each moves
-    is told part by part; how much of its success and of its change is left when another one is
-    applied too; and how much two of them change the same pixels. `registry compose` then tells of
-    it. What cannot be measured is named.
+    VECTOR is an address, or NAME=SCALE for another scale than the vector's own. The tables show how
+    far each vector moves each part, how much of its success and of its change is left when another
+    one is applied too, and how much two of them change the same pixels. The values are stored with
+    the vectors, and `registry compose` reports them.
 
     \b
     editvec disentangle smile open-mouth close-eyes

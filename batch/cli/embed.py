@@ -36,8 +36,8 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
     """Embed every image under IN ahead of time; the library keeps the embeddings.
 
     A later `editvec batch run IN OUT` with the same --embed, --space, --fit and boxes finds them
-    and embeds nothing. It is a run like those of `editvec batch`: the same command again continues
-    what was interrupted.
+    and embeds nothing. It is a run like those of `editvec batch`: the same command continues an
+    interrupted one.
 
     \b
     editvec embed photos --embed steps:200 --workers celery

@@ -138,12 +138,12 @@ def evaluate(
 ) -> None:
     """Measure the vector at ADDRESS on images, and store the metrics with it.
 
-    Success is measured against what has no part in the edit: an operation on the image's own mask,
-    an attribute classifier, or the renderer's masks. What cannot be measured is named, with the
-    way to get it.
+    Success is judged by something that has no part in the edit: an operation on the image's own
+    mask, an attribute classifier, or the renderer's masks. If something cannot be measured, the
+    command says what is missing for it.
 
     With --all, or with --workers celery, it is a run like those of `editvec batch`: the same
-    command continues it, and what was measured in the same way is not measured again.
+    command continues it, and nothing is measured twice in the same way.
 
     \b
     editvec evaluate avatars/smile --samples 64 --modes vector,refine:10

@@ -149,10 +149,11 @@ def learn(
     """Learn an editing vector from one picture and its edited part mask.
 
     The picture is embedded, the edit is learned and measured, and the vector is stored with its
-    mask pair and its metrics. Of a picture that is not square the middle square is taken.
+    mask pair and its metrics. If a picture is not square, its middle square is taken.
 
     With --from, or with --workers celery, it is a run like those of `editvec batch`: it survives a
-    kill, the same command continues it, and a pair whose vector is there is not learned again.
+    kill, and the same command continues it. A vector that was learned from the same files with the
+    same settings is not learned again.
     """
     if (address is None) == (pair_list is None):
         raise click.UsageError("give either CLASS/NAME with its files, or --from LIST")

@@ -138,7 +138,7 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
 @EXECUTION
 @click.pass_context
 def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
-    """Edit sampled images; the unedited ones may be written too, as recipe `source`.
+    """Sample images and edit them; the unedited ones can be written too, as recipe `source`.
 
     \b
     editvec batch generate out --class avatars --count 100 --seed 7 --edit smile=1.0
@@ -192,7 +192,7 @@ def resume(ctx: click.Context, /, *, run_id: str, **options: Any) -> None:
 def retry(ctx: click.Context, /, *, run_id: str, rejected: bool, **options: Any) -> None:
     """Make the failed and quarantined items of a finished run again.
 
-    A file that was replaced since is taken as it is now.
+    If a file was replaced meanwhile, the new one is taken.
     """
     from editvec.batch.use_cases import retry as make_again
 

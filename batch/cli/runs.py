@@ -37,7 +37,7 @@ def status(
 ) -> None:
     """Show one run: its items, rate and time left, workers, and why items failed.
 
-    With --watch --json, every look is one line of JSON.
+    With --watch --json, each look prints one line of JSON.
     """
     from editvec.batch.runs.progress import run_status
     from editvec.printing import Control
@@ -99,7 +99,7 @@ def _reason_rows(found: RunStatus) -> list[tuple[int, str, str]]:
 def report(ctx: click.Context, /, *, run_id: str, show: bool, as_json: bool) -> None:
     """Write report.html and contact_sheet.png of a run anew, and print where.
 
-    A run that is still going on has one too: it says how far the run was.
+    If the run is still going on, the report says how far it is.
     """
     from editvec.batch.reports.completion import report_run
     from editvec.batch.runs.store import Runs
@@ -163,7 +163,7 @@ def list_runs(ctx: click.Context, /, *, limit: int, as_json: bool) -> None:
 @JSON
 @click.pass_context
 def cancel(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
-    """Stop a run: no further image is begun, by nobody."""
+    """Stop a run for good: no worker begins another image, finished ones stay."""
     from editvec.batch.reports.completion import complete
     from editvec.batch.runs.leases import Leases
     from editvec.batch.runs.store import Runs

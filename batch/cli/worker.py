@@ -31,13 +31,13 @@ from editvec.registry.cli.completion import complete_class
 def worker(obj: dict[str, Any], /, *, class_name: str, device: str | None, log_level: str) -> None:
     """Serve the runs of one class on one device, until stopped.
 
-    Messages come from EDITVEC_BROKER_URL: redis://, amqp://, or by default a folder under the
-    home folder, which workers of this machine share. The library is that of whoever starts runs
-    (EDITVEC_DATABASE_URL, EDITVEC_BLOB_URL) and holds the class; the folders of the runs are seen
-    here under the same paths. Start one worker for each device.
+    Messages come from EDITVEC_BROKER_URL: redis://, amqp://, or by default a folder in the home
+    folder, for workers of this machine. Use the same library as the commands that start runs
+    (EDITVEC_DATABASE_URL, EDITVEC_BLOB_URL). The folders of the runs must have the same paths here.
+    Start one worker for each device.
 
-    TERM or Ctrl-C: the images in work are finished, the rest of their chunk is given back. A
-    second time, what is in work is given back too.
+    At TERM or Ctrl-C the worker finishes the images in work, and gives the rest of their chunk back
+    to other workers. At a second one it gives back the images in work, too.
 
     \b
     editvec worker --class avatars --device cuda:0

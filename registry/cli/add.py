@@ -116,8 +116,8 @@ def registry_add(
     """Store the vector of FILE as a new version of NAME.
 
     FILE is safetensors with one tensor, or a .npy of EditGAN (1, rows, columns), of StyleGAN2
-    directions (rows, columns) or of InterFaceGAN boundaries (1, columns). What `registry export
-    FILE.safetensors` wrote says itself what it is.
+    directions (rows, columns) or of InterFaceGAN boundaries (1, columns). A file that `registry
+    export FILE.safetensors` wrote needs no options: it says what it is.
     """
     from editvec.registry.masks.pairs import PairFiles
     from editvec.registry.sharing.vector_files import add_vector_file

@@ -67,8 +67,8 @@ def registry_compose(
 ) -> None:
     """Store a weighted sum of vectors as NAME, with its terms.
 
-    The report shows the angle between the terms, the parts that they share, their scales against
-    their usable ranges, and what speaks against the sum.
+    First a report shows how alike the terms are (cosine), the parts that they share, their scales
+    against their usable ranges, and conflicts.
     """
     from editvec.registry.addresses import parse_new_address
     from editvec.registry.cli.compose_text import composition_text

@@ -39,7 +39,7 @@ def _parsed(parse: Callable[[str], Value], text: str) -> Value:
 @json_option
 @click.pass_obj
 def registry_verify(obj: dict[str, Any], *, as_json: bool) -> None:
-    """Re-hash everything that is stored, and name what is wrong; exit status 1 then."""
+    """Hash everything that is stored again; exit status 1 if something is wrong."""
     from editvec.registry.cli.maintain_text import verify_text
     from editvec.registry.maintenance.verification import verify
 

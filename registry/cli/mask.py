@@ -32,7 +32,7 @@ _TYPED = "editvec.registry.cli.mask.typed"
 
 @click.group()
 def mask() -> None:
-    """Part masks: read those of any tool, convert, show and edit them."""
+    """Part masks: read those of annotation tools, convert, show and edit them."""
 
 
 def _scheme_options(command: _Command) -> _Command:
@@ -198,7 +198,7 @@ def mask_convert(
 
     SOURCE is a PNG (of indices or colours), a folder of PNGs (one for each image, or for each
     part), or files of COCO, Label Studio, CVAT, LabelMe, YOLO or Roboflow. A file that exists is
-    replaced only if it is as this command wrote it.
+    replaced only if editvec wrote it and nobody changed it.
     """
     from editvec.registry.masks.export import convert_masks
 
@@ -308,8 +308,8 @@ def mask_edit(
 ) -> None:
     """Edit the mask in SOURCE by program.
 
-    Operations are done in the order in which they are typed. Lengths are pixels, or percent of
-    the mask: --shift 0,-2%.
+    Operations are done in the order in which you type them. Lengths are pixels, or percent of the
+    mask: --shift 0,-2%.
 
     \b
     editvec mask edit M.png --part mouth --scale 1.3x1 --shift 0,-1 -o OUT.png

@@ -68,7 +68,7 @@ def model_show(obj: dict[str, Any], *, address: str | None, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def model_export(obj: dict[str, Any], *, address: str, target: OutputFile, as_json: bool) -> None:
-    """Write the bundle of CLASS as the folder OUT, or as one file where OUT ends in .tar.
+    """Write the bundle of CLASS as the folder OUT, or as one file if OUT ends in .tar.
 
     The same version gives the same bytes; `editvec model add OUT` takes it back. A folder that
     exists is never replaced.
@@ -102,7 +102,7 @@ def model_group(
 ) -> None:
     """Let NAME stand for several parts, or groups, wherever a part may stand.
 
-    The bundle stays as it is, and so do the vectors: an ROI is kept as its parts.
+    The bundle does not change, nor do vectors: an ROI is stored as its parts.
 
     \b
     editvec model group wheel tire,spoke,hub --class cars
@@ -117,7 +117,7 @@ def model_group(
 
 @click.group()
 def db() -> None:
-    """The database's tables: upgrade, current."""
+    """The tables of the database: create or upgrade them, or show their revision."""
 
 
 @db.command("upgrade")

@@ -34,7 +34,7 @@ def registry_alias(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Let ALIAS stand for the version at ADDRESS, wherever it stood before.
+    """Let ALIAS stand for the version at ADDRESS, and for no other version of the vector.
 
     `editvec registry alias smile@2 stable` makes `smile@stable` mean version 2.
     """
@@ -60,7 +60,7 @@ def registry_unalias(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Remove ALIAS of the vector NAME; the version that it stood for stays."""
+    """Remove ALIAS from the vector NAME; all versions stay."""
     with opened(obj) as library:
         vector = library.remove_alias(name, alias, reason=reason, class_name=class_name)
     text = f"{vector.class_name}/{vector.name}@{alias} is gone; it was {vector.address}"
@@ -87,7 +87,7 @@ def registry_retire(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Retire versions, all or none: no longer listed, and refused for new work."""
+    """Retire versions: no longer listed, refused for new work, but never deleted."""
     with opened(obj) as library:
         retired = library.retire_vectors(addresses, reason=reason, class_name=class_name)
         used_by = {one.address: library.dependents(one.address) for one in retired}
@@ -118,7 +118,7 @@ def registry_restore(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Take the retirement of versions back, of all or of none."""
+    """Bring retired versions back."""
     with opened(obj) as library:
         restored = library.restore_vectors(addresses, reason=reason, class_name=class_name)
     text = "\n".join(f"{vector.address} is active" for vector in restored)

@@ -28,10 +28,10 @@ def registry_export(
     class_name: str | None,
     as_json: bool,
 ) -> None:
-    """Write the vectors NAMES, with all that they are made of, to one archive PATH.
+    """Write the vectors NAMES, and all that belongs to them, to one archive PATH.
 
-    A PATH that ends in .safetensors takes one vector, as a plain file that says what it is and
-    that `registry add` reads: without mask pairs, metrics and terms.
+    If PATH ends in .safetensors, it becomes a plain file with one vector, which `registry add`
+    reads: without mask pairs, metrics and terms.
     """
     from editvec.registry.sharing.annotations import export_vector
     from editvec.registry.sharing.exchange import export_library
@@ -62,10 +62,10 @@ def registry_export(
 def registry_import(
     obj: dict[str, Any], *, path: Path, dry_run: bool, reason: str, as_json: bool
 ) -> None:
-    """Install every vector of the archive PATH, or none.
+    """Install all vectors of the archive PATH; if one is refused, none is installed.
 
-    What the library holds already is left as it is; a version that is taken by other content
-    becomes the next one. Aliases do not travel.
+    Vectors that the library holds already stay as they are. If another vector has the same version
+    number here, the imported one gets the next number. Aliases are not in an archive.
     """
     from editvec.registry.cli.vector_text import imported_text
     from editvec.registry.sharing.exchange import import_library, rehearse_import

@@ -29,7 +29,7 @@ def add_model(ctx: click.Context, /, *, source: Path, as_json: bool) -> None:
     """Store the class bundle in FOLDER (bundle.json and its safetensors), or a .tar of one.
 
     A bundle whose networks cannot be built from its weights is refused. NAME is a class that comes
-    with the installation; its vectors are added, too.
+    with an installed package, such as avatars; its vectors are added, too.
 
     \b
     editvec model add avatars
@@ -80,7 +80,7 @@ def import_model(
 
     FILE is NVIDIA's .pkl (StyleGAN2-ADA and the StyleGAN2 configurations of StyleGAN3's program in
     PyTorch, or StyleGAN2 in TensorFlow), rosinality's .pt, or the folder of a bundle. Its content
-    tells which. Nothing in a pickle is run: names beside tensors and settings are refused.
+    tells which. Nothing in a pickle is run: it may hold only tensors and settings.
 
     \b
     editvec model import stylegan2-car-config-f.pkl --class car --scheme editgan-car
@@ -147,9 +147,9 @@ def import_members(
 ) -> None:
     """Give a class the segmentation branch that DatasetGAN's or EditGAN's classifiers make.
 
-    One FILE for each member of the ensemble (model_0.pth, model_1.pth...), or a folder with them,
-    of which snapshots (model_iter5000_number_0.pth) are left out. The generator stays, and with it
-    every vector.
+    One FILE for each member of the ensemble (model_0.pth, model_1.pth...), or a folder with them;
+    snapshots in it (model_iter5000_number_0.pth) are left out. The new version of the class has the
+    same generator, so all vectors go on working.
 
     \b
     editvec model import-members classifiers/ --class car --scheme editgan-car

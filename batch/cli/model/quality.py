@@ -25,9 +25,9 @@ _FOLDER = click.Path(path_type=Path)
 @JSON
 @click.pass_context
 def verify_models(ctx: click.Context, /, *, addresses: tuple[str, ...], as_json: bool) -> None:
-    """Re-hash every file of classes, and build their networks; exit status 1 if one is wrong.
+    """Hash every file of classes again, and build their networks; exit status 1 if one is wrong.
 
-    Without CLASS every version of every class.
+    Without CLASS it checks every version of every class.
     """
     from editvec.batch.classes.check import check_model
 

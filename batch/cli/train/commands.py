@@ -51,7 +51,7 @@ TRAINING = options(
 
 @click.group()
 def train() -> None:
-    """Train the networks of a class: every training goes on where it was killed."""
+    """Train the networks of a class; after a kill, the same command goes on."""
 
 
 @contextlib.contextmanager

@@ -86,10 +86,10 @@ def train_encoder(
 ) -> None:
     """Train an encoder for CLASS, on samples and the folder PHOTOS, and store a new version of it.
 
-    The encoder finds the latents of a picture at once; without one, embedding begins at the
-    average and takes many more steps. Photographs that do not look like the class are named and
-    left out. The generator stays, and with it every vector. Type the same command again after a
-    kill.
+    The encoder finds the latents of a picture at once; without one, embedding begins at the average
+    and takes many more steps. Photographs that do not look like the class are named and left out.
+    The new version of the class has the same generator, so all vectors go on working. After a kill,
+    type the same command again.
 
     \b
     editvec train encoder --class car PHOTOS

@@ -86,10 +86,9 @@ def train_generator(
 ) -> None:
     """Train a generator on the folder PHOTOS, and store it as a version of CLASS.
 
-    StyleGAN2 with adaptive augmentation. It takes days on a GPU for large pictures, hours for
-    small ones; on a CPU only small ones are of use. Type the same command again after a kill.
-    The folder of the training holds its state, log.jsonl with everything that was measured, and
-    samples/.
+    StyleGAN2 with adaptive augmentation. It takes days on a GPU for large pictures, hours for small
+    ones; on a CPU only small ones make sense. After a kill, type the same command again. The folder
+    of the training holds its state, log.jsonl with all measurements, and samples/.
 
     \b
     editvec train generator --class car --resolution 64 --mirror PHOTOS

@@ -77,12 +77,12 @@ def train_segmentation(
 ) -> None:
     """Train the segmentation branch of CLASS on the annotated images in the folder PAIRS.
 
-    PAIRS holds images/ and masks/ (or masks.json, annotations.xml...): 16 to 32 images, 4 at
-    least. They are embedded; classifiers learn which part each pixel of the generator's features
-    is; rounds of cross-validation measure each part on images that were left out. The new version
-    has the same generator: no vector is lost.
+    PAIRS holds images/ and masks/ (or masks.json, annotations.xml...): 16 to 32 images, 4 at least.
+    The images are embedded, and classifiers learn from the generator's features which part each
+    pixel is. Cross-validation measures each part on images that were left out. The new version of
+    the class has the same generator, so all vectors go on working.
 
-    Type the same command again after a kill. The folder of the training holds its state, log.jsonl
+    After a kill, type the same command again. The folder of the training holds its state, log.jsonl
     and predictions.png.
 
     \b
