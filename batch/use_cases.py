@@ -1,7 +1,7 @@
-"""What one does with a library, as functions: commands call them, and so may programs.
+"""The use cases of a library, as functions: commands call them, and so may programs.
 
-All take an open `Library`. What computes takes `device` or an `Execution`; what is long takes a
-call that is told how far it is. Nothing prints.
+Every function takes an open `Library`. Functions that compute take a `device` or an `Execution`;
+long ones take a callback for their progress. None of them prints.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, with what goes wrong told in the words of the library."""
+"""Files that are whole or not there; what goes wrong becomes an error of the library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single values that are given: each is returned as it is stored, or refused by name."""
+"""Checks of single values: each is returned as it will be stored, or refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of every command that works on a run: have it done, here or by workers, and tell."""
+"""The end of every command that works on a run: do it here or by workers, and print the result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The gates before the disk: pictures that no edit can have meant, and bounds that were asked for.
+"""Gates: reject pictures that no edit can have meant, and items beyond the bounds of a run.
 
-What a gate rejects is recorded with its numbers and the reason; it is never silently kept.
+A rejected item is recorded with its numbers and the reason.
 """
 
 from __future__ import annotations

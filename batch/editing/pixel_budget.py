@@ -1,7 +1,7 @@
 """Room in memory for photographs, shared by the threads that read, finish and encode them.
 
-What a photograph takes follows from its pixels: bounding how many are held would let a folder of
-large ones take any amount of memory, and more of it on a machine of more cores.
+Pixels are counted, not photographs: a bound on the number of photographs would bound no memory,
+because they may be of any size, and a machine with more cores would hold more of them.
 """
 
 from __future__ import annotations

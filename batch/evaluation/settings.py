@@ -1,4 +1,4 @@
-"""What an evaluation is told: images, modes, scales, targets, bounds."""
+"""The settings of an evaluation: images, modes, scales, targets, bounds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Targets of an edit that come from outside its result: masks to reach, attributes to bring about.
 
-Against a mask that was read off the result every edit succeeds. So a mask is an operation on the
-image's own mask before the edit, or the renderer's; and attributes are told by a classifier that
-has no part in the edit.
+A mask that is read off the result would prove every edit a success. So a target mask is an
+operation on the image's own mask before the edit, or the renderer's mask. Attributes are judged by
+a classifier that has no part in the edit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Runs that write no images, planned or found again: jobs of learning, folders to embed.
+"""Runs that write no images, planned or found again: lessons to learn, folders to embed.
 
-Their output folder holds what is said about the run only. Where none is named it is one in the
-home folder that is named after what is asked for, so that the same command finds its run.
+Their output folder holds only reports. Without a folder of the user's it lies in the home folder,
+under a name that follows from the request, so that the same command finds its run.
 """
 
 from __future__ import annotations

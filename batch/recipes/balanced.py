@@ -1,9 +1,9 @@
-"""Scales that are shared out over a run: exact shares, and columns that do not go together.
+"""Scales that are shared out over a run: exact shares, and edits that are hardly correlated.
 
-The items of a run are cut into blocks of neighbours. The values of every column, the scale of one
-edit, lie one beside the other, and a block takes one of each stretch: all blocks have the same
-mixture. In a block, columns are put in an order in which they are hardly correlated. It follows
-from the seed, the names and the number of items, by whole numbers: processes and machines agree.
+The items of a run are cut into blocks of neighbours, and each block gets the same mixture of scales
+of every edit. Within a block, the scales of different edits are put in orders that are hardly
+correlated. All follows from the seed, the names and the number of items, in whole numbers, so that
+processes and machines agree.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Boxes of objects in pictures: from a CSV file or COCO annotations to items of a run.
 
-Boxes are in pixels of the upright picture, its EXIF orientation applied. COCO annotations say how
-large their pictures are; that is compared with the upright picture, because the boxes of one that
-was annotated as it lies in its file are somewhere else.
+Boxes are in pixels of the upright picture, its EXIF orientation applied. If somebody annotated the
+picture as it lies in its file, the boxes are at wrong places. COCO files say how large their
+pictures are, so a size that differs from the upright picture's tells of this mistake.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How long inputs take, guessed and measured; and from it, the sizes of chunks and the limits.
 
-A chunk aims at a minute: short enough that a death loses little and workers share a run evenly,
-long enough that its bookkeeping costs nothing. How long an input takes is known once inputs of the
-same run were computed on the same device; so a chunk is planned for a fast device, and whoever
-computes it cuts off what would take too long. A guess is needed where nothing was measured yet.
+A chunk should take a minute: short enough that a death loses little and workers share a run evenly,
+long enough that its bookkeeping costs nothing. The time of an input is measured on inputs of the
+same run and device. Before that it is a guess: a chunk is planned for a fast device, and the
+process that computes it cuts off what would take too long.
 """
 
 from __future__ import annotations

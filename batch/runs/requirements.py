@@ -1,4 +1,4 @@
-"""Which networks a class has, told before anything is planned that needs one it has not."""
+"""Checks that a class has the networks that a request needs, before anything is planned."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The worker's consumer: a message that is none of ours is rejected, told, and not delivered again.
+"""The worker's consumer: rejects every message that editvec did not send, and logs why.
 
-Celery's own reads what it is sent as what it wrote itself: a time limit that is a text ends the
-worker, the broker delivers the message to the next one, and so on.
+Celery's own consumer trusts every message. For example, a time limit that is a text ends the
+worker; then the broker delivers the message to the next worker, and ends that one too.
 """
 
 from __future__ import annotations

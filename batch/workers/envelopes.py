@@ -1,7 +1,7 @@
-"""What a message must be before kombu may read it, and where the others are kept.
+"""What a message must look like before kombu may read it, and where others are kept.
 
-kombu reads a message before anything of Celery sees it, and expects it to be one of its own. So
-each of our transports asks here first. What the message is about is `consumer`'s to judge.
+kombu reads a message before Celery does, and trusts its form. So each of our transports checks the
+form here first. Whether a message makes sense is checked in `consumer`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Redis as the broker: kombu's transport, which no item of a list can end.
+"""Redis as the broker: kombu's transport, made so that no item of a list can end it.
 
-An item is anything that somebody pushed. What cannot be read, or is rejected, is kept in the list
+Anybody may push anything. An item that cannot be read, or is rejected, is kept in the list
 `DEAD_LETTERS` of the same database.
 """
 

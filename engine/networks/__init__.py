@@ -1,7 +1,7 @@
 """The networks of a class, from layers to generator, encoder and trunks.
 
-Learning and embedding derive latents only. Three files say what that saves, each beside the plain
-form that its tests compare it with, in values and derivatives:
+Learning and embedding need derivatives of latents only. Three files use that to save memory and
+time; tests compare each with the plain form, in values and derivatives:
 
 - `frozen_layer.py`: a layer of the generator keeps its input and its output, which are feature maps
   anyway, and works in place in between. The plain form in `layers.py` serves trainings, autocast

@@ -1,8 +1,8 @@
 """Parts of a batch, side by side on the cores of a CPU.
 
-Torch shares one operation among its threads, which wait for each other after each. Where operations
-are small, because their numbers are to stay in the caches, it is faster to share whole parts of a
-batch: each thread takes a part and does every operation of it alone.
+Torch shares one operation among its threads, and after each operation they wait for each other. In
+small operations, whose numbers stay in the caches, the waiting costs most. There it is faster if
+each thread takes a part of the batch and does every operation of it alone.
 """
 
 from collections.abc import Callable, Sequence

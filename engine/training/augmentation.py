@@ -1,9 +1,9 @@
 """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with limited data").
 
-Every transformation is done with probability p to what the discriminator sees, photographs and
-samples alike, so that it learns slower from few photographs; p follows how sure it is of those it
-has seen (`AugmentationControl`). At p = 0 images are left as they are. All of it can be
-differentiated twice.
+The discriminator sees photographs and samples transformed alike, each transformation with
+probability p, so that it does not learn few photographs by heart. p rises with how sure it is of
+the photographs that it has seen (`AugmentationControl`). At p = 0 images are left as they are. All
+of it can be differentiated twice.
 
     blits      mirror, quarter turns, whole pixels: copied, exact
     geometry   scale, turn, stretch, shift: one resampling, without aliasing

@@ -1,6 +1,6 @@
 """The safetensors files of a bundle, checked without a network: each number is there, once, finite.
 
-What the numbers mean is the engine's; see `load_bundle` there.
+Only the engine knows what the numbers mean: see `load_bundle` there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Compositions: weighted sums of vectors, with what they shall not do projected out.
+"""Compositions: weighted sums of vectors, from which other vectors may be projected out.
 
-A composition is the weighted sum of its terms, and nothing else: what a projection takes is
-stored as terms too (role `condition`), so that the recipe gives the very same delta again.
+A composition is the weighted sum of its terms, and nothing else. A projection is stored as terms
+too (role `condition`), so that the recipe gives the very same delta again.
 """
 
 from __future__ import annotations

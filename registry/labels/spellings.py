@@ -6,7 +6,7 @@ So the files that a branch was trained on are read alike ever after:
      "splits": {"light": {"first": "light_left", "second": "light_right", "axis": 1, ...}},
      "ignore": {"names": [], "colors": [], "values": [254]}}
 
-What every scheme means, a part's own name, colour and index, is not said.
+A part's own name, colour and index are left out: every scheme has them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What people say of vectors once they are stored: aliases, retirement, tags, previews.
 
-Every change is one transaction with its own line in the history, and makes this process the only
-one that works on that vector's name meanwhile. What changes nothing writes nothing.
+Every change is one transaction with its own line in the history. While it runs, no other process
+can work on the same name. A change that changes nothing writes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deletes the blobs that no row names: gc. Safe while others add, whatever the grace time.
 
-A blob that is about to be named is put again by whoever names it, see references.py; the grace
-time only spares a running command that work.
+If gc takes a blob that a command is about to name, the command stores it again (see references.py).
+The grace time only saves running commands that work.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Vector files of other programs: one function per format, which knows what its numbers mean.
 
-These files hold an array and nothing else: no class, no part, and of one row not even its space.
+These files hold only an array: no class and no part. If it has one row, they do not tell its space
+either.
 """
 
 from __future__ import annotations

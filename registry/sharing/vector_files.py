@@ -1,4 +1,4 @@
-"""Adds a vector file: what it holds, what it says of itself, and what its user says of it."""
+"""Adds a vector file: its array, what the file says about it, and what the user says."""
 
 from __future__ import annotations
 

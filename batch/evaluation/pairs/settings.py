@@ -1,4 +1,4 @@
-"""What a measurement of vectors together is told: which, how far, and what each is for."""
+"""The settings of a measurement of vectors together: which, how far, and what each is for."""
 
 from __future__ import annotations
 
