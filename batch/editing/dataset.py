@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
@@ -91,6 +92,7 @@ class EditedFolder(Dataset[dict[str, Any]]):
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._opened: tuple[int, PictureEditor] | None = None
+        self._numbers: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other edits from now on; call it before each epoch, also with persistent workers."""
@@ -114,7 +116,7 @@ class EditedFolder(Dataset[dict[str, Any]]):
         places = [range(count)[int(index)] for index in indices]
         made = editor.edit(
             [read_image(self._folder / self.names[place]) for place in places],
-            positions=[epoch * count + place for place in places],
+            positions=[epoch * count + int(self._order(epoch)[place]) for place in places],
             recipes=[(_SOURCE, self._recipe(place, epoch, editor)) for place in places],
         )
         chosen = [
@@ -122,6 +124,17 @@ class EditedFolder(Dataset[dict[str, Any]]):
             for plain, edited in zip(made[::2], made[1::2], strict=True)
         ]
         return [_item(one, self.names[place]) for one, place in zip(chosen, places, strict=True)]
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The number of each item in an epoch, by which drawn scales are drawn.
+
+        Scales are spread evenly over consecutive numbers. In the order of the files, and with 2^k
+        files, an item would get nearly the same scale in every epoch.
+        """
+        if self._numbers is None or self._numbers[0] != epoch:
+            order = np.random.default_rng([self._seed, epoch, 0, 1]).permutation(len(self))
+            self._numbers = (epoch, order)
+        return self._numbers[1]
 
     def _recipe(self, place: int, epoch: int, editor: PictureEditor) -> int:
         """Which recipe an item gets in an epoch."""

@@ -161,3 +161,21 @@ def test_a_gpu_in_a_forked_worker_is_told(
 
     with pytest.raises(SettingsError, match='multiprocessing_context="spawn"'):
         next(iter(loader))
+
+
+def test_a_picture_gets_scales_of_the_whole_range_over_the_epochs(
+    home: Path, make_pictures: Callable[..., Path]
+) -> None:
+    # 4 pictures: numbers that go on evenly from epoch to epoch would give each a quarter of it
+    edits = ["smile=uniform(-1,1)"]
+    dataset = EditedFolder(make_pictures(4), edits, home=home, device="cpu")
+
+    drawn = []
+    for epoch in range(16):
+        dataset.set_epoch(epoch)
+        drawn.append([item["labels"]["smile"] for item in dataset.__getitems__(range(4))])
+
+    scales = np.array(drawn)  # [epochs, pictures]
+    assert np.all(np.ptp(scales, axis=0) > 1.2), "each picture sees most of the range"
+    assert np.all(np.diff(np.sort(scales, axis=1), axis=1) > 0.3), "an epoch stays balanced"
+    assert len(np.unique(scales)) == scales.size
