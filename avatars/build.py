@@ -122,14 +122,18 @@ def _halved(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
     "--work", type=click.Path(path_type=Path), default=Path("build/avatars"), show_default=True
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=default.BUNDLE_FOLDER, show_default=True
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=default.BUNDLE_FOLDER,
+    show_default=True,
 )
 @click.option("--device", default=None, help="Default: cuda where there is one, else cpu.")
-def main(work: Path, out: Path, device: str | None) -> None:
+def main(work: Path, output: Path, device: str | None) -> None:
     """Train every network of the class avatars and write the bundle."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     started = time.monotonic()
-    build(work, out, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    build(work, output, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     _log.info("done in %.0f minutes", (time.monotonic() - started) / 60)
 
 

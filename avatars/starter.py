@@ -5,7 +5,7 @@ attribute repainted. Here the repainting is done by rendering the same face agai
 attribute's parameters changed.
 
 `python -m editvec.avatars.starter DIR` writes the pairs as files, with a `starter.json` that
-`editvec learn --from` reads.
+`editvec learn --lessons` reads.
 """
 
 import json
@@ -217,7 +217,7 @@ def write_pair(
         resolution: Height and width in pixels.
 
     Returns:
-        The pair's entry of a pair list, as `editvec learn --from` reads it; its file names are
+        The pair's entry of a pair list, as `editvec learn --lessons` reads it; its file names are
         relative to `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)

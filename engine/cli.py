@@ -10,7 +10,9 @@ from editvec.outputs import OutputFile, output_place, overwrite_option
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+DEVICE = click.option(
+    "--device", metavar="DEVICE", default="cpu", show_default=True, help="cpu, cuda or cuda:N."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -87,7 +89,8 @@ def sample(
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False), callback=output_place)
 @click.option("--scale", type=float, default=1.0, show_default=True, help="1 is as learned.")
 @click.option(
-    "--steps",
+    "--embed-steps",
+    "steps",
     type=click.IntRange(0),
     default=50,
     show_default=True,

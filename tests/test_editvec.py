@@ -156,14 +156,14 @@ def test_errors_that_name_no_file_say_which_were_given(
     attach(_raising(error))
     editvec.cli.cli.commands["probe"].params += [
         click.Argument(["files"], nargs=-1, expose_value=False),
-        click.Option(["--out"], expose_value=False),
+        click.Option(["--output"], expose_value=False),
     ]
     jobs = [tmp_path / f"{name}.yaml" for name in "abcd"]
     for path in jobs:
         path.touch()
     home = ["--home", str(tmp_path)]
 
-    assert editvec.cli.main([*home, "probe", str(jobs[0]), "smile=1", f"--out={jobs[1]}"]) == 1
+    assert editvec.cli.main([*home, "probe", str(jobs[0]), "smile=1", f"--output={jobs[1]}"]) == 1
     assert capsys.readouterr().err == f"editvec: error: {line} (given: {jobs[0]}, {jobs[1]})\n"
     assert editvec.cli.main(["probe", *map(str, jobs)]) == 1
     assert capsys.readouterr().err.endswith(f"{jobs[2]} and 1 more)\n")

@@ -40,7 +40,7 @@ CASES = {
     "show-pair": Case(("registry", "show", "grin", "--pair", "OUT")),
     "show-preview": Case(("registry", "show", "grin", "--preview", "OUT")),
     "preview": Case(
-        ("registry", "preview", "grin", "--samples", "1", "--scales", "-1:1:3", "--out", "OUT")
+        ("registry", "preview", "grin", "--count", "1", "--scales", "-1:1:3", "--output", "OUT")
     ),
     "learn": Case(("learn", "tiny/gape", *LEARN, "--picture", "OUT")),
     "evaluate": Case(("evaluate", "smile", *FEW, "--html", "OUT"), ".html"),
@@ -59,12 +59,12 @@ CASES = {
     "model-sample": Case(("model", "sample", "tiny", "OUT", "--count", "4", "--device", "cpu")),
     "model-compare": Case(
         (
-            *("model", "compare", "tiny", "--count", "2", "--steps", "1", "--device", "cpu"),
+            *("model", "compare", "tiny", "--count", "2", "--embed-steps", "1", "--device", "cpu"),
             *("--picture", "OUT"),
         )
     ),
     "engine-apply": Case(
-        ("engine", "apply", "bundle", "d.safetensors", "a.png", "OUT", "--steps", "1")
+        ("engine", "apply", "bundle", "d.safetensors", "a.png", "OUT", "--embed-steps", "1")
     ),
     "export-archive": Case(("registry", "export", "OUT", "grin"), ".zip"),
     "export-file": Case(("registry", "export", "OUT", "smile"), ".safetensors"),
@@ -83,7 +83,7 @@ def made(tiny_home: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert editvec.cli.main(["--home", "home", "learn", "tiny/grin", *LEARN]) == 0
-        preview = ("registry", "preview", "grin", "--samples", "1", "--scales", "-1:1:3")
+        preview = ("registry", "preview", "grin", "--count", "1", "--scales", "-1:1:3")
         assert editvec.cli.main(["--home", "home", *preview]) == 0
     return folder
 

@@ -121,6 +121,7 @@ STORED = options(
         "--tag",
         "tags",
         multiple=True,
+        metavar="TAG",
         shell_complete=complete_tag,
         help="A word to find it by; repeatable.",
     ),

@@ -25,7 +25,8 @@ from editvec.batch.cli.options import CLASS, EXECUTION, FOLDER, SPACE, VIEW
 @VIEW
 @click.option("--chunk-size", type=click.IntRange(1, 64), help="Inputs per chunk.")
 @click.option(
-    "--out",
+    "-o",
+    "--output",
     metavar="DIR",
     type=FOLDER,
     help="Where the report about the run goes. [default: a folder in the home folder]",
@@ -57,7 +58,7 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
             class_name=options["class_name"],
             settings=settings,
             boxes=options["boxes"],
-            target=options["out"],
+            target=options["output"],
             execution=execution,
             watcher=watcher,
         ),

@@ -117,7 +117,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--all", "is_all", is_flag=True, help="Evaluate every vector of the class.")
 @CLASS
 @click.option(
-    "--out",
+    "-o",
+    "--output",
     metavar="DIR",
     type=FOLDER,
     help="Of --all, or with --workers celery: where the report and the vectors' pages go. "
@@ -156,7 +157,9 @@ def evaluate(
     settings = settings_of(options)
     if is_all or options["workers"] != "local":
         if page is not None:
-            raise click.UsageError("--html is of one vector here; a run writes its pages into OUT")
+            raise click.UsageError(
+                "--html is of one vector here; a run writes its pages into --output"
+            )
         _evaluate_in_run(ctx, address, settings, options)
         return
     assert address is not None
@@ -213,7 +216,7 @@ def _evaluate_in_run(
             class_name=options["class_name"],
             address=address,
             settings=settings,
-            target=options["out"],
+            target=options["output"],
             execution=execution,
             watcher=watcher,
         ),

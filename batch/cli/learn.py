@@ -57,8 +57,7 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
 @click.option("--mask-after", type=FILE, help="Its part mask, edited, of any form.")
 @click.option("--mask-before", type=FILE, help="The mask before the edit. [default: segmented]")
 @click.option(
-    "--from-operation",
-    "operation",
+    "--operation",
     metavar="TEXT",
     help="Edit the mask before by program instead of --mask-after: `mouth: scale 1.2x1, shift "
     "0,-2`, as in `editvec mask edit --operation`.",
@@ -113,12 +112,12 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     "--tag",
     "tags",
     multiple=True,
+    metavar="TAG",
     shell_complete=complete_tag,
     help="A word to find it by; repeatable.",
 )
 @click.option(
-    "--from",
-    "pair_list",
+    "--lessons",
     metavar="LIST|FOLDER",
     type=click.Path(exists=True, path_type=Path),
     help="Learn every pair of a JSON list, or of a folder with NAME.png, NAME.edited.png and, to "
@@ -127,7 +126,8 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
 )
 @CLASS
 @click.option(
-    "--out",
+    "-o",
+    "--output",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the report about the run goes. [default: a folder in the home folder]",
@@ -141,7 +141,7 @@ def learn(
     /,
     *,
     address: str | None,
-    pair_list: Path | None,
+    lessons: Path | None,
     device: str | None,
     as_json: bool,
     **options: Any,
@@ -151,26 +151,26 @@ def learn(
     The picture is embedded, the edit is learned and measured, and the vector is stored with its
     mask pair and its metrics. If a picture is not square, its middle square is taken.
 
-    With --from, or with --workers celery, it is a run like those of `editvec batch`: it survives a
+    With --lessons, or with --workers celery, it is a run like those of `editvec batch`: it survives a
     kill, and the same command continues it. A vector that was learned from the same files with the
     same settings is not learned again.
     """
-    if (address is None) == (pair_list is None):
-        raise click.UsageError("give either CLASS/NAME with its files, or --from LIST")
+    if (address is None) == (lessons is None):
+        raise click.UsageError("give either CLASS/NAME with its files, or --lessons LIST")
     asked = [name for name in _OF_ONE if options[name]]
     if address is not None and not ("image" in asked and {"mask_after", "operation"} & {*asked}):
-        raise click.UsageError("--image and --mask-after (or --from-operation) are needed")
+        raise click.UsageError("--image and --mask-after (or --operation) are needed")
     if options["mask_after"] and options["operation"]:
-        raise click.UsageError("give either --mask-after or --from-operation")
+        raise click.UsageError("give either --mask-after or --operation")
     if options["picture"] and options["workers"] != "local":
         raise click.UsageError("--picture is drawn here; workers draw none")
-    if pair_list is not None and asked:
-        raise click.UsageError("--from takes pictures, masks and parts from the list")
+    if lessons is not None and asked:
+        raise click.UsageError("--lessons has pictures, masks and parts of its own")
 
     execution_of(options | {"device": device})
-    if pair_list is not None or options["workers"] != "local":
+    if lessons is not None or options["workers"] != "local":
         request = None if address is None else _request(address, **options)
-        _learn_in_run(ctx, pair_list, request, options | {"device": device, "as_json": as_json})
+        _learn_in_run(ctx, lessons, request, options | {"device": device, "as_json": as_json})
         return
     outcome = _learn(ctx, _request(str(address), **options), options | {"device": device})
     if as_json:
@@ -181,7 +181,7 @@ def learn(
 
 def _learn_in_run(
     ctx: click.Context,
-    pair_list: Path | None,
+    lessons: Path | None,
     request: LearnRequest | None,
     options: dict[str, Any],
 ) -> None:
@@ -190,8 +190,8 @@ def _learn_in_run(
     from editvec.batch.use_cases import learn_all
 
     if request is None:
-        assert pair_list is not None
-        jobs = read_jobs(pair_list, defaults=_settings(**options))
+        assert lessons is not None
+        jobs = read_jobs(lessons, defaults=_settings(**options))
         if options["accept_failure"]:
             accepting = [replace(one, accept_failure=True) for one in jobs.requests]
             jobs = jobs._replace(requests=accepting)
@@ -204,7 +204,7 @@ def _learn_in_run(
             library,
             jobs,
             class_name=options["class_name"],
-            target=options["out"],
+            target=options["output"],
             execution=execution,
             watcher=watcher,
         ),

@@ -176,7 +176,7 @@ OUTPUT = options(
         "pixels that no edit may touch then differ from the input.",
     ),
     click.option(
-        "--output", type=click.Choice(["imagefolder", "coco", "webdataset"]),
+        "--write", "output", type=click.Choice(["imagefolder", "coco", "webdataset"]),
         default="imagefolder", show_default=True,
         help="Files for Hugging Face datasets; these with COCO annotations; or tar shards.",
     ),

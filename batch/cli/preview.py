@@ -23,16 +23,17 @@ from editvec.registry.cli.completion import complete_address
     metavar="FIRST:LAST:COUNT",
     help="How far along the vector each column is.",
 )
-@click.option("--samples", type=click.IntRange(1), default=4, show_default=True, help="Rows.")
+@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Rows.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples.")
 @click.option(
-    "--images",
+    "--probe",
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Edit the first images of a folder instead of samples.",
 )
 @click.option(
-    "--out",
+    "-o",
+    "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     callback=output_file,
     metavar="PNG",
@@ -49,10 +50,10 @@ def preview(
     address: str,
     class_name: str | None,
     scales: str,
-    samples: int,
+    count: int,
     seed: int,
-    images: Path | None,
-    out: OutputFile | None,
+    probe: Path | None,
+    output: OutputFile | None,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -72,14 +73,14 @@ def preview(
             library,
             address,
             class_name=class_name,
-            probes=PreviewProbes(count=samples, seed=seed, folder=images),
+            probes=PreviewProbes(count=count, seed=seed, folder=probe),
             scales=parse_scales(scales),
             device=device,
         )
-        if out is not None:
-            out.write(png)
+        if output is not None:
+            output.write(png)
         place = library.blobs.place(digest_of(png))
     if as_json:
         click.echo(json.dumps({"address": vector.address, "preview": place}, indent=2))
     else:
-        click.echo(f"{vector.address}: preview {place if out is None else out}")
+        click.echo(f"{vector.address}: preview {place if output is None else output}")

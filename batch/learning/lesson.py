@@ -174,7 +174,7 @@ def check_asked(pair: AskedPair, model: ClassModel, roi_labels: Sequence[str]) -
     if not changed.any():
         raise SettingsError(
             "mask after: it equals the mask before, there is nothing to learn; repaint a part, or "
-            "say what shall change by --from-operation"
+            "say what shall change by --operation"
         )
     was, becomes = pair.mask_before[changed], pair.mask_after[changed]
     roi = [label.index for label in model.labels if label.name in roi_labels]
@@ -255,7 +255,7 @@ def check_taught(
         raise SettingsError(
             f"mask after: no change was asked for: class {model.address} finds "
             f"{', '.join(roi_labels)} in {request.image.name} just where the mask has them; "
-            "repaint the part, or say what shall change by --from-operation"
+            "repaint the part, or say what shall change by --operation"
         )
     labels = {label.name: label.index for label in model.labels}
     wanted = [name for name in roi_labels if (target[roi] == labels[name]).any()]

@@ -49,7 +49,7 @@ class PreviewProbes:
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MAX_PROBES:
-            raise SettingsError(f"samples: expected 1 to {MAX_PROBES}, got {self.count}")
+            raise SettingsError(f"count: expected 1 to {MAX_PROBES}, got {self.count}")
         if self.seed < 0:
             raise SettingsError(f"seed: expected 0 or more, got {self.seed}")
 

@@ -72,7 +72,7 @@ def what_needs_masks(plan: EditPlan) -> str | None:
         f"--composite {settings.composite.value}": settings.composite is not Composite.NONE,
         "--mode optimize": Mode.OPTIMIZE in modes | {settings.mode},
         "--mode refine": Mode.REFINE in modes,
-        "--output coco": settings.output is Output.COCO,
+        "--write coco": settings.output is Output.COCO,
         "--max-leakage": settings.max_leakage is not None,
         "--max-uncertainty": settings.max_uncertainty is not None,
         "--roi": bool(settings.roi),

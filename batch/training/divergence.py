@@ -37,7 +37,7 @@ def advice_of(dials: Sequence[Dial]) -> str:
 
     Example:
         >>> rate = Dial("--learning-rate", 1.0, 0.0025, "lower")
-        >>> advice_of([rate, Dial("--batch", 32, 32, "raise")])
+        >>> advice_of([rate, Dial("--batch-size", 32, 32, "raise")])
         'lower --learning-rate (1 now)'
     """
     return " or ".join(map(str, [one for one in dials if one.is_off] or dials))

@@ -215,7 +215,7 @@ class EncoderCourse:
                 self._folder / part,
                 num_steps=steps,
                 settings=settings,
-                memory_advice=f"lower --batch ({request.batch_size} now) or --width",
+                memory_advice=f"lower --batch-size ({request.batch_size} now) or --width",
                 save_seconds=request.save_seconds,
                 on_progress=self._watcher.on_progress,
                 is_over=lambda: trainee.is_over,
@@ -277,7 +277,7 @@ class EncoderCourse:
         batch = default_of(EncoderRequest, "batch_size")
         return [
             Dial("--learning-rate", now.learning_rate, usual.learning_rate, "lower"),
-            Dial("--batch", request.batch_size, batch, "raise"),
+            Dial("--batch-size", request.batch_size, batch, "raise"),
             Dial("--steps", request.warmup_steps, 100, "raise"),
         ]
 

@@ -112,8 +112,8 @@ def train_generator(
             f"{request.photographs} holds {len(photographs.names)}"
         )
     advice = (
-        f"lower --batch ({training.batch_size} now), --channel-base ({network.channel_base}) or "
-        f"--channel-max ({network.channel_max})"
+        f"lower --batch-size ({training.batch_size} now), --channel-base ({network.channel_base}) "
+        f"or --channel-max ({network.channel_max})"
     )
     with memory_errors(advice):
         features = feature_network(library, request.features, device=device)
@@ -251,7 +251,7 @@ def _require_best(
     dials = [
         Dial("--learning-rate", now.learning_rate, usual.learning_rate, "lower"),
         Dial("--gamma", now.r1_gamma, gamma / 10, "raise"),
-        Dial("--batch", now.batch_size, usual.batch_size, "raise"),
+        Dial("--batch-size", now.batch_size, usual.batch_size, "raise"),
         Dial("--kimg", request.images / 1000, FEW_IMAGES / 1000, "raise"),
     ]
     if now.r1_gamma > 10 * gamma:

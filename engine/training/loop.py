@@ -108,7 +108,8 @@ def run_training(
         folder: Of this training alone; made when it is missing.
         num_steps: Steps in all. More than before goes on; fewer than were done does nothing.
         settings: What may not change under a training, data and seed included; JSON.
-        memory_advice: Which settings need less memory, for the error: "lower --batch (32 now)".
+        memory_advice: Which settings need less memory, for the error: "lower --batch-size (32
+            now)".
         save_seconds: Least time between two states; the last one is always written.
         on_progress: Called after every step.
         is_over: Asked before every step whether the trainee is done with early; None goes on to
@@ -171,7 +172,7 @@ def memory_errors(advice: str) -> Iterator[None]:
     """Turn running out of memory, on any device, into one line that says what helps.
 
     Args:
-        advice: "lower --batch (32 now)".
+        advice: "lower --batch-size (32 now)".
 
     Raises:
         OutOfMemoryError: Memory ran out inside.

@@ -54,7 +54,7 @@ def _pair_of(kind: type[_Number], what: str) -> Callable[..., tuple[_Number, _Nu
 @click.option(
     "--roi",
     callback=split_names,
-    metavar="PARTS",
+    metavar="PART,...",
     shell_complete=complete_parts,
     help="Parts that the vector may change, separated by commas; needed where the file does not "
     "say them and no brush stands in.",

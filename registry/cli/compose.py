@@ -42,7 +42,7 @@ from editvec.registry.cli.options import (
 @click.option(
     "--roi",
     callback=split_names,
-    metavar="PARTS",
+    metavar="PART,...",
     shell_complete=complete_parts,
     help="ROI parts. [default: all of the terms']",
 )

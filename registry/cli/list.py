@@ -50,7 +50,7 @@ def _split_all(
     "roi_labels",
     multiple=True,
     callback=_split_all,
-    metavar="PARTS",
+    metavar="PART,...",
     shell_complete=complete_parts,
     help="Only vectors that may change all of these parts; repeatable.",
 )

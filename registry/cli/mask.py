@@ -40,7 +40,7 @@ def _scheme_options(command: _Command) -> _Command:
     scheme = click.option(
         "--scheme",
         "scheme_source",
-        metavar="FILE",
+        metavar="NAME|FILE",
         help="Label scheme: a YAML or JSON file, or the name of a known one. [default: that of "
         "the class]",
     )

@@ -41,9 +41,9 @@ def class_option(command: Command) -> Command:
     return click.option(
         "--class",
         "class_name",
-        metavar="NAME",
+        metavar="CLASS",
         shell_complete=complete_class,
-        help="Class model; may be left out when the library holds only one.",
+        help="Class model. [default: the only one]",
     )(command)
 
 
@@ -64,7 +64,7 @@ def description_options(command: Command) -> Command:
             shell_complete=complete_tag,
             help="Tag; repeatable.",
         ),
-        click.option("--license", "license_name", default="", help="Licence of the vector."),
+        click.option("--license", "license_name", default="", help="License of the vector."),
         click.option("--description", default="", help="What the vector does."),
     ):
         command = option(command)

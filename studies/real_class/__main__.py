@@ -71,17 +71,17 @@ FULL = Method(
     generator="--resolution 64 --mirror --kimg 3000 --snapshot-kimg 100 --fid",
     encoder="--compared 32 --compared-steps 100",
     segmentation="--embed steps:300",
-    compare="--count 64 --steps 200",
+    compare="--count 64 --embed-steps 200",
     learn="--embed steps:300",
     batch="--embed steps:100",
 )
 QUICK = Method(
-    generator=f"--from {CLASS_NAME} --mirror --batch 4 --kimg 0.012 --snapshot-kimg 0.008 "
+    generator=f"--from {CLASS_NAME} --mirror --batch-size 4 --kimg 0.012 --snapshot-kimg 0.008 "
     "--measured 16 --path-length 0 --augment none --fid",
-    encoder="--width 4 --steps 4 --photo-steps 4 --batch 4 --validate-steps 2 --held-out 4 "
+    encoder="--width 4 --steps 4 --photo-steps 4 --batch-size 4 --validate-steps 2 --held-out 4 "
     "--compared 2 --compared-steps 2 --keep-unlike",
     segmentation="--embed steps:10 --steps 150 --members 2 --folds 2 --keep-unlike",
-    compare="--count 4 --steps 3",
+    compare="--count 4 --embed-steps 3",
     learn="--embed steps:10 --steps 20",
     batch="--embed encoder",
 )
@@ -270,7 +270,7 @@ def learn(
         mask = best_mask(data.pairs / "masks", scheme, operation)
         words: Words = ["learn", f"{class_name}/{name}"]
         words += ["--image", _image_of(mask, data.pairs / "images"), "--mask-before", mask]
-        words += ["--from-operation", operation, "--picture", out / f"asked-{name}.png"]
+        words += ["--operation", operation, "--picture", out / f"asked-{name}.png"]
         try:
             steps.run(f"learn {name}", [*words, *shlex.split(method.learn)])
         except click.ClickException as exc:

@@ -90,7 +90,7 @@ def test_shards_hold_samples_without_masks(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     status, _, told = run(
-        *("batch", "generate", out, "--class", "car", "--count", 2, "--output", "webdataset")
+        *("batch", "generate", out, "--class", "car", "--count", 2, "--write", "webdataset")
     )
 
     assert status == 0, told
@@ -126,7 +126,7 @@ def test_a_folder_is_edited_as_whole_images(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--output", "coco"), "which --output coco needs"),
+        (("--write", "coco"), "which --write coco needs"),
         (("--max-leakage", "0.1"), "which --max-leakage needs"),
         (("--max-uncertainty", "0.1"), "which --max-uncertainty needs"),
         (("--mode", "refine"), "which --mode refine needs"),
@@ -162,8 +162,8 @@ def test_an_encoder_that_is_not_there_is_refused_with_the_way_without(
 
 def test_a_preview_shows_whole_images(run: Run, tmp_path: Path) -> None:
     status, told, error = run(
-        *("registry", "preview", "car/red", "--samples", 1, "--scales", "0:1:2"),
-        *("--out", tmp_path / "preview.png", "--json"),
+        *("registry", "preview", "car/red", "--count", 1, "--scales", "0:1:2"),
+        *("--output", tmp_path / "preview.png", "--json"),
     )
 
     assert status == 0, error

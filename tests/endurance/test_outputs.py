@@ -1,4 +1,4 @@
-"""The options --format and --output as they are typed, here and on a worker."""
+"""The options --format and --write as they are typed, here and on a worker."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def test_run_json_records_format_and_output(
 ) -> None:
     words = ["--home", str(home), "batch", "run", str(make_pictures(2)), str(tmp_path / "out")]
 
-    status = editvec.cli.main([*words, "--edit", "smile=1", "--format", "webp", "--output", output])
+    status = editvec.cli.main([*words, "--edit", "smile=1", "--format", "webp", "--write", output])
 
     assert status == 0
     settings = json.loads((tmp_path / "out/run.json").read_text())["settings"]
@@ -58,7 +58,7 @@ def test_an_unknown_format_is_told_in_one_line_before_anything_is_written(
 def test_a_worker_packs_shards(home: Path, make_pictures: MakePictures, tmp_path: Path) -> None:
     source, out = make_pictures(6), tmp_path / "out"
     words = ("batch", "run", source, out, "--edit", "smile=0:1:2", "--chunk-size", "2")
-    options = ("--format", "jpeg", "--output", "webdataset", "--workers", "celery")
+    options = ("--format", "jpeg", "--write", "webdataset", "--workers", "celery")
 
     with worker(home):
         process = start(home, *words, *options)

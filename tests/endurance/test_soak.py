@@ -86,7 +86,7 @@ def test_runs_under_random_kills_end_as_if_undisturbed(
                 out = tmp_path / f"out{len(done)}"
                 words = ("batch", "run", source, out, "--edit", SCALES, "--chunk-size", "8")
                 output = OUTPUTS[len(done) % len(OUTPUTS)]
-                stage.begin(*words, "--output", output, "--workers", "celery")
+                stage.begin(*words, "--write", output, "--workers", "celery")
                 while not stage.is_over and time.monotonic() < ends_at:
                     time.sleep(chance.uniform(SHORTEST, LONGEST))
                     disturb()

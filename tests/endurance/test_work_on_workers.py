@@ -38,7 +38,7 @@ def test_workers_learn_and_embed(
 ) -> None:
     lessons = write_lessons(tmp_path / "lessons", tiny_bundle, ("grin", "pout"))
     source = make_pictures(5)
-    learning = ("learn", "--from", lessons, "--steps", "2", "--embed", "steps:1")
+    learning = ("learn", "--lessons", lessons, "--steps", "2", "--embed", "steps:1")
     embedding = ("embed", source, "--embed", "steps:2", "--chunk-size", "2")
 
     with worker(home):
@@ -62,7 +62,7 @@ def test_a_killed_worker_loses_no_vector_and_adds_none_twice(
 ) -> None:
     names = tuple(f"lesson{number}" for number in range(8))
     lessons = write_lessons(tmp_path / "lessons", tiny_bundle, names)
-    words = ("learn", "--from", lessons, "--steps", "60", "--embed", "steps:20")
+    words = ("learn", "--lessons", lessons, "--steps", "60", "--embed", "steps:20")
 
     with worker(home) as parent:
         process = start(home, *words, "--workers", "celery", "--json")

@@ -84,7 +84,7 @@ def test_apply_writes_the_edited_picture(small: Path, tmp_path: Path, kind: str)
 
     for scale in (0, 1):
         target = tmp_path / f"edited{scale}.png"
-        result = _run("apply", small, path, source, target, "--scale", scale, "--steps", 1)
+        result = _run("apply", small, path, source, target, "--scale", scale, "--embed-steps", 1)
         assert result.exit_code == 0, result.exception
         assert "dB" in result.output
 
@@ -118,9 +118,11 @@ def test_deltas_and_pictures_that_do_not_fit_are_refused(small: Path, tmp_path: 
     }
 
     for (name, source), error in expected.items():
-        result = _run("apply", small, tmp_path / name, source, tmp_path / "out.png", "--steps", 0)
+        result = _run(
+            "apply", small, tmp_path / name, source, tmp_path / "out.png", "--embed-steps", 0
+        )
         assert type(result.exception) is error, (name, result.exception)
         assert "\n" not in str(result.exception)
-    same = _run("apply", small, tmp_path / "right.npy", picture, picture, "--steps", 0)
+    same = _run("apply", small, tmp_path / "right.npy", picture, picture, "--embed-steps", 0)
     assert isinstance(same.exception, EngineSettingsError)
     assert not (tmp_path / "out.png").exists()

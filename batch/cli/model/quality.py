@@ -110,7 +110,8 @@ def sample_model(
 )
 @click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Images.")
 @click.option(
-    "--steps",
+    "--embed-steps",
+    "steps",
     type=click.IntRange(1),
     default=50,
     show_default=True,

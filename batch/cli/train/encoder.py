@@ -41,7 +41,7 @@ METHOD = options_of(
     setting_option(EncoderRequest, "warmup_steps", "--steps"),
     setting_option(EncoderTraining, "ws_steps"),
     setting_option(EncoderRequest, "joint_steps", "--photo-steps"),
-    setting_option(EncoderRequest, "batch_size", "--batch"),
+    setting_option(EncoderRequest, "batch_size", "--batch-size"),
     setting_option(EncoderTraining, "learning_rate"),
     setting_option(EncoderTraining, "perceptual_weight"),
     setting_option(EncoderTraining, "mse_weight"),

@@ -45,7 +45,7 @@ NETWORK = options_of(
 
 METHOD = options_of(
     setting_option(GeneratorRequest, "images", "--kimg", times=1000),
-    setting_option(GeneratorTraining, "batch_size", "--batch"),
+    setting_option(GeneratorTraining, "batch_size", "--batch-size"),
     setting_option(GeneratorTraining, "learning_rate"),
     setting_option(GeneratorTraining, "r1_gamma", "--gamma"),
     setting_option(GeneratorTraining, "path_length_weight", "--path-length"),

@@ -158,7 +158,7 @@ def test_an_imported_generator_embeds_and_edits_a_picture(
     run("engine", "sample", folder, tmp_path / "samples", "--count", 1)
     np.save(tmp_path / "delta.npy", np.ones((8, 32), dtype=np.float32))
     picture, edited = tmp_path / "samples" / "00000.png", tmp_path / "edited.png"
-    words = ("engine", "apply", folder, tmp_path / "delta.npy", picture, edited, "--steps")
+    words = ("engine", "apply", folder, tmp_path / "delta.npy", picture, edited, "--embed-steps")
 
     refused, _, error = run(*words, 0)
     status, told, _ = run(*words, 5)
@@ -226,7 +226,7 @@ def test_commands_that_need_masks_say_what_makes_them_possible(
 
     for words in (
         ("batch", "run", picture.parent, tmp_path / "out", "--edit", "car/thing=1"),
-        ("batch", "generate", tmp_path / "out", "--class", "car", "--count", 2, "--output", "coco"),
+        ("batch", "generate", tmp_path / "out", "--class", "car", "--count", 2, "--write", "coco"),
         ("learn", "car/new", "--image", picture, "--mask-after", tmp_path / "mask.png"),
     ):
         status, _, error = run(*words)

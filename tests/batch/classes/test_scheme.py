@@ -67,7 +67,7 @@ def _write_pairs(bundle: Path, folder: Path, *, values: Sequence[int]) -> Path:
 def _compared(
     run_editvec: Command, capsys: pytest.CaptureFixture[str], name: str, pairs: Path
 ) -> float:
-    words = ("--count", 1, "--steps", 1, "--device", "cpu", "--json")
+    words = ("--count", 1, "--embed-steps", 1, "--device", "cpu", "--json")
     capsys.readouterr()
     assert run_editvec("model", "compare", name, "--pairs", pairs, *words) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -98,7 +98,7 @@ def test_unknown_value_is_told_with_its_place(
     wrong = np.zeros((32, 32), np.uint8)
     wrong[3, 5] = 50
     Image.fromarray(wrong).save(plain / "masks" / "2.png")
-    words = ("model", "compare", "tiny", "--pairs", plain, "--count", 1, "--steps", 1)
+    words = ("model", "compare", "tiny", "--pairs", plain, "--count", 1, "--embed-steps", 1)
 
     assert run_editvec(*words, "--device", "cpu") == 1
 

@@ -40,7 +40,7 @@ def test_all_vectors_of_a_class_are_evaluated_once(
     run_editvec: Editvec, library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    words = ("evaluate", "--all", "--class", "tiny", "--samples", 2, "--out", out)
+    words = ("evaluate", "--all", "--class", "tiny", "--samples", 2, "--output", out)
 
     assert run_editvec(*words, "--device", "cpu") == 0
     assert "tiny/frown@1" in capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_a_vector_that_cannot_be_measured_fails_alone(
 ) -> None:
     words = ("evaluate", "--all", "--class", "tiny", "--samples", 2, "--modes", "optimize:1")
 
-    assert run_editvec(*words, "--out", tmp_path / "out", "--device", "cpu") == 3
+    assert run_editvec(*words, "--output", tmp_path / "out", "--device", "cpu") == 3
 
     assert capsys.readouterr().err.count("optimize needs a wanted mask") == 2
     assert Runs(library.engine).counts(latest(library).id).failed == 2
@@ -95,7 +95,7 @@ def test_retry_measures_what_failed_once_and_then_has_nothing_to_do(
     good = {path: path.read_bytes() for path in source.iterdir()}
     for path in good:
         path.write_bytes(b"no picture")
-    words = ("evaluate", "--all", "--class", "tiny", "--probe", source, "--out", out)
+    words = ("evaluate", "--all", "--class", "tiny", "--probe", source, "--output", out)
     assert run_editvec(*words, "--device", "cpu") == 3
     assert "none of the images can be read" in capsys.readouterr().err
     for path, content in good.items():

@@ -392,7 +392,7 @@ def test_command_learns_every_pair_of_a_list(
     listing = tmp_path / "pairs.json"
     listing.write_text(json.dumps({"vectors": entries}), encoding="utf-8")
 
-    status = _run(bench, "--from", listing, "--device", "cpu")
+    status = _run(bench, "--lessons", listing, "--device", "cpu")
 
     assert status == 0
     addresses = [vector.address for vector in bench.library.find_vectors()]
@@ -400,7 +400,7 @@ def test_command_learns_every_pair_of_a_list(
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["tiny/grin"], ["tiny/grin", "--from", "list.json"], ["--steps", "0"]]
+    "words", [[], ["tiny/grin"], ["tiny/grin", "--lessons", "list.json"], ["--steps", "0"]]
 )
 def test_command_refuses_wrong_usage(
     bench: Workbench, files: Files, words: list[str], monkeypatch: pytest.MonkeyPatch

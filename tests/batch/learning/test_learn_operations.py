@@ -166,12 +166,10 @@ def test_command_draws_what_was_asked_and_lists_may_hold_operations(
                          "operation": "mouth: scale 1x2"}]}  # fmt: skip
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
 
-    assert editvec.cli.main([*one, "--from-operation", "mouth: scale 1.2x1", "--picture",
+    assert editvec.cli.main([*one, "--operation", "mouth: scale 1.2x1", "--picture",
                          str(tmp_path / "asked.png")]) == 0  # fmt: skip
-    assert editvec.cli.main([*words, "--from", str(tmp_path / "jobs.json")]) == 0
-    assert (
-        editvec.cli.main([*one, "--from-operation", "x: remove", "--mask-after", str(image)]) == 2
-    )
+    assert editvec.cli.main([*words, "--lessons", str(tmp_path / "jobs.json")]) == 0
+    assert editvec.cli.main([*one, "--operation", "x: remove", "--mask-after", str(image)]) == 2
     assert editvec.cli.main(one) == 2
 
     with Image.open(tmp_path / "asked.png") as picture:
@@ -179,7 +177,7 @@ def test_command_draws_what_was_asked_and_lists_may_hold_operations(
     learned = {vector.name: vector for vector in bench.library.find_vectors()}
     assert set(learned) == {"wide", "tall"}
     assert learned["tall"].settings["operation"] == "mouth: scale 1x2"
-    assert "give either --mask-after or --from-operation" in capsys.readouterr().err
+    assert "give either --mask-after or --operation" in capsys.readouterr().err
 
 
 def test_run_takes_a_group_as_roi_and_keeps_its_parts(

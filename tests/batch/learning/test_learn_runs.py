@@ -60,7 +60,7 @@ def latest(library: Library) -> RunRecord:
 def test_every_job_of_a_folder_becomes_a_vector(
     run_editvec: Editvec, library: Library, lessons: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("learn", "--from", lessons, "--steps", "2", "--embed", "steps:1", "--device", "cpu")
+    words = ("learn", "--lessons", lessons, "--steps", "2", "--embed", "steps:1", "--device", "cpu")
 
     assert run_editvec(*words, "--json") == 0
 
@@ -91,7 +91,7 @@ def test_every_job_of_a_folder_becomes_a_vector(
 def test_the_same_command_again_finds_its_run(
     run_editvec: Editvec, library: Library, lessons: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("learn", "--from", lessons, "--steps", "2", "--embed", "steps:1", "--device", "cpu")
+    words = ("learn", "--lessons", lessons, "--steps", "2", "--embed", "steps:1", "--device", "cpu")
     assert run_editvec(*words) == 0
     capsys.readouterr()
 
@@ -109,7 +109,7 @@ def test_a_job_that_fails_fails_alone(
 ) -> None:
     (lessons / "grin.png").write_bytes(b"no picture")
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(lessons / "sub" / "wink.edited.png")
-    words = ("learn", "--from", lessons, "--steps", "2", "--embed", "steps:1", "--device", "cpu")
+    words = ("learn", "--lessons", lessons, "--steps", "2", "--embed", "steps:1", "--device", "cpu")
 
     assert run_editvec(*words) == 3
 
@@ -238,7 +238,7 @@ def do(self, inputs, require_lease):
     return whole(self, inputs, require_lease)
 
 whole, LearnWork.do = LearnWork.do, do
-editvec.cli.main(["--home", {str(home)!r}, "learn", "--from", {str(lessons)!r},
+editvec.cli.main(["--home", {str(home)!r}, "learn", "--lessons", {str(lessons)!r},
               "--steps", "2", "--embed", "steps:1", "--device", "cpu"])
 """
     killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)

@@ -156,7 +156,7 @@ def test_lessons_of_a_run_may_name_their_trunk(
     (lessons / "grin.json").write_text(json.dumps(said))
     words = ("--steps", "2", "--embed", "steps:1", "--trunk", "squeeze", "--device", "cpu")
 
-    assert run_editvec("learn", "--from", lessons, *words) == 0
+    assert run_editvec("learn", "--lessons", lessons, *words) == 0
 
     grin, pout = (library.get_vector(f"tiny/{name}@1") for name in ("grin", "pout"))
     assert grin.settings["perceptual"] == "lpips/alex"

@@ -212,7 +212,7 @@ def test_brush_says_what_may_change(bench: Workbench) -> None:
 
 
 def test_too_many_probes_or_scales_are_refused(bench: Workbench) -> None:
-    with pytest.raises(SettingsError, match="samples: expected 1 to 32, got 33"):
+    with pytest.raises(SettingsError, match="count: expected 1 to 32, got 33"):
         PreviewProbes(count=33)
     with pytest.raises(SettingsError, match="seed: expected 0 or more, got -1"):
         PreviewProbes(seed=-1)
@@ -254,7 +254,7 @@ def test_command_keeps_the_preview_with_the_vector(
         return capsys.readouterr().out
 
     made = run(
-        "preview", "smile", "--samples", 1, "--scales", "-1:1:3", "--out", tmp_path / "a.png"
+        "preview", "smile", "--count", 1, "--scales", "-1:1:3", "--output", tmp_path / "a.png"
     )
     record = json.loads(run("show", "smile", "--json"))
     run("show", "smile", "--preview", tmp_path / "b.png")
@@ -263,7 +263,7 @@ def test_command_keeps_the_preview_with_the_vector(
     assert Path(record["preview"]).read_bytes() == (tmp_path / "a.png").read_bytes()
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
     assert record["preview"] in run("show", "smile")
-    again = json.loads(run("preview", "smile", "--samples", 1, "--scales", "-1:1:3", "--json"))
+    again = json.loads(run("preview", "smile", "--count", 1, "--scales", "-1:1:3", "--json"))
     assert again == {"address": "tiny/smile@1", "preview": record["preview"]}
 
 
@@ -272,10 +272,10 @@ def test_command_keeps_the_preview_with_the_vector(
     [
         (("smile", "--scales", "1:2"), "a sweep is FIRST:LAST:COUNT, got '1:2'"),
         (("smile", "--scales", "-2:2:40"), f"scales: expected 1 to {MAX_SCALES}, got 40"),
-        (("smile", "--samples", "99"), "samples: expected 1 to 32, got 99"),
-        (("smile", "--images", "no-such-folder"), "input folder: cannot list no-such-folder"),
+        (("smile", "--count", "99"), "count: expected 1 to 32, got 99"),
+        (("smile", "--probe", "no-such-folder"), "input folder: cannot list no-such-folder"),
         (
-            ("smile", "--out", "no-such-folder/a.png", "--samples", "1"),
+            ("smile", "--output", "no-such-folder/a.png", "--count", "1"),
             "its folder does not exist",
         ),
         (("smile", "--device", "abacus"), "device: cannot use 'abacus'"),

@@ -85,7 +85,7 @@ def test_comparison_is_one_table(
         mask = made.mask[number].numpy().astype(np.uint8)
         Image.fromarray(mask).save(tmp_path / "pairs" / "masks" / f"{number}.png")
     words = ["model", "compare", "tiny@1", "tiny@2", "--photos", tmp_path / "pairs" / "images"]
-    words += ["--pairs", tmp_path / "pairs", "--steps", 2, "--device", "cpu"]
+    words += ["--pairs", tmp_path / "pairs", "--embed-steps", 2, "--device", "cpu"]
 
     assert run_editvec(*words, "--picture", tmp_path / "sheet.png") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -105,7 +105,18 @@ def test_comparison_is_one_table(
 def test_samples_are_compared_where_there_are_no_photographs(
     run_editvec: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("model", "compare", "tiny", "--count", 3, "--steps", 1, "--device", "cpu", "--json")
+    words = (
+        "model",
+        "compare",
+        "tiny",
+        "--count",
+        3,
+        "--embed-steps",
+        1,
+        "--device",
+        "cpu",
+        "--json",
+    )
 
     assert run_editvec(*words) == 0
 

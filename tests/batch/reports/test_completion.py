@@ -25,7 +25,7 @@ def test_the_report_is_written_anew_with_every_picture(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    words = ("--edit", "smile=1", "--edit", "frown=uniform(0.5,1.5)", "--output", output)
+    words = ("--edit", "smile=1", "--edit", "frown=uniform(0.5,1.5)", "--write", output)
     assert run_editvec("batch", "run", make_pictures(3), out, *words) == 0
     at_the_end = (out / "report.html").read_bytes()
     (out / "report.html").unlink()

@@ -38,7 +38,7 @@ NEEDING = [
     ({"mode": Mode.OPTIMIZE, "masks_folder": "/m"}, "--mode optimize"),
     ({"mode": Mode.REFINE}, "--mode refine"),
     ({"recipe_mode": Mode.REFINE}, "--mode refine"),
-    ({"output": Output.COCO}, "--output coco"),
+    ({"output": Output.COCO}, "--write coco"),
     ({"max_leakage": 0.0}, "--max-leakage"),
     ({"max_uncertainty": 0.0}, "--max-uncertainty"),
     ({"roi": ("mouth",)}, "--roi"),

@@ -222,7 +222,7 @@ def test_command_prints_table_and_json(
     photographs: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--home", str(home), "train", "encoder", "--class", "tiny", str(photographs)]
-    words += ["--steps", "40", "--photo-steps", "2", "--batch", "4", "--width", "8"]
+    words += ["--steps", "40", "--photo-steps", "2", "--batch-size", "4", "--width", "8"]
     words += ["--learning-rate", "0.01", "--held-out", "4", "--compared", "1"]
     words += ["--compared-steps", "2", "--device", "cpu", "--keep-unlike"]
 
@@ -278,7 +278,9 @@ def test_step_that_does_not_fit_says_which_setting_lowers_it(
 
     monkeypatch.setattr(EncoderTrainee, "step", step)
 
-    with pytest.raises(MemoryError, match=r"out of memory: lower --batch \(4 now\) or --width"):
+    with pytest.raises(
+        MemoryError, match=r"out of memory: lower --batch-size \(4 now\) or --width"
+    ):
         trained(home, None)
 
 
@@ -288,7 +290,7 @@ def test_step_that_does_not_fit_says_which_setting_lowers_it(
 def test_diverged_encoder_is_not_stored_and_the_setting_is_named(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--home", str(home), "train", "encoder", "--class", "tiny", "--batch", "4"]
+    words = ["--home", str(home), "train", "encoder", "--class", "tiny", "--batch-size", "4"]
     words += ["--width", "8", "--held-out", "8", "--compared", "0", "--device", "cpu"]
     words += ["--steps", "120", "--validate-steps", "30"]
 

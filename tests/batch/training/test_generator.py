@@ -157,7 +157,7 @@ def test_command_tells_what_it_skips_and_prints_json(
     (mixed / "torn.png").write_bytes((photographs / "00.png").read_bytes()[:300])
     (mixed / "notes.txt").write_text("mine")
     words = ["--home", str(tmp_path / "home"), "train", "generator", "--class", "toy"]
-    words += ["--resolution", "16", "--kimg", "0.008", "--batch", "4", "--channel-base", "64"]
+    words += ["--resolution", "16", "--kimg", "0.008", "--batch-size", "4", "--channel-base", "64"]
     words += ["--channel-max", "4", "--w-dim", "4", "--measured", "8", "--device", "cpu", "--json"]
     words += ["--seed", "1"]
 
@@ -203,7 +203,7 @@ def test_step_that_does_not_fit_says_which_setting_lowers_it(
 
     monkeypatch.setattr(GeneratorTrainee, "step", step)
 
-    with pytest.raises(OutOfMemoryError, match=r"out of memory: lower --batch \(4 now\)"):
+    with pytest.raises(OutOfMemoryError, match=r"out of memory: lower --batch-size \(4 now\)"):
         trained(tmp_path, photographs)
     assert not (tmp_path / "training" / "toy-generator" / "bundle").exists()
 
@@ -229,7 +229,8 @@ def classes(home: Path) -> int:
     [
         (
             ["--learning-rate", "1", "--w-dim", "6", "--channel-base", "96"],
-            r"a loss is .*nothing is stored: lower --learning-rate \(1 now\) or raise --batch \(4 ",
+            r"a loss is .*nothing is stored: lower --learning-rate \(1 now\) or raise "
+            r"--batch-size \(4 ",
             ["--w-dim", "4", "--channel-base", "64", "--seed", "1", "--path-length", "0"],
         ),
         (
@@ -251,7 +252,7 @@ def test_training_that_comes_to_nothing_stores_nothing_and_names_the_setting(
     good: list[str],
 ) -> None:
     words = ["--home", str(tmp_path), "train", "generator", "--class", "toy", "--resolution", "16"]
-    words += ["--batch", "4", "--channel-max", "4", "--measured", "8", "--mirror"]
+    words += ["--batch-size", "4", "--channel-max", "4", "--measured", "8", "--mirror"]
     words += ["--kimg", "0.016", "--device", "cpu", str(photographs)]
 
     statuses = [editvec.cli.main([*words, *bad]) for _ in range(2)]

@@ -53,7 +53,7 @@ def walk(
         folder,
         num_steps=num_steps,
         settings={"seed": 5, **settings},
-        memory_advice="lower --batch (4 now)",
+        memory_advice="lower --batch-size (4 now)",
         save_seconds=0,
         on_progress=seen.append,
     )
@@ -130,18 +130,18 @@ def test_second_process_is_kept_out(tmp_path: Path) -> None:
     ],
 )
 def test_out_of_memory_says_which_setting_lowers_it(error: Exception) -> None:
-    line = r"^out of memory: lower --batch$"
-    with pytest.raises(OutOfMemoryError, match=line), memory_errors("lower --batch"):
+    line = r"^out of memory: lower --batch-size$"
+    with pytest.raises(OutOfMemoryError, match=line), memory_errors("lower --batch-size"):
         raise error
 
 
 def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match="shape"), memory_errors("lower --batch"):
+    with pytest.raises(RuntimeError, match="shape"), memory_errors("lower --batch-size"):
         raise RuntimeError("a shape is wrong")
 
 
 def test_real_allocation_that_cannot_be_met_is_told() -> None:
-    with pytest.raises(OutOfMemoryError), memory_errors("lower --batch"):
+    with pytest.raises(OutOfMemoryError), memory_errors("lower --batch-size"):
         torch.empty(2**60, dtype=torch.uint8)
 
 
