@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from editvec.batch.execution.execution import Execution, RunOutcome, RunWatcher, work_on
 from editvec.batch.recipes.file import RecipeArgument, read_recipes
 from editvec.batch.recipes.pinning import EditArgument, parse_edit
-from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.recipes.settings import EMBED_AHEAD, RunSettings
 from editvec.batch.runs.planning import OpenedRun, RunRequest, mark_folder, open_run
 from editvec.batch.runs.store import Runs
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from editvec.batch.learning.jobs import Jobs
     from editvec.batch.learning.learn import LearnedVector, OnProgress
     from editvec.batch.learning.request import LearnRequest, LearnSettings
-    from editvec.batch.previews.preview import PreviewProbes
+    from editvec.batch.previews.probes import PreviewProbes
     from editvec.batch.recipes.boxes import BoxFile
     from editvec.engine.editor import Editor
     from editvec.registry.entities.vectors import EditingVector
@@ -162,7 +162,7 @@ def embed_folder(
     request = EmbedRequest(
         class_name=class_name,
         input_folder=Path(source),
-        settings=settings or RunSettings(embed="steps:100"),
+        settings=settings or RunSettings(embed=EMBED_AHEAD),
         boxes=_boxes(boxes),
         output_folder=_path(target),
     )

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         add_class as add_class,
     )
     from editvec.batch.classes.importing import (
-        ImportRequest as ImportRequest,
         import_model as import_model,
+    )
+    from editvec.batch.classes.request import (
+        ImportRequest as ImportRequest,
     )
     from editvec.batch.discovery.discover import (
         discover as discover,
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
         LearnRequest as LearnRequest,
         LearnSettings as LearnSettings,
     )
-    from editvec.batch.previews.preview import (
+    from editvec.batch.previews.probes import (
         PreviewProbes as PreviewProbes,
     )
     from editvec.batch.recipes.settings import (
@@ -144,7 +146,8 @@ _PLACES = {
     name: module
     for module, names in {
         "editvec.batch.classes.adding": ("add_class",),
-        "editvec.batch.classes.importing": ("ImportRequest", "import_model"),
+        "editvec.batch.classes.importing": ("import_model",),
+        "editvec.batch.classes.request": ("ImportRequest",),
         "editvec.batch.discovery.discover": ("discover",),
         "editvec.batch.discovery.request": ("DiscoverRequest",),
         "editvec.batch.editing.dataset": ("EditedFolder", "torch_dataset"),
@@ -168,7 +171,7 @@ _PLACES = {
             "LearnRequest",
             "LearnSettings",
         ),
-        "editvec.batch.previews.preview": ("PreviewProbes",),
+        "editvec.batch.previews.probes": ("PreviewProbes",),
         "editvec.batch.recipes.settings": (
             "Composite",
             "Fit",

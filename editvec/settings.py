@@ -9,9 +9,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 _RULE = "editvec-rule"
+
+_WORDS: dict[type, str] = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    tuple: "a tuple",
+    Path: "a path",
+}
+# what else a field of a kind takes
+_ALIKE: dict[type, tuple[type, ...]] = {tuple: (tuple, list), Path: (Path, str)}
 
 MISSING = dataclasses.MISSING
 """The default of a field that has none."""
@@ -21,7 +34,7 @@ class Rule(NamedTuple):
     """What a field takes.
 
     Attributes:
-        kind: int, float, bool, str, or a class of its own.
+        kind: int, float, bool, str, tuple, Path, an Enum, or a class of its own.
         least: The smallest number; None for any.
         above: A number that is too small itself; None for none.
         most: The largest number; None for any.
@@ -50,14 +63,14 @@ class Rule(NamedTuple):
             parts.append(f"more than {self.above:.15g}")
         if self.most is not None:
             parts.append(f"at most {self.most:.15g}")
-        return ", ".join(parts) or ("an integer" if self.kind is int else "a number")
+        return ", ".join(parts) or _WORDS.get(self.kind, self.kind.__name__)
 
     def takes(self, value: object) -> bool:
         """Whether a value is of the kind and in the range."""
         if self.choices:
             return value in self.choices
         if self.kind not in (int, float):
-            return isinstance(value, self.kind)
+            return isinstance(value, _ALIKE.get(self.kind, self.kind))
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return (
@@ -87,7 +100,7 @@ def setting(
         least: The smallest number.
         above: A number that is too small itself.
         most: The largest number.
-        choices: The only values.
+        choices: The only values; none takes the members of an Enum.
         help: What it means.
 
     Example:
@@ -103,6 +116,8 @@ def setting(
     """
     if kind is None:
         kind = str if default is None or default is MISSING else type(default)
+    if not choices and issubclass(kind, Enum):
+        choices = tuple(kind)
     rule = Rule(kind, least, above, most, tuple(choices), help)
     if default is MISSING:
         return dataclasses.field(metadata={_RULE: rule})

@@ -50,6 +50,12 @@ def _declares_commands(path: Path) -> bool:
 # what options are made of: dataclasses of plain values, see `test_settings_load_nothing_heavy`
 SETTINGS = (
     "editvec.settings",
+    "editvec.batch.classes.request",
+    "editvec.batch.discovery.request",
+    "editvec.batch.evaluation.settings",
+    "editvec.batch.execution.execution",
+    "editvec.batch.learning.request",
+    "editvec.batch.previews.probes",
     "editvec.batch.recipes.settings",
     "editvec.batch.training.requests",
     "editvec.engine.networks.config",

@@ -1,4 +1,4 @@
-"""All commands as one user meets them: one word for one thing, a path behind -o, JSON everywhere."""
+"""All commands as one user meets them: one word for one thing, a path behind -o, and JSON."""
 
 from collections import defaultdict
 from collections.abc import Iterator

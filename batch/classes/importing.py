@@ -7,14 +7,13 @@ as it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from editvec.batch.classes.adding import add_bundle
+from editvec.batch.classes.request import ImportRequest
 from editvec.batch.classes.shipped import trunk_folder
 from editvec.batch.classes.storing import (
-    Rectangle,
     are_equal,
     scheme_rectangle,
     scheme_values,
@@ -23,7 +22,7 @@ from editvec.batch.classes.storing import (
 from editvec.batch.classes.succession import heritage_of
 from editvec.batch.errors import SettingsError
 from editvec.engine.bundle.bundle import NetworkState, read_networks, write_bundle
-from editvec.engine.bundle.description import CLASS_NAME, BundleLabel
+from editvec.engine.bundle.description import BundleLabel
 from editvec.engine.foreign.checkpoint import read_generator
 from editvec.engine.foreign.members import member_files, read_members
 from editvec.registry.bundles.manifest import BUNDLE_FILE
@@ -38,38 +37,6 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = BundleLabel(0, "background", (0, 0, 0))
 """The only label of a class whose scheme nobody has said yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportRequest:
-    """What a user says about a generator beside its file.
-
-    Attributes:
-        class_name: Lower case letters, digits, `-` and `_`.
-        label_classes: Labels that a conditional generator is imported for.
-        scheme: Label scheme of the class; None leaves one label, or those of a bundle.
-        valid_rectangle: top, left, bottom, right in pixels; None takes the scheme's, else all.
-        description: For people; empty says where the generator came from.
-        license_name: Of the weights; empty if nobody knows.
-    """
-
-    class_name: str
-    label_classes: tuple[int, ...] = ()
-    scheme: LabelScheme | None = None
-    valid_rectangle: Rectangle | None = None
-    description: str = ""
-    license_name: str = ""
-
-    def __post_init__(self) -> None:
-        """Check the name.
-
-        Raises:
-            SettingsError: It cannot be a class's.
-        """
-        if not CLASS_NAME.fullmatch(self.class_name):
-            raise SettingsError(
-                f"class: expected lower case letters, digits, - and _, got {self.class_name!r}"
-            )
 
 
 class ReadyBundle(NamedTuple):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from editvec.batch.cli.options import DEVICE, options
+from editvec.batch.cli.options import DEVICE, EMBEDDINGS, options
 from editvec.batch.cli.output import JSON, stage_progress
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.discovery.request import CONFIDENT, SAMPLES, DiscoverRequest, Method
 from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
-    from editvec.batch.discovery.request import DiscoverRequest
     from editvec.registry.entities.metrics import Metric
     from editvec.registry.entities.vectors import EditingVector
+
+_COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
 
 _SHOWN_LOGITS = 5
 
@@ -33,101 +37,64 @@ def _row_range(
 
 
 ADDRESS = click.argument("address", metavar="[CLASS/]NAME")
-CONDITIONS = click.option(
-    "--conditional",
-    "conditional",
-    multiple=True,
-    metavar="ATTRIBUTE",
-    help="An attribute that the direction shall not move; repeatable.",
-)
+CONDITIONS = setting_option(DiscoverRequest, "conditional", multiple=True, metavar="ATTRIBUTE")
 LABELS = options(
-    click.option(
-        "--attribute",
-        metavar="NAME",
-        help="Whose direction: an output of the class's attribute classifier, or a column of "
-        "--labels; `not smiling` for its opposite.",
-    ),
-    click.option(
-        "--labels",
+    setting_option(DiscoverRequest, "attribute", metavar="NAME"),
+    setting_option(
+        DiscoverRequest,
+        "labels",
         type=click.Path(exists=True, path_type=Path),
         metavar="FILE|FOLDER",
-        help="Instead of the classifier: CSV with the column sample (a number, or the name that "
-        "`batch generate` gave) or file_name, and columns of 1, 0 or nothing, one for each "
-        "attribute; or a folder of pictures with the folders `with` and `without`.",
     ),
-    click.option(
-        "--embed",
-        default="encoder",
-        show_default=True,
-        metavar="encoder|steps:N|target:DB",
-        help="How pictures of --labels become latents.",
-    ),
-    click.option(
-        "--samples",
-        type=click.IntRange(2),
-        default=1000,
-        show_default=True,
-        help="Samples of the class that are classified.",
-    ),
+    setting_option(DiscoverRequest, "embed", metavar=EMBEDDINGS),
+    setting_option(DiscoverRequest, "samples", default=SAMPLES[Method.MEAN], show_default=True),
 )
 CHOICE = options(
-    click.option(
-        "--attribute",
+    setting_option(
+        DiscoverRequest,
+        "attribute",
         metavar="NAME",
         help="Store only the direction that moves the classifier's logit of this attribute most, "
         "with its sign. [default: every direction, as NAME-1, NAME-2...]",
     ),
-    click.option(
-        "--count",
-        type=click.IntRange(1),
-        metavar="K",
-        help="The K strongest directions. [default: 5; with --attribute 10]",
-    ),
-    click.option(
-        "--samples",
-        type=click.IntRange(2),
-        default=10_000,
+    setting_option(DiscoverRequest, "count", metavar="K"),
+    setting_option(
+        DiscoverRequest,
+        "samples",
+        default=SAMPLES[Method.SEFA],
         show_default=True,
         help="Samples of w, without pictures.",
     ),
 )
 STORED = options(
-    click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples."
-    ),
-    click.option(
-        "--rows",
-        callback=_row_range,
-        metavar="FIRST:LAST",
-        help="Move rows FIRST to LAST - 1 of ws only. [default: all]",
-    ),
-    click.option(
-        "--roi",
-        metavar="PART,...",
-        shell_complete=complete_parts,
-        help="Parts that the vector may change: what is composited, and outside of which leakage "
-        "is measured. [default: all]",
-    ),
-    click.option(
-        "--probes",
-        type=click.IntRange(0),
-        default=64,
-        show_default=True,
-        help="Further samples, on which the change of every logit is measured.",
-    ),
-    click.option("--description", default="", help="What the vector does, for people."),
-    click.option("--license", "license_name", default="", help="License of the vector."),
-    click.option(
-        "--tag",
+    setting_option(DiscoverRequest, "seed"),
+    setting_option(DiscoverRequest, "rows", callback=_row_range, metavar="FIRST:LAST"),
+    setting_option(DiscoverRequest, "roi", metavar="PART,...", shell_complete=complete_parts),
+    setting_option(DiscoverRequest, "probes"),
+    setting_option(DiscoverRequest, "description"),
+    setting_option(DiscoverRequest, "license"),
+    setting_option(
+        DiscoverRequest,
         "tags",
+        "--tag",
         multiple=True,
         metavar="TAG",
         shell_complete=complete_tag,
-        help="A word to find it by; repeatable.",
     ),
     DEVICE,
     JSON,
 )
+
+
+def _confident(method: Method) -> Callable[[_COMMAND], _COMMAND]:
+    """The option --confident of a method."""
+    return setting_option(
+        DiscoverRequest,
+        "confident",
+        default=CONFIDENT[method],
+        show_default=True,
+        metavar="SHARE",
+    )
 
 
 @click.group()
@@ -143,14 +110,7 @@ def discover() -> None:
 @ADDRESS
 @LABELS
 @CONDITIONS
-@click.option(
-    "--confident",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.2,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of the samples that is taken at each end: those that the classifier is surest of.",
-)
+@_confident(Method.INTERFACEGAN)
 @STORED
 @click.pass_obj
 def interfacegan(obj: dict[str, Any], /, **chosen: Any) -> None:
@@ -170,14 +130,7 @@ def interfacegan(obj: dict[str, Any], /, **chosen: Any) -> None:
 @discover.command()
 @ADDRESS
 @LABELS
-@click.option(
-    "--confident",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of the samples that is taken at each end: those that the classifier is surest of.",
-)
+@_confident(Method.MEAN)
 @STORED
 @click.pass_obj
 def mean(obj: dict[str, Any], /, **chosen: Any) -> None:
@@ -251,22 +204,15 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
 
 def _request(method: str, *, address: str, **chosen: Any) -> DiscoverRequest:
     """The request that the options of a command make."""
-    from editvec.batch.discovery.request import DiscoverRequest
     from editvec.registry.addresses import parse_new_address
 
     wanted = parse_new_address(address)
-    parts = [part.strip() for part in (chosen["roi"] or "").split(",")]
-    same = ("attribute", "samples", "seed", "rows", "probes", "description")
-    own = ("conditional", "labels", "embed", "confident", "count")
     return DiscoverRequest(
         class_name=wanted.class_name,
         name=wanted.name,
         version=wanted.version,
         method=method,
-        roi=tuple(part for part in parts if part),
-        license=chosen["license_name"],
-        tags=tuple(chosen["tags"]),
-        **{name: chosen[name] for name in (*same, *own) if name in chosen},
+        **take(DiscoverRequest, chosen),
     )
 
 

@@ -10,6 +10,8 @@ import click
 
 from editvec.batch.cli.options import CLASS, DEVICE, PROBE, PROBE_EMBED, PROBE_SEED, page_option
 from editvec.batch.cli.output import JSON, note, open_library
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.outputs import OutputFile
 from editvec.registry.cli.completion import complete_address
 
@@ -24,16 +26,12 @@ if TYPE_CHECKING:
 @click.argument("vectors", nargs=-1, metavar="VECTOR...", shell_complete=complete_address)
 @click.option("--all", "is_all", is_flag=True, help="Every vector of the class, newest versions.")
 @PROBE
-@click.option(
-    "--samples",
-    type=click.IntRange(1),
-    help="Edit so many samples of the class. [default: 64, without --probe]",
-)
+@setting_option(EvaluateSettings, "samples", is_asked=False, when=", without --probe")
 @PROBE_SEED
 @PROBE_EMBED
-@click.option(
-    "--max-reconstruction",
-    type=click.FloatRange(0),
+@setting_option(
+    EvaluateSettings,
+    "max_reconstruction",
     metavar="D",
     help="Leave out images beyond this perceptual distance, such as those of another class.",
 )
@@ -46,8 +44,9 @@ if TYPE_CHECKING:
     "repeatable. [default: what NAME was evaluated for; of a vector of avatars, what its name "
     "says]",
 )
-@click.option(
-    "--operation",
+@setting_option(
+    EvaluateSettings,
+    "operation",
     metavar="TEXT",
     help="What shall become of each image's own mask, for vectors without an attribute. [default: "
     "what each was learned from]",
@@ -82,21 +81,13 @@ def disentangle(
     """  # noqa: D301 (click reads the backspace)
     from editvec.batch.errors import SettingsError
     from editvec.batch.evaluation.pairs.settings import AskedVector, PairSettings, with_attributes
-    from editvec.batch.evaluation.settings import SAMPLES, EvaluateSettings
     from editvec.batch.use_cases import disentangle as measure
 
     if bool(vectors) == is_all:
         raise click.UsageError("give either vectors or --all")
     if options["probe"] and options["samples"]:
         raise SettingsError("probe, samples: expected one of them")
-    images = EvaluateSettings(
-        probe=options["probe"],
-        samples=options["samples"] or SAMPLES,
-        seed=options["seed"],
-        embed=options["embed"],
-        operation=options["operation"],
-        max_reconstruction=options["max_reconstruction"],
-    )
+    images = EvaluateSettings(**take(EvaluateSettings, options))
     asked = [AskedVector.parse(text) for text in vectors]
     _, library = open_library(ctx)
     with library:

@@ -8,25 +8,28 @@ from typing import Any
 import click
 
 from editvec.batch.cli.execution import have_done
-from editvec.batch.cli.options import CLASS, EXECUTION, FOLDER, SPACE, VIEW
+from editvec.batch.cli.options import CHUNK_SIZE, CLASS, EXECUTION, FOLDER, SPACE, VIEW
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.recipes.settings import EMBED_AHEAD, RunSettings
 
 
 @click.command()
 @click.argument("source", metavar="IN", type=FOLDER)
 @CLASS
-@click.option(
-    "--embed",
-    default="steps:100",
-    show_default=True,
+@setting_option(
+    RunSettings,
+    "embed",
+    default=EMBED_AHEAD,
     metavar="steps:N|target:DB",
     help="How an image becomes latents.",
 )
 @SPACE
 @VIEW
-@click.option("--chunk-size", type=click.IntRange(1, 64), help="Inputs per chunk.")
+@CHUNK_SIZE
 @click.option(
     "-o",
     "--output",
+    "target",
     metavar="DIR",
     type=FOLDER,
     help="Where the report about the run goes. [default: a folder in the home folder]",
@@ -44,11 +47,9 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
     editvec embed photos --embed steps:200 --workers celery
     editvec batch run photos out --embed steps:200 --edit smile=1
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.recipes.settings import RunSettings
     from editvec.batch.use_cases import embed_folder
 
-    chosen = {name: options[name] for name in ("embed", "space", "fit", "box_margin")}
-    settings = RunSettings.from_json({**chosen, "chunk_size": options["chunk_size"] or 0})
+    settings = RunSettings(**take(RunSettings, options, besides=("boxes",)))
     have_done(
         ctx,
         options,
@@ -58,7 +59,7 @@ def embed(ctx: click.Context, /, *, source: Path, **options: Any) -> None:
             class_name=options["class_name"],
             settings=settings,
             boxes=options["boxes"],
-            target=options["output"],
+            target=options["target"],
             execution=execution,
             watcher=watcher,
         ),

@@ -19,13 +19,14 @@ from editvec.batch.cli.options import (
     page_option,
 )
 from editvec.batch.cli.output import JSON, note, open_library
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.outputs import OutputFile
 from editvec.registry.cli.completion import complete_address
 
 if TYPE_CHECKING:
     from editvec.batch.evaluation.calibration import Calibration
     from editvec.batch.evaluation.evaluate import Evaluation
-    from editvec.batch.evaluation.settings import EvaluateSettings
     from editvec.batch.evaluation.table import Measure
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -35,84 +36,21 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("address", required=False, shell_complete=complete_address)
 @PROBE
-@click.option(
-    "--masks",
-    type=FOLDER,
-    metavar="DIR",
-    help="The masks that the images of --probe should get, named like the images: the target of "
-    "success, and of mode optimize.",
-)
-@click.option(
-    "--reference",
-    type=FOLDER,
-    metavar="DIR",
-    help="Images that FID and KID compare with. [default: those of --probe, or other samples]",
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(1),
-    help="Edit so many samples of the class. [default: 64, without --probe and --renders]",
-)
-@click.option(
-    "--renders",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Edit so many pictures of the renderer, which has exact masks of the wanted edit "
-    "(class avatars).",
-)
+@setting_option(EvaluateSettings, "masks", type=FOLDER, metavar="DIR")
+@setting_option(EvaluateSettings, "reference", type=FOLDER, metavar="DIR")
+@setting_option(EvaluateSettings, "samples", is_asked=False, when=", without --probe and --renders")
+@setting_option(EvaluateSettings, "renders", starts_at_one=True, metavar="N")
 @PROBE_SEED
-@click.option(
-    "--modes",
-    default="vector",
-    show_default=True,
-    metavar="MODE,...",
-    help="vector, refine:STEPS, optimize:STEPS.",
-)
-@click.option("--scale", type=float, help="[default: the vector's default scale]")
-@click.option(
-    "--scales",
-    metavar="FIRST:LAST:COUNT",
-    help="Measure the usable range over these scales, in mode vector, and store it.",
-)
-@click.option(
-    "--min-leakage-psnr",
-    type=click.FloatRange(0),
-    default=25.0,
-    show_default=True,
-    metavar="DB",
-    help="No scale is usable with less outside the ROI, in the median.",
-)
-@click.option(
-    "--max-leakage",
-    type=click.FloatRange(0),
-    metavar="D",
-    help="Nor one with a greater perceptual distance there, in the mean.",
-)
-@click.option(
-    "--max-reconstruction",
-    type=click.FloatRange(0),
-    metavar="D",
-    help="Images beyond this perceptual distance do not count for the range.",
-)
+@setting_option(EvaluateSettings, "modes", metavar="MODE,...")
+@setting_option(EvaluateSettings, "scale")
+@setting_option(EvaluateSettings, "scales", metavar="FIRST:LAST:COUNT", callback=None)
+@setting_option(EvaluateSettings, "min_leakage_psnr", metavar="DB")
+@setting_option(EvaluateSettings, "max_leakage", metavar="D")
+@setting_option(EvaluateSettings, "max_reconstruction", metavar="D")
 @PROBE_EMBED
-@click.option(
-    "--operation",
-    metavar="TEXT",
-    help="What shall become of each image's own mask, as in `mask edit`: the target of success. "
-    "[default: what the vector was learned from]",
-)
-@click.option(
-    "--attribute",
-    metavar="NAME",
-    help="What the class's own classifier shall see after the edit, or `not NAME`. [default: "
-    "of a vector of avatars, what its name says]",
-)
-@click.option(
-    "--inception",
-    type=FILE,
-    metavar="FILE",
-    help="Weights of Inception v3, for FID and KID as published. [default: torch hub's cache]",
-)
+@setting_option(EvaluateSettings, "operation", metavar="TEXT")
+@setting_option(EvaluateSettings, "attribute", metavar="NAME")
+@setting_option(EvaluateSettings, "inception", type=FILE, metavar="FILE")
 @page_option("Write a page: measures, curves, and the best and worst images.")
 @click.option("--all", "is_all", is_flag=True, help="Evaluate every vector of the class.")
 @CLASS
@@ -226,30 +164,15 @@ def _evaluate_in_run(
 def settings_of(options: dict[str, Any]) -> EvaluateSettings:
     """The settings that the options make."""
     from editvec.batch.errors import SettingsError
-    from editvec.batch.evaluation.settings import SAMPLES, EvaluateSettings
     from editvec.batch.recipes.scales import parse_scales
 
     given = [name for name in ("probe", "samples", "renders") if options[name]]
     if len(given) > 1:
         raise SettingsError(f"{', '.join(given)}: expected one of them")
-    return EvaluateSettings(
-        probe=options["probe"],
-        masks=options["masks"],
-        reference=options["reference"],
-        samples=options["samples"] or SAMPLES,
-        renders=options["renders"] or 0,
-        seed=options["seed"],
-        embed=options["embed"],
-        modes=tuple(one.strip() for one in options["modes"].split(",")),
-        scale=options["scale"],
-        scales=parse_scales(options["scales"]) if options["scales"] else (),
-        min_leakage_psnr=options["min_leakage_psnr"],
-        max_leakage=options["max_leakage"],
-        max_reconstruction=options["max_reconstruction"],
-        operation=options["operation"],
-        attribute=options["attribute"],
-        inception=options["inception"],
-    )
+    chosen = take(EvaluateSettings, dict(options))
+    if "scales" in chosen:
+        chosen["scales"] = parse_scales(chosen["scales"])
+    return EvaluateSettings(**chosen)
 
 
 def evaluation_text(found: Evaluation) -> str:

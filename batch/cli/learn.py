@@ -8,60 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from editvec.batch.cli.execution import execution_of, have_done
-from editvec.batch.cli.options import CLASS, DEVICE, WORKERS
+from editvec.batch.cli.options import CLASS, DEVICE, EMBEDDINGS, WORKERS
 from editvec.batch.cli.output import JSON, note, open_library, stage_progress
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.learning.request import LearnRequest, LearnSettings
 from editvec.outputs import output_file, overwrite_option
 from editvec.registry.cli.completion import complete_parts, complete_tag
 
 if TYPE_CHECKING:
     from editvec.batch.learning.learn import LearnedVector
-    from editvec.batch.learning.request import LearnRequest, LearnSettings
-
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _PublishedTrunk(click.ParamType[str]):
-    """A choice among the published trunks, looked up when somebody asks for them."""
-
-    name = "trunk"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        return self._choice().get_metavar(param, ctx)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return self._choice().convert(value, param, ctx)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem[str]]:
-        return self._choice().shell_complete(ctx, param, incomplete)
-
-    @staticmethod
-    def _choice() -> click.Choice[str]:
-        from editvec.engine.networks.trunks import PUBLISHED_TRUNKS
-
-        return click.Choice(PUBLISHED_TRUNKS)
-
-
 # options that are about one picture
-_OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
+_OF_ONE = ("image", "mask_after", "operation", "roi_labels", "picture")
 
 
 @click.command()
 @click.argument("address", required=False, metavar="[CLASS/NAME]")
-@click.option("--image", type=FILE, help="The picture.")
-@click.option("--mask-after", type=FILE, help="Its part mask, edited, of any form.")
-@click.option("--mask-before", type=FILE, help="The mask before the edit. [default: segmented]")
-@click.option(
-    "--operation",
-    metavar="TEXT",
-    help="Edit the mask before by program instead of --mask-after: `mouth: scale 1.2x1, shift "
-    "0,-2`, as in `editvec mask edit --operation`.",
-)
+@setting_option(LearnRequest, "image", type=FILE)
+@setting_option(LearnRequest, "mask_after", type=FILE)
+@setting_option(LearnRequest, "mask_before", type=FILE)
+@setting_option(LearnRequest, "operation", metavar="TEXT")
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -70,51 +41,19 @@ _OF_ONE = ("image", "mask_after", "operation", "roi", "picture")
     help="Draw what was asked for here: the picture, the mask before and after.",
 )
 @overwrite_option
-@click.option(
-    "--roi",
-    metavar="PART,...",
-    shell_complete=complete_parts,
-    help="Parts to edit. [default: those repainted]",
+@setting_option(
+    LearnRequest, "roi_labels", "--roi", metavar="PART,...", shell_complete=complete_parts
 )
-@click.option(
-    "--steps", type=click.IntRange(1, 10_000), help="Steps of learning. [default: the preset's]"
-)
-@click.option(
-    "--embed",
-    default="steps:100",
-    show_default=True,
-    metavar="encoder|steps:N|target:DB",
-    help="How the picture is embedded.",
-)
-@click.option(
-    "--preset",
-    type=click.Choice(["learn", "released"]),
-    default="learn",
-    show_default=True,
-    help="Loss weights and steps: ours, or those of the paper's published code, made for --trunk "
-    "vgg; its encoder term is left out where the class has no encoder.",
-)
-@click.option(
-    "--trunk",
-    type=_PublishedTrunk(),
-    help="Compare images by published LPIPS, whose weights are downloaded once. [default: by the "
-    "trunk that the class has]",
-)
-@click.option("--dilation", type=click.IntRange(0, 64), help="ROI buffer in pixels.")
-@click.option(
-    "--accept-failure",
-    is_flag=True,
-    help="Store the vector also when its edit reaches nothing of the mask (IoU 0.000).",
-)
-@click.option("--description", default="", help="What the vector does, for people.")
-@click.option("--license", "license_name", default="", help="License of the vector.")
-@click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    metavar="TAG",
-    shell_complete=complete_tag,
-    help="A word to find it by; repeatable.",
+@setting_option(LearnSettings, "num_steps", "--steps")
+@setting_option(LearnSettings, "embed", metavar=EMBEDDINGS)
+@setting_option(LearnSettings, "preset")
+@setting_option(LearnSettings, "trunk")
+@setting_option(LearnSettings, "dilation")
+@setting_option(LearnRequest, "accept_failure")
+@setting_option(LearnRequest, "description")
+@setting_option(LearnRequest, "license")
+@setting_option(
+    LearnRequest, "tags", "--tag", multiple=True, metavar="TAG", shell_complete=complete_tag
 )
 @click.option(
     "--lessons",
@@ -213,34 +152,12 @@ def _learn_in_run(
 
 def _request(address: str, **options: Any) -> LearnRequest:
     """The request that the options of one `learn` make."""
-    from editvec.batch.learning.request import LearnRequest
-
-    roi = [part.strip() for part in (options["roi"] or "").split(",")]
-    return LearnRequest(
-        address=address,
-        image=options["image"],
-        mask_after=options["mask_after"],
-        mask_before=options["mask_before"],
-        operation=options["operation"] or "",
-        roi_labels=tuple(part for part in roi if part),
-        description=options["description"],
-        license=options["license_name"],
-        tags=tuple(options["tags"]),
-        settings=_settings(**options),
-        accept_failure=options["accept_failure"],
-    )
+    settings = _settings(**options)
+    return LearnRequest(address=address, **take(LearnRequest, options), settings=settings)
 
 
 def _settings(**options: Any) -> LearnSettings:
-    from editvec.batch.learning.request import LearnSettings
-
-    return LearnSettings(
-        preset=options["preset"],
-        num_steps=options["steps"],
-        embed=options["embed"],
-        dilation=options["dilation"],
-        trunk=options["trunk"],
-    )
+    return LearnSettings(**take(LearnSettings, options))
 
 
 def _learn(ctx: click.Context, request: LearnRequest, options: dict[str, Any]) -> LearnedVector:

@@ -10,6 +10,8 @@ import click
 
 from editvec.batch.cli.output import JSON
 from editvec.batch.cli.settings import setting_option
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.execution.execution import Execution
 from editvec.batch.recipes.settings import RunSettings
 from editvec.outputs import output_file, overwrite_option
 from editvec.registry.cli.completion import complete_class, complete_parts, complete_term
@@ -58,9 +60,7 @@ CLASS = click.option(
     shell_complete=complete_class,
     help="Class model. [default: the only one]",
 )
-DEVICE = click.option(
-    "--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]"
-)
+DEVICE = setting_option(Execution, "device", metavar="DEVICE")
 
 
 def page_option(help_text: str) -> Callable[[_COMMAND], _COMMAND]:
@@ -72,20 +72,12 @@ def page_option(help_text: str) -> Callable[[_COMMAND], _COMMAND]:
     return lambda command: page(overwrite_option(command))
 
 
-PROBE = click.option(
-    "--probe",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Edit the images of a folder.",
+EMBEDDINGS = "encoder|steps:N|target:DB"
+PROBE = setting_option(
+    EvaluateSettings, "probe", type=click.Path(path_type=Path, file_okay=False), metavar="DIR"
 )
-PROBE_SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-PROBE_EMBED = click.option(
-    "--embed",
-    default="encoder",
-    show_default=True,
-    metavar="encoder|steps:N|target:DB",
-    help="How pictures become latents.",
-)
+PROBE_SEED = setting_option(EvaluateSettings, "seed")
+PROBE_EMBED = setting_option(EvaluateSettings, "embed", metavar=EMBEDDINGS)
 EDIT = click.option(
     "--edit",
     "edits",
@@ -96,23 +88,9 @@ EDIT = click.option(
     "item, uniform(A,B), choice(A,B), 50% or uniform (its usable range). Repeatable.",
 )
 
-SPACE = click.option(
-    "--space",
-    type=click.Choice(["W", "W+"]),
-    default="W+",
-    show_default=True,
-    help="Of these latents: W+ comes closer to the image, W is easier to edit.",
-)
-
+SPACE = setting_option(RunSettings, "space")
 VIEW = options(
-    click.option(
-        "--fit",
-        type=click.Choice(["stretch", "crop", "pad"]),
-        default="crop",
-        show_default=True,
-        help="How an image of another shape meets the generator's square: its middle square, or "
-        "with --boxes the square around the box; stretched to it; or with black bars.",
-    ),
+    setting_option(RunSettings, "fit"),
     click.option(
         "--boxes",
         metavar="FILE",
@@ -125,36 +103,14 @@ VIEW = options(
 )
 PHOTOGRAPHS = options(
     VIEW,
-    click.option(
-        "--output-size",
-        type=click.Choice(["generator", "original"]),
-        default="generator",
-        show_default=True,
-        help="original: the whole picture at its own size, with the change added to it.",
-    ),
-    click.option(
-        "--keep-profile",
-        is_flag=True,
-        help="Outputs in the colours of their inputs, with profile and transparency, not in sRGB; "
-        "with --output-size original.",
-    ),
+    setting_option(RunSettings, "output_size"),
+    setting_option(RunSettings, "keep_profile"),
 )
+CHUNK_SIZE = setting_option(RunSettings, "chunk_size", starts_at_one=True)
 EDITING = options(
-    click.option(
-        "--composite",
-        type=click.Choice(["feather", "gradient", "none"]),
-        default="feather",
-        show_default=True,
-        help="How the edit comes back into the input's pixels: with a soft edge; in its colours, "
-        "without a seam; or not at all: then the whole image is the generator's.",
-    ),
+    setting_option(RunSettings, "composite"),
     setting_option(RunSettings, "refine_steps"),
-    click.option(
-        "--roi",
-        metavar="PART,...",
-        shell_complete=complete_parts,
-        help="Parts that may change. [default: those of the edits' vectors]",
-    ),
+    setting_option(RunSettings, "roi", metavar="PART,...", shell_complete=complete_parts),
     click.option(
         "--recipes",
         metavar="FILE",
@@ -162,73 +118,28 @@ EDITING = options(
         help="YAML file of further recipes, each with its own edits and mode.",
     ),
     click.option("--force-scale", is_flag=True, help="Accept scales outside a vector's range."),
-    click.option(
-        "--chunk-size",
-        type=click.IntRange(1, 64),
-        help="Inputs per chunk. [default: what takes a minute]",
-    ),
+    CHUNK_SIZE,
 )
 OUTPUT = options(
-    click.option(
-        "--format", "image_format", default="png", show_default=True,
-        metavar="png|jpeg[:Q]|webp[:Q]|webp:lossless",
-        help="Of the images; masks are PNG. jpeg (Q 95) and webp (Q 90) lose a little everywhere: "
-        "pixels that no edit may touch then differ from the input.",
+    setting_option(
+        RunSettings, "image_format", "--format", metavar="png|jpeg[:Q]|webp[:Q]|webp:lossless"
     ),
-    click.option(
-        "--write", "output", type=click.Choice(["imagefolder", "coco", "webdataset"]),
-        default="imagefolder", show_default=True,
-        help="Files for Hugging Face datasets; these with COCO annotations; or tar shards.",
-    ),
-)  # fmt: skip
+    setting_option(RunSettings, "output", "--write"),
+)
 GATES = options(
-    click.option(
-        "--max-leakage", type=float, metavar="D",
-        help="Reject what changed more than this outside the ROI, as a perceptual distance.",
-    ),
-    click.option(
-        "--max-uncertainty", type=float, metavar="NATS",
-        help="Reject where the part labels are less certain than this.",
-    ),
-    click.option(
-        "--refine",
-        type=click.Choice(["no", "auto"]),
-        default="no",
-        show_default=True,
-        help="auto: refine what --max-leakage would reject, and judge it again.",
-    ),
-)  # fmt: skip
+    setting_option(RunSettings, "max_leakage", metavar="D"),
+    setting_option(RunSettings, "max_uncertainty", metavar="NATS"),
+    setting_option(RunSettings, "refine_auto", "--refine", values={"no": False, "auto": True}),
+)
 WORKERS = options(
-    click.option(
-        "--workers",
-        type=click.Choice(["local", "celery"]),
-        default="local",
-        show_default=True,
-        help="Compute in this process, or have `editvec worker`s do it.",
-    ),
-    click.option(
-        "--priority",
-        type=click.Choice(["high", "normal", "low"]),
-        help="Of the run's chunks among those that wait for workers; may be changed at any time. "
-        "[default: as it is; of a new run, normal]",
-    ),
-    click.option(
-        "--detach",
-        is_flag=True,
-        help="With --workers celery: plan, publish, print the run's id and leave.",
-    ),
+    setting_option(Execution, "workers"),
+    setting_option(Execution, "priority"),
+    setting_option(Execution, "detach"),
 )
 EXECUTION = options(
     DEVICE,
-    click.option(
-        "--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True,
-        help="Inputs that are computed at a time, at most.",
-    ),
-    click.option(
-        "--max-memory", callback=_size, metavar="SIZE",
-        help="Of the images that are computed at a time, such as 6GB: as many as fit. "
-        "[default: $EDITVEC_MAX_MEMORY or most of what is free]",
-    ),
+    setting_option(Execution, "batch_size"),
+    setting_option(Execution, "max_memory", type=click.STRING, callback=_size, metavar="SIZE"),
     WORKERS,
     JSON,
-)  # fmt: skip
+)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from editvec.batch.cli.options import CLASS, DEVICE
 from editvec.batch.cli.output import JSON, open_library
+from editvec.batch.cli.settings import setting_option
+from editvec.batch.previews.probes import SWEEP, PreviewProbes
 from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_address
 
@@ -18,19 +21,14 @@ from editvec.registry.cli.completion import complete_address
 @CLASS
 @click.option(
     "--scales",
-    default="-2:2:5",
+    default=SWEEP,
     show_default=True,
     metavar="FIRST:LAST:COUNT",
     help="How far along the vector each column is.",
 )
-@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Rows.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples.")
-@click.option(
-    "--probe",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Edit the first images of a folder instead of samples.",
-)
+@setting_option(PreviewProbes, "count")
+@setting_option(PreviewProbes, "seed")
+@setting_option(PreviewProbes, "folder", "--probe", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -50,19 +48,16 @@ def preview(
     address: str,
     class_name: str | None,
     scales: str,
-    count: int,
-    seed: int,
-    probe: Path | None,
     output: OutputFile | None,
     device: str | None,
     as_json: bool,
+    **probes: Any,
 ) -> None:
     """Draw what the vector at ADDRESS does, and keep the picture with it.
 
     Each row is a probe image, each column a scale. Below each picture are its part mask and what
     the generator changed.
     """
-    from editvec.batch.previews.preview import PreviewProbes
     from editvec.batch.recipes.scales import parse_scales
     from editvec.batch.use_cases import preview as draw
     from editvec.whole_files import digest_of
@@ -73,7 +68,7 @@ def preview(
             library,
             address,
             class_name=class_name,
-            probes=PreviewProbes(count=count, seed=seed, folder=probe),
+            probes=PreviewProbes(**probes),
             scales=parse_scales(scales),
             device=device,
         )

@@ -12,6 +12,7 @@ from editvec.batch.cli.options import (
     CLASS,
     EDIT,
     EDITING,
+    EMBEDDINGS,
     EXECUTION,
     FOLDER,
     GATES,
@@ -19,8 +20,8 @@ from editvec.batch.cli.options import (
     PHOTOGRAPHS,
     SPACE,
 )
-from editvec.batch.cli.settings import setting_option
-from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.cli.settings import setting_option, take
+from editvec.batch.recipes.settings import Mode, RunSettings
 
 if TYPE_CHECKING:
     from editvec.batch.execution.execution import Execution, RunOutcome, RunWatcher
@@ -32,42 +33,16 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="OUT", type=FOLDER)
 @CLASS
 @EDIT
-@click.option(
-    "--mode",
-    type=click.Choice(["vector", "refine", "optimize"]),
-    default="vector",
-    show_default=True,
-    help="Apply; apply and repair; or fit each image to its mask.",
-)
-@click.option("--masks", metavar="DIR", type=FOLDER, help="Edited masks, for mode optimize.")
+@setting_option(RunSettings, "mode")
+@setting_option(RunSettings, "masks_folder", "--masks", metavar="DIR", type=FOLDER)
 @setting_option(RunSettings, "optimize_steps")
-@click.option(
-    "--embed",
-    default="encoder",
-    show_default=True,
-    metavar="encoder|steps:N|target:DB",
-    help="How an image becomes latents: by the encoder alone; N steps closer to the image; or as "
-    "many, at most 500, as it takes to reach a PSNR of DB.",
-)
+@setting_option(RunSettings, "embed", metavar=EMBEDDINGS)
 @SPACE
 @PHOTOGRAPHS
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn."
-)
+@setting_option(RunSettings, "seed", help="Of what is drawn.")
 @EDITING
-@click.option(
-    "--max-reconstruction",
-    type=float,
-    metavar="D",
-    help="Reject inputs that the class cannot reconstruct, by perceptual distance.",
-)
-@click.option(
-    "--min-success",
-    type=float,
-    metavar="IOU",
-    help="Reject what comes less close than this to its wanted mask, 0 to 1. Only mode optimize "
-    "has such masks.",
-)
+@setting_option(RunSettings, "max_reconstruction", metavar="D")
+@setting_option(RunSettings, "min_success", metavar="IOU")
 @GATES
 @OUTPUT
 @EXECUTION
@@ -80,23 +55,10 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
     \b
     editvec batch run photos out --class avatars --edit smile=1.0 --edit look-left=-1:1:3
     """  # noqa: D301 (click reads the backspace)
-    if (options["mode"] == "optimize") != (options["masks"] is not None):
+    masks = options.pop("masks_folder")
+    if (options["mode"] == "optimize") != (masks is not None):
         raise click.UsageError("--mode optimize needs --masks DIR, and no other mode takes it")
-    settings = _settings(
-        options,
-        mode=options["mode"],
-        embed=options["embed"],
-        space=options["space"],
-        fit=options["fit"],
-        box_margin=options["box_margin"],
-        output_size=options["output_size"],
-        keep_profile=options["keep_profile"],
-        optimize_steps=options["optimize_steps"],
-        max_reconstruction=options["max_reconstruction"],
-        min_success=options["min_success"],
-        seed=options["seed"],
-        masks_folder=None if options["masks"] is None else str(options["masks"]),
-    )
+    settings = _settings(options, masks_folder=None if masks is None else str(masks))
 
     def work(library: Library, execution: Execution, watcher: RunWatcher) -> RunOutcome:
         from editvec.batch.use_cases import edit_folder
@@ -118,20 +80,12 @@ def run(ctx: click.Context, /, *, source: Path, target: Path, **options: Any) ->
 @click.command()
 @click.argument("target", metavar="OUT", type=FOLDER)
 @CLASS
-@click.option("--count", type=click.IntRange(1), required=True, help="How many images.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn."
-)
+@setting_option(RunSettings, "count", starts_at_one=True, required=True)
+@setting_option(RunSettings, "seed")
 @setting_option(RunSettings, "truncation_psi")
 @EDIT
-@click.option(
-    "--sources",
-    type=click.Choice(["yes", "no"]),
-    help="Whether the unedited images are written too; no where an edit draws its scale, else yes.",
-)
-@click.option(
-    "--mode", type=click.Choice(["vector", "refine"]), default="vector", show_default=True
-)
+@setting_option(RunSettings, "sources", values={"yes": True, "no": False})
+@setting_option(RunSettings, "mode", without=[Mode.OPTIMIZE], help="Apply; or apply and repair.")
 @EDITING
 @GATES
 @OUTPUT
@@ -143,13 +97,7 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
     \b
     editvec batch generate out --class avatars --count 100 --seed 7 --edit smile=1.0
     """  # noqa: D301 (click reads the backspace)
-    settings = _settings(
-        options,
-        mode=options["mode"],
-        seed=options["seed"],
-        truncation_psi=options["truncation_psi"],
-        sources=None if options["sources"] is None else options["sources"] == "yes",
-    )
+    settings = _settings(options)
 
     def work(library: Library, execution: Execution, watcher: RunWatcher) -> RunOutcome:
         from editvec.batch.use_cases import generate as generate_images
@@ -158,7 +106,7 @@ def generate(ctx: click.Context, /, *, target: Path, **options: Any) -> None:
             library,
             target,
             options["edits"],
-            count=options["count"],
+            count=settings.count,
             execution=execution,
             watcher=watcher,
             **_same(options, settings),
@@ -210,21 +158,7 @@ def retry(ctx: click.Context, /, *, run_id: str, rejected: bool, **options: Any)
 
 def _settings(options: dict[str, Any], **chosen: Any) -> RunSettings:
     """The settings that the options of `run` or `generate` make."""
-    parts = [part.strip() for part in (options["roi"] or "").split(",")]
-    return RunSettings.from_json(
-        {
-            **chosen,
-            "composite": options["composite"],
-            "refine_steps": options["refine_steps"],
-            "roi": [part for part in parts if part],
-            "chunk_size": options["chunk_size"] or 0,
-            "max_leakage": options["max_leakage"],
-            "max_uncertainty": options["max_uncertainty"],
-            "refine_auto": options["refine"] == "auto",
-            "image_format": options["image_format"],
-            "output": options["output"],
-        }
-    )
+    return RunSettings(**take(RunSettings, options, besides=("boxes",)), **chosen)
 
 
 def _same(options: dict[str, Any], settings: RunSettings) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import EmbeddingMethod
 from editvec.registry.addresses import check_name
-from editvec.registry.entities.classes import ClassModel
-from editvec.registry.entities.spaces import rows_between
+from editvec.settings import check_settings, setting
+
+if TYPE_CHECKING:
+    from editvec.registry.entities.classes import ClassModel
 
 NOT = "not "
 """Before the name of an attribute: the direction that takes it away."""
@@ -34,13 +36,13 @@ class Method(StrEnum):
         return self in (Method.INTERFACEGAN, Method.MEAN)
 
 
-_SAMPLES = {
+SAMPLES = {
     Method.INTERFACEGAN: 1000,
     Method.MEAN: 1000,
     Method.SEFA: 10_000,
     Method.GANSPACE: 10_000,
 }
-_CONFIDENT = {Method.INTERFACEGAN: 0.2, Method.MEAN: 1.0}
+CONFIDENT = {Method.INTERFACEGAN: 0.2, Method.MEAN: 1.0}
 _CANDIDATES = 10  # to choose from by an attribute
 _STORED = 5  # without one
 
@@ -57,18 +59,17 @@ class DiscoverRequest:
             `not smiling` asks for its opposite. sefa and ganspace need none: with one they keep the
             direction that moves it most, with its sign.
         conditional: Attributes that the direction shall not move; interfacegan only.
-        samples: Sampled latents, whose pictures are classified for interfacegan and mean. By
-            default 1000 for these and 10 000 for the others.
+        samples: Sampled latents, whose pictures are classified for interfacegan and mean.
         seed: Of the samples and of which of them are held out.
         roi: Parts or groups that the vector may change; none means all.
         rows: First and last + 1 of the rows of ws that it moves; None means all. For sefa also the
             rows whose layers are factorised.
-        count: Directions of sefa and ganspace: that are stored (5), or that are tried (10).
+        count: Directions of sefa and ganspace: that are stored, or that are tried.
         labels: A CSV file or a folder of pictures instead of the classifier; see
             `batch/discovery/labels.py`.
         embed: How pictures of `labels` become latents: ``encoder``, ``steps:N``, ``target:DB``.
         confident: Share of the samples that is taken at each end, those that the classifier is
-            surest of: 0.2 for interfacegan, all for mean.
+            surest of.
         probes: Further samples on which the change of every logit is measured; 0 for none.
         version: That it must get; None takes the next one.
     """
@@ -76,21 +77,61 @@ class DiscoverRequest:
     class_name: str | None
     name: str
     method: Method | str
-    attribute: str | None = None
-    conditional: tuple[str, ...] = ()
-    samples: int | None = None
-    seed: int = 0
-    roi: tuple[str, ...] = ()
-    rows: tuple[int, int] | None = None
-    count: int | None = None
-    labels: Path | None = None
-    embed: str = "encoder"
-    confident: float | None = None
-    probes: int = 64
+    attribute: str | None = setting(
+        None,
+        help="Whose direction: an output of the class's attribute classifier, or a column of "
+        "--labels; `not smiling` for its opposite.",
+    )
+    conditional: tuple[str, ...] = setting(
+        (), help="An attribute that the direction shall not move; repeatable."
+    )
+    samples: int | None = setting(
+        None,
+        kind=int,
+        least=2,
+        most=_MOST_SAMPLES,
+        help="Samples of the class that are classified.",
+    )
+    seed: int = setting(0, least=0, help="Of samples.")
+    roi: tuple[str, ...] = setting(
+        (),
+        help="Parts that the vector may change: what is composited, and outside of which leakage "
+        "is measured. [default: all]",
+    )
+    rows: tuple[int, int] | None = setting(
+        None, kind=tuple, help="Move rows FIRST to LAST - 1 of ws only. [default: all]"
+    )
+    count: int | None = setting(
+        None,
+        kind=int,
+        least=1,
+        help=f"The K strongest directions. [default: {_STORED}; with --attribute {_CANDIDATES}]",
+    )
+    labels: Path | None = setting(
+        None,
+        kind=Path,
+        help="Instead of the classifier: CSV with the column sample (a number, or the name that "
+        "`batch generate` gave) or file_name, and columns of 1, 0 or nothing, one for each "
+        "attribute; or a folder of pictures with the folders `with` and `without`.",
+    )
+    embed: str = setting("encoder", help="How pictures of --labels become latents.")
+    confident: float | None = setting(
+        None,
+        kind=float,
+        above=0,
+        most=1,
+        help="Share of the samples that is taken at each end: those that the classifier is surest "
+        "of.",
+    )
+    probes: int = setting(
+        64,
+        least=0,
+        help="Further samples, on which the change of every logit is measured.",
+    )
     version: int | None = None
-    description: str = ""
-    license: str = ""
-    tags: tuple[str, ...] = ()
+    description: str = setting("", help="What the vector does, for people.")
+    license: str = setting("", help="License of the vector.")
+    tags: tuple[str, ...] = setting((), help="A word to find it by; repeatable.")
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -104,15 +145,7 @@ class DiscoverRequest:
             known = ", ".join(Method)
             raise SettingsError(f"method: expected one of {known}, got {self.method!r}")
         method = self.way
-        if not 2 <= self.num_samples <= _MOST_SAMPLES:
-            raise SettingsError(f"samples: expected 2 to {_MOST_SAMPLES}, got {self.num_samples}")
-        if self.seed < 0 or self.probes < 0:
-            raise SettingsError(f"seed, probes: expected 0 or more, got {self.seed}, {self.probes}")
-        if self.count is not None and self.count < 1:
-            raise SettingsError(f"count: expected 1 or more, got {self.count}")
-        share = self.confident
-        if share is not None and not (math.isfinite(share) and 0 < share <= 1):
-            raise SettingsError(f"confident: expected above 0, up to 1, got {share}")
+        check_settings(self, SettingsError)
         EmbeddingMethod.parse(self.embed)
         self._check_method(method)
 
@@ -157,12 +190,12 @@ class DiscoverRequest:
     @property
     def num_samples(self) -> int:
         """Sampled latents."""
-        return _SAMPLES[self.way] if self.samples is None else self.samples
+        return SAMPLES[self.way] if self.samples is None else self.samples
 
     @property
     def share(self) -> float:
         """Share of the samples that is taken at each end."""
-        return _CONFIDENT[self.way] if self.confident is None else self.confident
+        return CONFIDENT[self.way] if self.confident is None else self.confident
 
     @property
     def num_directions(self) -> int:
@@ -176,6 +209,8 @@ class DiscoverRequest:
         Raises:
             CompatibilityError: The rows do not lie inside ws.
         """
+        from editvec.registry.entities.spaces import rows_between
+
         return rows_between(*(self.rows or (0, model.num_ws)), rows=model.num_ws)
 
     def parts_of(self, model: ClassModel) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Any, NamedTuple, Self
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod, Mode
-from editvec.batch.runs.inputs import scan_folder
-from editvec.registry.masks.operation_text import parse_edits
+from editvec.settings import check_settings, setting
 
-SAMPLES = 64
 MAX_IMAGES = 10_000
 MAX_SCALES = 41
-MIN_LEAKAGE_PSNR = 25.0
 _PATHS = ("probe", "masks", "reference", "inception")
 _STEPS = {Mode.REFINE: 10, Mode.OPTIMIZE: 100}
 
@@ -83,22 +79,64 @@ class EvaluateSettings:
         inception: weights of Inception v3; None looks into torch hub's cache, and does without.
     """
 
-    probe: Path | None = None
-    masks: Path | None = None
-    reference: Path | None = None
-    samples: int = SAMPLES
-    renders: int = 0
-    seed: int = 0
-    embed: str = "encoder"
-    modes: tuple[str, ...] = ("vector",)
-    scale: float | None = None
-    scales: tuple[float, ...] = ()
-    operation: str | None = None
-    attribute: str | None = None
-    min_leakage_psnr: float = MIN_LEAKAGE_PSNR
-    max_leakage: float | None = None
-    max_reconstruction: float | None = None
-    inception: Path | None = None
+    probe: Path | None = setting(None, kind=Path, help="Edit the images of a folder.")
+    masks: Path | None = setting(
+        None,
+        kind=Path,
+        help="The masks that the images of --probe should get, named like the images: the target "
+        "of success, and of mode optimize.",
+    )
+    reference: Path | None = setting(
+        None,
+        kind=Path,
+        help="Images that FID and KID compare with. [default: those of --probe, or other samples]",
+    )
+    samples: int = setting(64, least=1, most=MAX_IMAGES, help="Edit so many samples of the class.")
+    renders: int = setting(
+        0,
+        least=0,
+        most=MAX_IMAGES,
+        help="Edit so many pictures of the renderer, which has exact masks of the wanted edit "
+        "(class avatars).",
+    )
+    seed: int = setting(0, least=0, most=2**62 - 1)
+    embed: str = setting("encoder", help="How pictures become latents.")
+    modes: tuple[str, ...] = setting(("vector",), help="vector, refine:STEPS, optimize:STEPS.")
+    scale: float | None = setting(None, kind=float, help="[default: the vector's default scale]")
+    scales: tuple[float, ...] = setting(
+        (),
+        help="Measure the usable range over these scales, in mode vector, and store it.",
+    )
+    operation: str | None = setting(
+        None,
+        help="What shall become of each image's own mask, as in `mask edit`: the target of "
+        "success. [default: what the vector was learned from]",
+    )
+    attribute: str | None = setting(
+        None,
+        help="What the class's own classifier shall see after the edit, or `not NAME`. [default: "
+        "of a vector of avatars, what its name says]",
+    )
+    min_leakage_psnr: float = setting(
+        25.0, least=0, help="No scale is usable with less outside the ROI, in the median."
+    )
+    max_leakage: float | None = setting(
+        None,
+        kind=float,
+        least=0,
+        help="Nor one with a greater perceptual distance there, in the mean.",
+    )
+    max_reconstruction: float | None = setting(
+        None,
+        kind=float,
+        least=0,
+        help="Images beyond this perceptual distance do not count for the range.",
+    )
+    inception: Path | None = setting(
+        None,
+        kind=Path,
+        help="Weights of Inception v3, for FID and KID as published. [default: torch hub's cache]",
+    )
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -112,21 +150,14 @@ class EvaluateSettings:
             raise SettingsError("masks: only pictures of a folder have them; give probe too")
         if self.masks is not None and self.operation:
             raise SettingsError("masks, operation: expected one of them")
-        for name, least in (("samples", 1), ("renders", 0)):
-            value = getattr(self, name)
-            if not least <= value <= MAX_IMAGES:
-                raise SettingsError(f"{name}: expected {least} to {MAX_IMAGES}, got {value}")
-        if not 0 <= self.seed < 2**62:
-            raise SettingsError(f"seed: expected 0 or more, got {self.seed}")
+        check_settings(self, SettingsError)
         if not self.modes or len(set(map(str, self.asked_modes))) < len(self.modes):
             raise SettingsError("modes: expected at least one, each once")
         if len(self.scales) > MAX_SCALES or (self.scales and not _rise(self.scales)):
             raise SettingsError(f"scales: expected 3 to {MAX_SCALES} that rise, from low to high")
-        for name in ("min_leakage_psnr", "max_leakage", "max_reconstruction"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise SettingsError(f"{name}: expected a number of 0 or more, got {value}")
         if self.operation:
+            from editvec.registry.masks.operation_text import parse_edits
+
             parse_edits(self.operation)
         _ = EmbeddingMethod.parse(self.embed)
 
@@ -178,6 +209,8 @@ class EvaluateSettings:
         Raises:
             PlanError: a folder cannot be listed, or holds no image.
         """
+        from editvec.batch.runs.inputs import scan_folder
+
         folders = [one for one in (self.probe, self.masks, self.reference) if one is not None]
         found = [one for folder in folders for one in scan_folder(folder).inputs]
         return [(one.source, one.size, one.mtime_ns) for one in found]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MINI_BATCH, Priority, broker_url
-from editvec.batch.runs.pace import LONGEST_LIMIT_SECONDS, slow_seconds
-from editvec.batch.runs.store import Runs
+from editvec.settings import check_settings, setting
 
 if TYPE_CHECKING:
     from editvec.batch.execution.local import Progress
     from editvec.batch.runs.entities import RunCounts, RunRecord
     from editvec.batch.runs.planning import OpenedRun
+    from editvec.batch.runs.store import Runs
     from editvec.registry.library.library import Library
+
+Workers = Literal["local", "celery"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +33,40 @@ class Execution:
         detach: Leave the run to the workers and return.
     """
 
-    workers: Literal["local", "celery"] = "local"
-    device: str | None = None
-    batch_size: int = MINI_BATCH
-    max_memory: int | None = None
-    priority: Priority | None = None
-    detach: bool = False
+    workers: Workers = setting(
+        "local",
+        choices=get_args(Workers),
+        help="Compute in this process, or have `editvec worker`s do it.",
+    )
+    device: str | None = setting(None, help="cpu, cuda, cuda:1... [default: cuda if any]")
+    batch_size: int = setting(
+        MINI_BATCH, least=1, most=1024, help="Inputs that are computed at a time, at most."
+    )
+    max_memory: int | None = setting(
+        None,
+        kind=int,
+        least=1,
+        help="Of the images that are computed at a time, such as 6GB: as many as fit. "
+        "[default: $EDITVEC_MAX_MEMORY or most of what is free]",
+    )
+    priority: Priority | None = setting(
+        None,
+        kind=Priority,
+        help="Of the run's chunks among those that wait for workers; may be changed at any time. "
+        f"[default: as it is; of a new run, {Priority.NORMAL}]",
+    )
+    detach: bool = setting(
+        default=False,
+        help="With --workers celery: plan, publish, print the run's id and leave.",
+    )
 
     def __post_init__(self) -> None:
-        if self.workers not in ("local", "celery"):
-            raise SettingsError(f"workers: expected local or celery, got {self.workers!r}")
+        """Check the values.
+
+        Raises:
+            SettingsError: One is out of its range, or they do not go together.
+        """
+        check_settings(self, SettingsError)
         if self.detach and self.workers != "celery":
             raise SettingsError("detach: needs workers celery: this process computes nothing")
 
@@ -86,6 +112,8 @@ def work_on(
         DiskFullError: The run is paused, and goes on when there is room.
         BrokerError, WorkerError: Workers are to do it, and none can be reached, or one paused it.
     """
+    from editvec.batch.runs.store import Runs
+
     execution, watcher = execution or Execution(), watcher or RunWatcher()
     if watcher.on_opened is not None:
         watcher.on_opened(opened)
@@ -125,6 +153,7 @@ def _by_workers(
     library: Library, run: RunRecord, execution: Execution, watcher: RunWatcher
 ) -> RunRecord:
     from editvec.batch.execution.remote import leave_to_workers, run_on_workers
+    from editvec.batch.runs.pace import LONGEST_LIMIT_SECONDS, slow_seconds
     from editvec.batch.workers.app import create_app
 
     resolution = library.get_class(run.plan.class_address).resolution

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod
-from editvec.engine.editing.editing import EditSettings
-from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.networks.trunks import PUBLISHED_TRUNKS, PublishedTrunk
-from editvec.registry.masks.operation_text import parse_edits, place_pasted_files
+from editvec.settings import check_settings, setting
+
+if TYPE_CHECKING:
+    from editvec.engine.editing.editing import EditSettings
+    from editvec.engine.editing.inversion import EmbedSettings
 
 Preset = Literal["learn", "released"]
-_PRESETS = ("learn", "released")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,27 @@ class LearnSettings:
             measuring; None takes the class's own perceptual network.
     """
 
-    preset: Preset = "learn"
-    num_steps: int | None = None
-    embed: str = "steps:100"
-    dilation: int | None = None
-    trunk: PublishedTrunk | None = None
+    preset: Preset = setting(
+        "learn",
+        choices=get_args(Preset),
+        help="Loss weights and steps: ours, or those of the paper's published code, made for "
+        "--trunk vgg; its encoder term is left out where the class has no encoder.",
+    )
+    num_steps: int | None = setting(
+        None,
+        kind=int,
+        least=1,
+        most=MAX_STEPS,
+        help="Steps of learning. [default: the preset's]",
+    )
+    embed: str = setting("steps:100", help="How the picture is embedded.")
+    dilation: int | None = setting(None, kind=int, least=0, most=64, help="ROI buffer in pixels.")
+    trunk: PublishedTrunk | None = setting(
+        None,
+        choices=PUBLISHED_TRUNKS,
+        help="Compare images by published LPIPS, whose weights are downloaded once. [default: by "
+        "the trunk that the class has]",
+    )
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -44,14 +61,7 @@ class LearnSettings:
         Raises:
             SettingsError: One of them is out of its range.
         """
-        if self.preset not in _PRESETS:
-            raise SettingsError(f"preset: expected learn or released, got {self.preset!r}")
-        if self.num_steps is not None and not 1 <= self.num_steps <= MAX_STEPS:
-            raise SettingsError(f"num_steps: expected 1 to {MAX_STEPS}, got {self.num_steps}")
-        if self.trunk is not None and self.trunk not in PUBLISHED_TRUNKS:
-            raise SettingsError(
-                f"trunk: expected one of {', '.join(PUBLISHED_TRUNKS)}, got {self.trunk!r}"
-            )
+        check_settings(self, SettingsError)
         _ = self.edit_settings(), self.embed_settings
 
     @property
@@ -65,6 +75,8 @@ class LearnSettings:
         Args:
             has_encoder: False leaves out the preset's term that needs one.
         """
+        from editvec.engine.editing.editing import EditSettings
+
         changes: dict[str, Any] = {"dilation": self.dilation}
         if self.num_steps is not None:
             changes["num_steps"] = self.num_steps
@@ -83,6 +95,8 @@ class LearnSettings:
     @property
     def embed_settings(self) -> EmbedSettings:
         """What the engine is told about embedding."""
+        from editvec.engine.editing.inversion import EmbedSettings
+
         embedding = EmbeddingMethod.parse(self.embed)
         return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
 
@@ -116,16 +130,25 @@ class LearnRequest:
     """
 
     address: str
-    image: Path
-    mask_after: Path | None = None
-    mask_before: Path | None = None
-    operation: str = ""
-    roi_labels: tuple[str, ...] = ()
-    description: str = ""
-    license: str = ""
-    tags: tuple[str, ...] = ()
+    image: Path = setting(kind=Path, help="The picture.")
+    mask_after: Path | None = setting(None, kind=Path, help="Its part mask, edited, of any form.")
+    mask_before: Path | None = setting(
+        None, kind=Path, help="The mask before the edit. [default: segmented]"
+    )
+    operation: str = setting(
+        "",
+        help="Edit the mask before by program instead of --mask-after: `mouth: scale 1.2x1, shift "
+        "0,-2`, as in `editvec mask edit --operation`.",
+    )
+    roi_labels: tuple[str, ...] = setting((), help="Parts to edit. [default: those repainted]")
+    description: str = setting("", help="What the vector does, for people.")
+    license: str = setting("", help="License of the vector.")
+    tags: tuple[str, ...] = setting((), help="A word to find it by; repeatable.")
     settings: LearnSettings = field(default_factory=LearnSettings)
-    accept_failure: bool = False
+    accept_failure: bool = setting(
+        default=False,
+        help="Store the vector also when its edit reaches nothing of the mask (IoU 0.000).",
+    )
 
     def __post_init__(self) -> None:
         """Check that it is told in one way what the mask shall become.
@@ -137,6 +160,8 @@ class LearnRequest:
         if (self.mask_after is None) != bool(self.operation):
             raise SettingsError(f"{self.address}: give either mask_after or operation")
         if self.operation:
+            from editvec.registry.masks.operation_text import parse_edits
+
             parse_edits(self.operation)
         if not isinstance(self.accept_failure, bool):
             raise SettingsError(
@@ -160,6 +185,8 @@ class LearnRequest:
             SettingsError: A name is unknown or missing, or a value is of the wrong type.
             OperationError: The operation is none.
         """
+        from editvec.registry.masks.operation_text import place_pasted_files
+
         values = dict(entry)
         unknown = set(values) - set(cls.__dataclass_fields__)
         missing = {"address", "image"} - set(values)
@@ -184,6 +211,8 @@ class LearnRequest:
 
     def below(self, folder: Path) -> Self:
         """The same with names of files that do not depend on where this process is."""
+        from editvec.registry.masks.operation_text import place_pasted_files
+
         before, after = self.mask_before, self.mask_after
         return replace(
             self,

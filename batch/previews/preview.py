@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,9 @@ from torch import Tensor
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.naming import display_path
+from editvec.batch.previews.probes import SWEEP, PreviewProbes
 from editvec.batch.previews.sheet import Cell, ProbeRow, draw_preview
+from editvec.batch.recipes.scales import parse_scales
 from editvec.batch.runs.inputs import scan_folder
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editor import Editor
@@ -28,30 +29,8 @@ from editvec.registry.entities.vectors import EditingVector, RoiPolicy
 from editvec.registry.library.library import Library
 from editvec.registry.masks.brushes import decode_brush
 
-SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+SCALES = parse_scales(SWEEP)
 MAX_SCALES = 15
-MAX_PROBES = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreviewProbes:
-    """The images that a preview edits.
-
-    Attributes:
-        count: at most so many.
-        seed: of sampled images.
-        folder: take the first images of a folder, in the order of their names; None samples.
-    """
-
-    count: int = 4
-    seed: int = 0
-    folder: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.count <= MAX_PROBES:
-            raise SettingsError(f"count: expected 1 to {MAX_PROBES}, got {self.count}")
-        if self.seed < 0:
-            raise SettingsError(f"seed: expected 0 or more, got {self.seed}")
 
 
 def preview_vector(
@@ -68,7 +47,7 @@ def preview_vector(
         library: where the vector is.
         editor: the networks of the vector's class.
         vector: of W or W+.
-        probes: which images; None samples four.
+        probes: which images; None samples some.
         scales: from left to right.
 
     Returns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.naming import IMAGE_SUFFIXES
-from editvec.settings import check_settings, setting
+from editvec.settings import check_settings, rule_of, setting
 
 LEASE_SECONDS = 120.0
 HEARTBEAT_SECONDS = 20.0
@@ -23,6 +22,8 @@ MAX_CHUNK_SIZE = 64
 MINI_BATCH = 16
 MAX_STEPS = 10_000
 TARGET_STEPS = 500
+EMBED_AHEAD = "steps:100"
+"""How images are embedded ahead of the runs that need them."""
 MAX_GENERATED = 10_000_000
 
 
@@ -52,9 +53,9 @@ class Space(StrEnum):
 class Composite(StrEnum):
     """How the edit comes back into the input's pixels."""
 
-    NONE = "none"
     FEATHER = "feather"
     GRADIENT = "gradient"
+    NONE = "none"
 
 
 class Fit(StrEnum):
@@ -121,6 +122,10 @@ class EmbeddingMethod:
         return f"steps:{self.num_steps}" if self.num_steps else "encoder"
 
 
+Kind = Literal["png", "jpeg", "webp"]
+_DEFAULT_QUALITY: dict[Kind, int] = {"jpeg": 95, "webp": 90}
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Everything about a run that is neither its inputs nor its edits.
@@ -153,34 +158,93 @@ class RunSettings:
         keep_profile: outputs are in the colours of their inputs, not in sRGB.
     """
 
-    mode: Mode = Mode.VECTOR
-    embed: str = "encoder"
-    space: Space = Space.W_PLUS
-    composite: Composite = Composite.FEATHER
-    fit: Fit = Fit.CROP
+    mode: Mode = setting(
+        Mode.VECTOR, help="Apply; apply and repair; or fit each image to its mask."
+    )
+    embed: str = setting(
+        "encoder",
+        help="How an image becomes latents: by the encoder alone; N steps closer to the image; or "
+        f"as many, at most {TARGET_STEPS}, as it takes to reach a PSNR of DB.",
+    )
+    space: Space = setting(
+        Space.W_PLUS,
+        help="Of these latents: W+ comes closer to the image, W is easier to edit.",
+    )
+    composite: Composite = setting(
+        Composite.FEATHER,
+        help="How the edit comes back into the input's pixels: with a soft edge; in its colours, "
+        "without a seam; or not at all: then the whole image is the generator's.",
+    )
+    fit: Fit = setting(
+        Fit.CROP,
+        help="How an image of another shape meets the generator's square: its middle square, or "
+        "with --boxes the square around the box; stretched to it; or with black bars.",
+    )
     refine_steps: int = setting(10, least=1, most=MAX_STEPS, help="Steps of mode refine.")
     optimize_steps: int = setting(
         100, least=1, most=MAX_STEPS, help="Steps of mode optimize, for each image."
     )
-    roi: tuple[str, ...] = ()
-    masks_folder: str | None = None
-    seed: int = 0
-    count: int = 0
+    roi: tuple[str, ...] = setting(
+        (), help="Parts that may change. [default: those of the edits' vectors]"
+    )
+    masks_folder: str | None = setting(None, help="Edited masks, for mode optimize.")
+    seed: int = setting(0, least=0, most=2**62, help="Of all that is drawn.")
+    count: int = setting(0, least=0, most=MAX_GENERATED, help="How many images.")
     truncation_psi: float = setting(
         1.0,
         least=0,
         most=2,
         help="1: all of the class's variety; towards 0: closer to its average.",
     )
-    chunk_size: int = 0
-    image_format: str = "png"
-    output: Output = Output.IMAGEFOLDER
-    max_leakage: float | None = None
-    max_reconstruction: float | None = None
-    max_uncertainty: float | None = None
-    min_success: float | None = None
-    refine_auto: bool = False
-    output_size: OutputSize = OutputSize.GENERATOR
+    chunk_size: int = setting(
+        0,
+        least=0,
+        most=MAX_CHUNK_SIZE,
+        help="Inputs per chunk. [default: what takes a minute]",
+    )
+    image_format: str = setting(
+        "png",
+        help=f"Of the images; masks are PNG. jpeg (Q {_DEFAULT_QUALITY['jpeg']}) and webp "
+        f"(Q {_DEFAULT_QUALITY['webp']}) lose a little everywhere: pixels that no edit may touch "
+        "then differ from the input.",
+    )
+    output: Output = setting(
+        Output.IMAGEFOLDER,
+        help="Files for Hugging Face datasets; these with COCO annotations; or tar shards.",
+    )
+    max_leakage: float | None = setting(
+        None,
+        kind=float,
+        least=0,
+        help="Reject what changed more than this outside the ROI, as a perceptual distance.",
+    )
+    max_reconstruction: float | None = setting(
+        None,
+        kind=float,
+        least=0,
+        help="Reject inputs that the class cannot reconstruct, by perceptual distance.",
+    )
+    max_uncertainty: float | None = setting(
+        None,
+        kind=float,
+        least=0,
+        help="Reject where the part labels are less certain than this.",
+    )
+    min_success: float | None = setting(
+        None,
+        kind=float,
+        least=0,
+        help="Reject what comes less close than this to its wanted mask, 0 to 1. Only mode "
+        "optimize has such masks.",
+    )
+    refine_auto: bool = setting(
+        default=False,
+        help="auto: refine what --max-leakage would reject, and judge it again.",
+    )
+    output_size: OutputSize = setting(
+        OutputSize.GENERATOR,
+        help="original: the whole picture at its own size, with the change added to it.",
+    )
     boxes: str | None = None
     box_margin: float = setting(
         0.1,
@@ -188,16 +252,24 @@ class RunSettings:
         most=10,
         help="What is seen around a box on each side, as a share of the box.",
     )
-    sources: bool | None = None
-    keep_profile: bool = False
+    sources: bool | None = setting(
+        None,
+        kind=bool,
+        help="Whether the unedited images are written too; no where an edit draws its scale, else "
+        "yes.",
+    )
+    keep_profile: bool = setting(
+        default=False,
+        help="Outputs in the colours of their inputs, with profile and transparency, not in sRGB; "
+        "with --output-size original.",
+    )
 
     def __post_init__(self) -> None:
         # ``jpeg`` and ``jpeg:95`` are the same request
         object.__setattr__(self, "image_format", str(self.parsed_format))
         check_settings(self, SettingsError)
-        _require_between("seed", self.seed, 0, 2**62)
-        _require_between("count", self.count, 0, MAX_GENERATED)
-        _require_between("chunk_size", self.chunk_size, 0, MAX_CHUNK_SIZE)
+        for name in _ENUMS:
+            object.__setattr__(self, name, rule_of(type(self), name).kind(getattr(self, name)))
         if self.masks_folder is not None and self.mode is not Mode.OPTIMIZE:
             raise SettingsError("masks: only mode optimize takes a folder of masks")
         _ = self.embedding
@@ -219,10 +291,6 @@ class RunSettings:
             raise SettingsError("output_size, boxes: sampled images have neither a size nor boxes")
 
     def _check_gates(self) -> None:
-        for name in ("max_leakage", "max_reconstruction", "max_uncertainty", "min_success"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise SettingsError(f"{name}: expected a number of 0 or more, got {value}")
         if self.min_success is not None and self.mode is not Mode.OPTIMIZE:
             raise SettingsError(
                 "min_success: only mode optimize has masks from outside to compare its results with"
@@ -251,17 +319,10 @@ class RunSettings:
         """Reads what `to_json` wrote."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         known["roi"] = tuple(known.get("roi", ()))
-        for name, kind in (
-            ("mode", Mode),
-            ("space", Space),
-            ("composite", Composite),
-            ("fit", Fit),
-            ("output", Output),
-            ("output_size", OutputSize),
-        ):
-            if name in known:
-                known[name] = kind(known[name])
         return cls(**known)
+
+
+_ENUMS = ("mode", "space", "composite", "fit", "output", "output_size")
 
 
 def broker_url(home: Path) -> str:
@@ -269,15 +330,8 @@ def broker_url(home: Path) -> str:
     return os.environ.get("EDITVEC_BROKER_URL") or f"filesystem://{quote(str(home / 'broker'))}"
 
 
-def _require_between(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise SettingsError(f"{name}: expected {low} to {high}, got {value}")
-
-
 # --- the file format of output images: what `--format` takes ---
 
-Kind = Literal["png", "jpeg", "webp"]
-_DEFAULT_QUALITY: dict[Kind, int] = {"jpeg": 95, "webp": 90}
 _TEXT = re.compile(r"(jpeg|webp)(?::(\d{1,3}))?", re.ASCII)
 
 

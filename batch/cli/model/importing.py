@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editvec.batch.classes.request import ImportRequest
 from editvec.batch.cli.output import JSON, note, open_library
+from editvec.batch.cli.settings import setting_option
 from editvec.registry.cli.completion import complete_class
 
 if TYPE_CHECKING:
@@ -46,24 +48,19 @@ def add_model(ctx: click.Context, /, *, source: Path, as_json: bool) -> None:
 
 @click.command("import")
 @click.argument("file", metavar="FILE", type=click.Path())
-@click.option("--class", "class_name", metavar="CLASS", required=True, help="Name of the class.")
-@click.option(
-    "--label-class",
+@setting_option(ImportRequest, "class_name", "--class", metavar="CLASS", required=True)
+@setting_option(
+    ImportRequest,
     "label_classes",
+    "--label-class",
     metavar="N",
     type=click.IntRange(0),
     multiple=True,
-    help="The label that a conditional generator is taken for; several if it knows images with "
-    "several.",
 )
 @SCHEME
-@click.option(
-    "--valid-rectangle",
-    metavar="TOP,LEFT,BOTTOM,RIGHT",
-    help="Where images have content, in pixels; the rest is padding. [default: the scheme's]",
-)
-@click.option("--description", default="", help="What the class shows, for people.")
-@click.option("--license", "license_name", default="", help="License of the weights.")
+@setting_option(ImportRequest, "valid_rectangle", metavar="TOP,LEFT,BOTTOM,RIGHT", callback=None)
+@setting_option(ImportRequest, "description")
+@setting_option(ImportRequest, "license_name", "--license")
 @JSON
 @click.pass_context
 def import_model(
@@ -85,7 +82,6 @@ def import_model(
     \b
     editvec model import stylegan2-car-config-f.pkl --class car --scheme editgan-car
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.classes.importing import ImportRequest
     from editvec.batch.classes.importing import import_model as import_file
     from editvec.registry.labels.files import read_scheme
 

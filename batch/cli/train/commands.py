@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from editvec.batch.cli.options import options
-from editvec.batch.cli.output import duration, note, renew_line
+from editvec.batch.cli.options import DEVICE, options
+from editvec.batch.cli.output import JSON, duration, note, renew_line
 from editvec.batch.cli.settings import setting_option
 from editvec.batch.training.requests import TrainingRequest
 
@@ -43,8 +43,8 @@ WORK = click.option(
 FIT = setting_option(TrainingRequest, "fit")
 TRAINING = options(
     setting_option(TrainingRequest, "seed"),
-    click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1... [default: cuda if any]"),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    DEVICE,
+    JSON,
 )
 """Options of every training, after its own; `--work` apart."""
 

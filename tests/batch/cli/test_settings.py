@@ -1,6 +1,8 @@
 """Options say what the fields of settings say, and commands train what functions train."""
 
+import ast
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,27 @@ import click
 import pytest
 
 import editvec.cli
-from editvec.batch.cli.settings import SettingOption
+from editvec.batch.classes.request import ImportRequest
+from editvec.batch.cli.execution import execution_of
+from editvec.batch.cli.settings import SettingOption, take
 from editvec.batch.cli.train import encoder, generator, segmentation
-from editvec.batch.recipes.settings import RunSettings
+from editvec.batch.discovery.request import DiscoverRequest, Method
+from editvec.batch.errors import SettingsError
+from editvec.batch.evaluation.pairs.settings import PairSettings
+from editvec.batch.evaluation.settings import EvaluateSettings
+from editvec.batch.execution.execution import Execution
+from editvec.batch.learning.request import LearnRequest, LearnSettings
+from editvec.batch.previews.preview import SCALES
+from editvec.batch.previews.probes import PreviewProbes
+from editvec.batch.recipes.scales import parse_scales
+from editvec.batch.recipes.settings import (
+    EMBED_AHEAD,
+    Composite,
+    Mode,
+    Output,
+    RunSettings,
+    Space,
+)
 from editvec.batch.training.requests import (
     EncoderRequest,
     GeneratorRequest,
@@ -24,24 +44,68 @@ from editvec.engine.training.settings import (
     GeneratorTraining,
     SegmentationTraining,
 )
+from tests.support.places import ROOT
+
+UNSET = click.Option(["--nothing"]).default
+"""What click says of an option without a default."""
 
 # What each command fills; the fields of these are never written by hand beside an option.
 SETTINGS: dict[str, tuple[type, ...]] = {
     "train generator": (GeneratorRequest, GeneratorConfig, GeneratorTraining),
     "train encoder": (EncoderRequest, EncoderTraining),
-    "batch run": (RunSettings,),
-    "batch generate": (RunSettings,),
-    "embed": (RunSettings,),
     "train segmentation": (SegmentationRequest, SegmentationTraining, SegmentationConfig),
+    "batch run": (RunSettings, Execution),
+    "batch generate": (RunSettings, Execution),
+    "batch resume": (Execution,),
+    "batch retry": (Execution,),
+    "embed": (RunSettings, Execution),
+    "learn": (LearnRequest, LearnSettings, Execution),
+    "evaluate": (EvaluateSettings, Execution),
+    "disentangle": (EvaluateSettings, PairSettings, Execution),
+    "discover interfacegan": (DiscoverRequest, Execution),
+    "discover mean": (DiscoverRequest, Execution),
+    "discover sefa": (DiscoverRequest, Execution),
+    "discover ganspace": (DiscoverRequest, Execution),
+    "registry preview": (PreviewProbes, Execution),
+    "model import": (ImportRequest,),
 }
 
-# Of what is computed at a time, and of what is drawn: no setting has this very default or range.
-OF_NO_SETTINGS = {
-    *((path, "--batch-size") for path in ("batch run", "batch generate", "embed")),
-    *((path, "--chunk-size") for path in ("batch run", "batch generate", "embed")),
-    *((path, "--seed") for path in ("batch run", "batch generate")),
-    ("batch generate", "--count"),
+# Fields that an option fills in another form: pixels of a scheme's file, boxes of a file.
+OTHERWISE = {
+    "batch run": {"boxes"},
+    "batch generate": {"boxes"},
+    "embed": {"boxes"},
 }
+
+# A default that depends on what the command does: what the function takes that does the same.
+DEFAULTS: dict[tuple[str, str], Any] = {
+    ("embed", "embed"): EMBED_AHEAD,
+    **{
+        (f"discover {method}", "samples"): DiscoverRequest(
+            None, "a", method, attribute="smiling"
+        ).num_samples
+        for method in Method
+    },
+    **{
+        (f"discover {method}", "confident"): DiscoverRequest(
+            None, "a", method, attribute="smiling"
+        ).share
+        for method in Method
+        if method.is_supervised
+    },
+}
+
+CHOICES = {("batch generate", "mode"): (Mode.VECTOR, Mode.REFINE)}
+"""Those of a command that has not all of the field's."""
+
+# What the files of commands write by hand: none of it is of a setting.
+BY_HAND = {
+    "demo.py": {"default='editvec-demo'"},
+    "model/quality.py": {"default=1.0", "default=64", "default=0", "default=32", "default=50",
+                         "default='crop'", "Choice(['crop', 'stretch', 'pad'])"},
+    "runs.py": {"default=20", "default=2.0"},
+    "worker.py": {"default='INFO'", "Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR'])"},
+}  # fmt: skip
 
 
 def commands(
@@ -77,23 +141,40 @@ def test_default_and_range_are_those_of_the_field(path: str, option: SettingOpti
     field = {one.name: one for one in dataclasses.fields(option.owner)}[option.field]
     rule = field.metadata["editvec-rule"]
     default = option.to_info_dict()["default"]
+    expected = DEFAULTS.get((path, option.field), field.default)
 
-    if field.default is not dataclasses.MISSING and default is not None:
-        typed = default * option.times if option.times != 1 else default
-        assert number_of(typed) == number_of(field.default) or typed == str(field.default)
-    elif field.default is not dataclasses.MISSING and field.default is not None:
+    if default is not None and default is not UNSET and not option.multiple:
+        typed = typed_as(option, rule.kind, default)
+        assert number_of(typed) == number_of(expected) or typed == str(expected)
+    elif expected not in (None, (), dataclasses.MISSING, 0) and not option.multiple:
         # a class may keep its own: the help says what a new one gets
-        assert f"[default: {field.default}]" in (option.help or "")
+        assert f"[default: {expected}" in (option.help or "")
     kind = option.type
     if isinstance(kind, click.Choice):
-        assert tuple(kind.choices) == tuple(rule.choices)
-        assert not rule.choices or path
-    elif isinstance(kind, click.IntRange | click.FloatRange):
+        words = [option.words.get(one, one) for one in kind.choices]
+        allowed = rule.choices or ((True, False) if rule.kind is bool else ())
+        assert sorted(map(str, words)) == (
+            sorted(map(str, CHOICES.get((path, option.field), allowed)))
+        )
+    elif isinstance(kind, click.IntRange | click.FloatRange) and rule.kind is not tuple:
         low = rule.above if rule.least is None else rule.least
+        if default in (None, UNSET) and field.default == 0:
+            low = 1  # 0 is what it is to leave the option out
         bounds = [None if one is None else one * option.times for one in (kind.min, kind.max)]
         assert [number_of(one) for one in bounds] == [number_of(low), number_of(rule.most)]
         assert kind.min_open == (rule.above is not None and rule.least is None)
         assert not kind.max_open
+    elif rule.kind in (int, float):
+        assert option.callback is not None or (rule.least, rule.above, rule.most) == (None,) * 3
+
+
+def typed_as(option: SettingOption, kind: type, default: Any) -> Any:
+    """The value of the field that an option's default stands for."""
+    if option.words:
+        return option.words[default]
+    if kind is tuple:
+        return tuple(default.split(","))
+    return default * option.times if option.times != 1 else default
 
 
 @pytest.mark.parametrize("path", SETTINGS)
@@ -110,7 +191,7 @@ def test_an_option_called_like_a_field_is_made_of_it(path: str) -> None:
         one.name
         for one in command.params
         if isinstance(one, click.Option)
-        and one.name in names
+        and one.name in names - OTHERWISE.get(path, set())
         and not (isinstance(one, SettingOption) and one.owner in owners(SETTINGS[path]))
     ]
 
@@ -121,19 +202,157 @@ def owners(classes: tuple[type, ...]) -> set[type]:
     return {base for one in classes for base in one.__mro__}
 
 
-def test_no_command_writes_a_number_of_settings_by_hand() -> None:
-    found = {
-        (path, one.opts[0])
-        for path, one in options()
-        if not isinstance(one, SettingOption)
-        and path in SETTINGS
+@pytest.mark.parametrize("path", SETTINGS)
+def test_options_beside_those_of_fields_have_neither_default_nor_choices(path: str) -> None:
+    found = [
+        one.opts[0]
+        for one in dict(commands())[path].params
+        if isinstance(one, click.Option)
+        and not isinstance(one, SettingOption)
         and (
-            isinstance(one.type, click.IntRange | click.FloatRange)
-            or (isinstance(one.default, int | float) and not isinstance(one.default, bool))
+            isinstance(one.type, click.IntRange | click.FloatRange | click.Choice)
+            or one.default not in (None, UNSET, False)
         )
-    }
+        and not one.hidden
+    ]
 
-    assert found == OF_NO_SETTINGS
+    # a sweep of scales that `preview` takes too, and the names of forms that the registry reads
+    assert found == {"registry preview": ["--scales"], "train segmentation": ["--form"]}.get(
+        path, []
+    )
+
+
+def test_files_of_commands_write_no_default_and_no_choice_by_hand() -> None:
+    folder = ROOT / "batch" / "cli"
+    found: dict[str, set[str]] = {}
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found.setdefault(str(path.relative_to(folder)), set()).update(written_by_hand(node))
+
+    assert {name: told for name, told in found.items() if told} == BY_HAND
+
+
+def written_by_hand(node: ast.AST) -> Iterator[str]:
+    """Defaults, choices, and defaults in words."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield from re.findall(r"\[default: [-\d.`'\"][^]]*\]", node.value)
+    if not isinstance(node, ast.Call):
+        return
+    name = ast.unparse(node.func).rpartition(".")[2]
+    if name == "Choice" and isinstance(node.args[0], ast.List | ast.Tuple):
+        yield f"Choice({ast.unparse(node.args[0])})"
+    if name in ("option", "argument", "setting_option"):
+        for word in node.keywords:
+            if (
+                word.arg == "default"
+                and isinstance(word.value, ast.Constant)
+                and word.value.value != ""
+            ):
+                yield f"default={ast.unparse(word.value)}"
+
+
+def test_sweep_of_a_preview_stands_once() -> None:
+    (scales,) = (one for one in dict(commands())["registry preview"].params if one.name == "scales")
+
+    assert isinstance(scales, click.Option)
+    assert parse_scales(scales.to_info_dict()["default"]) == SCALES
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("batch run", ["in", "out"]),
+        ("batch generate", ["out", "--count", "3"]),
+        ("embed", ["in", "--embed", "encoder"]),
+    ],
+)
+def test_runs_of_commands_and_of_functions_are_the_same(path: str, words: list[str]) -> None:
+    command = dict(commands())[path]
+    values = chosen(command, *words)
+
+    settings = RunSettings(**take(RunSettings, values, besides=("boxes",)))
+
+    assert settings == RunSettings(count=3 if "generate" in path else 0)
+    assert execution_of(values | {"device": None}) == Execution()
+
+
+def test_words_of_runs_arrive() -> None:
+    words = [
+        "out",
+        "--count",
+        "3",
+        "--sources",
+        "no",
+        "--refine",
+        "auto",
+        "--roi",
+        " mouth, teeth,",
+    ]
+    words += ["--max-leakage", "0", "--write", "coco", "--composite", "none", "--chunk-size", "5"]
+    values = chosen(dict(commands())["batch generate"], *words)
+
+    settings = RunSettings(**take(RunSettings, values))
+
+    assert settings == RunSettings(
+        count=3,
+        sources=False,
+        refine_auto=True,
+        roi=("mouth", "teeth"),
+        max_leakage=0.0,
+        output=Output.COCO,
+        composite=Composite.NONE,
+        chunk_size=5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("batch generate", "out --count 0"),
+        ("batch generate", "out --count 1 --mode optimize"),
+        ("batch generate", "out --count 1 --sources maybe"),
+        ("batch run", "in out --chunk-size 0"),
+        ("batch run", "in out --batch-size 1025"),
+        ("batch run", "in out --max-leakage -1"),
+        ("batch run", "in out --fit none"),
+        ("evaluate", "a --renders 0"),
+        ("evaluate", "a --samples 0"),
+        ("discover mean", "a --confident 0"),
+        ("learn", "a --steps 10001"),
+        ("learn", "a --trunk resnet"),
+        ("registry preview", "a --count 33"),
+    ],
+)
+def test_what_a_field_does_not_take_is_refused_where_it_is_typed(path: str, words: str) -> None:
+    with pytest.raises(click.BadParameter):
+        dict(commands())[path].make_context("x", words.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("mode", "fly"),
+        ("fit", 3),
+        ("output", ""),
+        ("sources", "yes"),
+        ("max_leakage", float("nan")),
+        ("min_success", -0.1),
+        ("count", 10_000_001),
+        ("chunk_size", 65),
+        ("seed", -1),
+        ("roi", "mouth"),
+    ],
+)
+def test_runs_refuse_what_their_fields_do_not_take(name: str, wrong: Any) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: expected .*, got "):
+        RunSettings(**{name: wrong})
+
+
+def test_words_of_choices_are_members_of_their_kinds() -> None:
+    settings = RunSettings(mode="refine", space="W", output="coco")  # type: ignore[arg-type]
+
+    assert settings.mode is Mode.REFINE
+    assert settings == RunSettings(mode=Mode.REFINE, space=Space.W, output=Output.COCO)
 
 
 # --- what a command asks for without any option is what a function asks for ---

@@ -16,7 +16,8 @@ from PIL import Image
 
 import editvec.cli
 from editvec.batch.errors import PlanError, SettingsError
-from editvec.batch.previews.preview import MAX_SCALES, PreviewProbes, preview_vector
+from editvec.batch.previews.preview import MAX_SCALES, preview_vector
+from editvec.batch.previews.probes import PreviewProbes
 from editvec.batch.previews.sheet import CHANGE_SHOWN, SIDE, Cell, ProbeRow, draw_preview
 from editvec.batch.workbench import Workbench
 from editvec.engine.editor import Editor
@@ -214,7 +215,7 @@ def test_brush_says_what_may_change(bench: Workbench) -> None:
 def test_too_many_probes_or_scales_are_refused(bench: Workbench) -> None:
     with pytest.raises(SettingsError, match="count: expected 1 to 32, got 33"):
         PreviewProbes(count=33)
-    with pytest.raises(SettingsError, match="seed: expected 0 or more, got -1"):
+    with pytest.raises(SettingsError, match="seed: expected at least 0, got -1"):
         PreviewProbes(seed=-1)
     with pytest.raises(SettingsError, match=f"scales: expected 1 to {MAX_SCALES}, got 0"):
         _preview(bench, scales=())

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.previews.preview import PreviewProbes, preview_vector
+from editvec.batch.previews.preview import preview_vector
+from editvec.batch.previews.probes import PreviewProbes
 from editvec.batch.recipes.pinning import expand, parse_edit, pin_vector
 from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.recipes.settings import Mode
