@@ -45,7 +45,8 @@ def demo(ctx: click.Context, *, out: Path, device: str | None, as_json: bool) ->
         on_progress=stage_progress("demo"),
     )
     if as_json:
-        found = outcome._asdict() | {"out": str(outcome.out)}
+        found = {"output_folder": str(out)} | outcome._asdict()
+        del found["out"]
         click.echo(json.dumps(found, indent=2))
         ctx.exit(EXIT_WITH_FAILURES if outcome.with_failures else 0)
     command = f"{_program()} --home {shlex.quote(str(home or out / 'home'))}"

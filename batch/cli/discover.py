@@ -195,9 +195,9 @@ def _discover(obj: dict[str, Any], method: str, chosen: dict[str, Any]) -> None:
             library, request, device=device, on_progress=stage_progress(chosen["address"])
         )
     if chosen["as_json"]:
-        from editvec.registry.library.records import as_json
+        from editvec.registry.library.records import told_json
 
-        click.echo(json.dumps(as_json(vectors), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(told_json(vectors), indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(found_text(one) for one in vectors))
 

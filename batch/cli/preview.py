@@ -76,6 +76,7 @@ def preview(
             output.write(png)
         place = library.blobs.place(digest_of(png))
     if as_json:
-        click.echo(json.dumps({"address": vector.address, "preview": place}, indent=2))
+        file = {} if output is None else {"file": str(output)}
+        click.echo(json.dumps({"address": vector.address, "preview": place, **file}, indent=2))
     else:
         click.echo(f"{vector.address}: preview {place if output is None else output}")

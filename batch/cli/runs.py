@@ -202,7 +202,8 @@ def audit(ctx: click.Context, /, *, run_id: str, as_json: bool) -> None:
         record = Runs(library.engine).get(run_id)
         found = compare(library, record)
     if as_json:
-        click.echo(json.dumps({"items": found.items, "problems": found.problems}, indent=2))
+        found_json = {"run_id": record.id, "items": found.items, "problems": found.problems}
+        click.echo(json.dumps(found_json, indent=2))
     else:
         from editvec.printing import one_line
 

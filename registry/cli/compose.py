@@ -73,7 +73,7 @@ def registry_compose(
     from editvec.registry.addresses import parse_new_address
     from editvec.registry.cli.compose_text import composition_text
     from editvec.registry.entities.terms import class_named_in, parse_condition, parse_term
-    from editvec.registry.library.records import as_json as to_json
+    from editvec.registry.library.records import told_json as to_json
 
     with opened(obj) as library:
         wanted = parse_new_address(name).class_name or class_name

@@ -159,7 +159,7 @@ def _list_similar(
 ) -> None:
     """Lists what is nearest to a vector."""
     from editvec.registry.cli.list_text import csv_rows, listing_text
-    from editvec.registry.library.records import as_json as to_json
+    from editvec.registry.library.records import told_json as to_json
 
     if (query.sort, query.descending, query.after) != ("name", False, None):
         raise click.UsageError(

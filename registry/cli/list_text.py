@@ -110,12 +110,12 @@ def csv_rows(
 def json_pieces(found: Iterable[Any]) -> Iterator[str]:
     """Entities as a JSON list, one after another: all together would be too much for memory."""
     from editvec.registry.library.records import (
-        as_json,  # it loads the tables, which `opened` does faster
+        told_json,  # it loads the tables, which `opened` does faster
     )
 
     before = "["
     for entity in found:
-        text = json.dumps(as_json(entity), indent=2, ensure_ascii=False).replace("\n", "\n  ")
+        text = json.dumps(told_json(entity), indent=2, ensure_ascii=False).replace("\n", "\n  ")
         yield f"{before}\n  {text}"
         before = ","
     yield "[]\n" if before == "[" else "\n]\n"

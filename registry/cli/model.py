@@ -50,7 +50,7 @@ def model_show(obj: dict[str, Any], *, address: str | None, as_json: bool) -> No
     """Show a class model: its networks, parts, versions, files and digests."""
     from editvec.registry.cli.model_text import class_text
     from editvec.registry.library.contents import contents_of
-    from editvec.registry.library.records import as_json as to_json
+    from editvec.registry.library.records import told_json as to_json
 
     with opened(obj) as library:
         found = library.get_class(address)
@@ -73,13 +73,15 @@ def model_export(obj: dict[str, Any], *, address: str, target: OutputFile, as_js
     The same version gives the same bytes; `editvec model add OUT` takes it back. A folder that
     exists is never replaced.
     """
+    from editvec.registry.library.records import told_json as to_json
     from editvec.registry.sharing.bundle_archives import check_target, export_bundle
 
     check_target(target)
     with opened(obj) as library:
         found = library.get_class(address)
         export_bundle(library, found, target)
-    emit(found, lambda model: f"{model.address}: {target}", as_json=as_json)
+    record = {**to_json(found), "file": str(target)}
+    emit(record, lambda _: f"{found.address}: {target}", as_json=as_json)
 
 
 @model.command("group")

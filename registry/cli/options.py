@@ -116,7 +116,7 @@ def _escaped(found: re.Match[str]) -> str:
 def emit(value: Value, text: Callable[[Value], str], *, as_json: bool) -> None:
     """Prints entities as JSON for programs, or as text for people; an empty list as no text."""
     if as_json:
-        from editvec.registry.library.records import as_json as to_json
+        from editvec.registry.library.records import told_json as to_json
 
         printed = json.dumps(to_json(value), indent=2, ensure_ascii=False)
         # JSON escapes control characters only; its own lines stay

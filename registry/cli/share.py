@@ -50,7 +50,7 @@ def registry_export(
             exported = export_library(library, path, addresses)
     names_there = [vector.address for vector in exported]
     text = f"{path}: {', '.join(names_there)}"
-    emit({"path": str(path), "vectors": names_there}, lambda _: text, as_json=as_json)
+    emit({"file": str(path), "vectors": names_there}, lambda _: text, as_json=as_json)
 
 
 @registry.command("import")

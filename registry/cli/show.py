@@ -112,7 +112,7 @@ def registry_show(
 ) -> None:
     """Show everything about the vector at ADDRESS: class/name@version."""
     from editvec.registry.cli.vector_text import vector_text
-    from editvec.registry.library.records import as_json as to_json
+    from editvec.registry.library.records import told_json as to_json
 
     with opened(obj) as library:
         vector = library.get_vector(address, class_name=class_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
@@ -320,14 +320,31 @@ def history_entry(row: HistoryRow) -> HistoryEntry:
 
 def as_json(value: Any) -> Any:
     """Any entity as JSON knows it: objects, lists, texts; an address where it has one."""
+    return _plain(value, lambda _, name: name)
+
+
+def told_json(value: Any) -> Any:
+    """The same with the keys that all commands use: `class` is the name of a class."""
+    return _plain(value, _told_key)
+
+
+def _told_key(owner: object, name: str) -> str:
+    is_class = name == "class_name" or (name == "name" and isinstance(owner, ClassModel))
+    return "class" if is_class else name
+
+
+def _plain(value: Any, key_of: Callable[[object, str], str]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        content = {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+        content = {
+            key_of(value, field.name): _plain(getattr(value, field.name), key_of)
+            for field in fields(value)
+        }
         address = getattr(value, "address", None)
         return content if address is None else {"address": address, **content}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(key): as_json(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry, key_of) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(entry) for entry in value]
+        return [_plain(entry, key_of) for entry in value]
     return value.value if isinstance(value, Enum) else value

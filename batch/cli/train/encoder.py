@@ -189,7 +189,7 @@ def _as_json(trained: TrainedEncoder) -> dict[str, Any]:
         "bundle_digest": trained.model.bundle_digest,
         "encoder": trained.config.to_json(),
         "photographs": trained.photographs,
-        "skipped": [{"path": path, "reason": reason} for path, reason in trained.skipped],
+        "skipped": dict(trained.skipped),
         "unlike": [one.to_json() for one in trained.unlike],
         "measured": {"network": trained.perceptual_name, **trained.measured},
         "comparison": [row._asdict() for row in trained.comparison],

@@ -149,7 +149,7 @@ def _as_json(trained: TrainedGenerator) -> dict[str, Any]:
         "bundle_digest": trained.model.bundle_digest,
         "images": trained.images,
         "photographs": trained.photographs,
-        "skipped": [{"path": path, "reason": reason} for path, reason in trained.skipped],
+        "skipped": dict(trained.skipped),
         "measured": trained.measured,
         "notes": trained.notes,
         "folder": str(trained.folder),

@@ -58,7 +58,11 @@ def test_what_runs_say_about_themselves_is_json(
     shown: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert {**shown, **made, "chunks": {"done": 1}} == shown
     assert run_editvec("batch", "audit", made["run_id"], "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"items": 4, "problems": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "run_id": made["run_id"],
+        "items": 4,
+        "problems": [],
+    }
     assert run_editvec("batch", "cancel", made["run_id"]) == 0
     assert "is over already: completed" in capsys.readouterr().out
 

@@ -240,7 +240,9 @@ def written_by_hand(node: ast.AST) -> Iterator[str]:
         return
     name = ast.unparse(node.func).rpartition(".")[2]
     if name == "Choice" and isinstance(node.args[0], ast.List | ast.Tuple):
-        yield f"Choice({ast.unparse(node.args[0])})"
+        choices = node.args[0].elts
+        if any(isinstance(one, ast.Constant) for one in choices):
+            yield f"Choice({ast.unparse(node.args[0])})"
     if name in ("option", "argument", "setting_option"):
         for word in node.keywords:
             if (

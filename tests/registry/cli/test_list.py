@@ -15,7 +15,7 @@ from editvec.registry.cli.list_text import CSV_COLUMNS, csv_rows
 from editvec.registry.entities.metrics import NewMetric
 from editvec.registry.errors import InvalidNameError, MetricNotFoundError, RecordError
 from editvec.registry.library.library import Library
-from editvec.registry.library.records import as_json
+from editvec.registry.library.records import told_json
 from tests.support.registry_fixtures import new_vector, random_delta
 
 DESCRIPTION = 'a "wide" smile,\nwith teeth; ümläut'
@@ -241,7 +241,7 @@ def test_mistakes_are_errors_of_the_library(
 def test_programs_get_vectors_one_by_one_in_the_form_of_all_at_once(
     run: Callable[..., Result], sqlite_library: Library
 ) -> None:
-    whole = as_json(sqlite_library.find_vectors())
+    whole = told_json(sqlite_library.find_vectors())
 
     assert run("--json").stdout == json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     found = sqlite_library.iterate_vectors()
