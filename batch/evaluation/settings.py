@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from editvec.batch.errors import SettingsError
-from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod, Mode
+from editvec.batch.recipes.settings import MAX_SEED, MAX_STEPS, EmbeddingMethod, Mode
 from editvec.settings import check_settings, setting
 
 MAX_IMAGES = 10_000
@@ -99,7 +99,7 @@ class EvaluateSettings:
         help="Edit so many pictures of the renderer, which has exact masks of the wanted edit "
         "(class avatars).",
     )
-    seed: int = setting(0, least=0, most=2**62 - 1)
+    seed: int = setting(0, least=0)
     embed: str = setting("encoder", help="How pictures become latents.")
     modes: tuple[str, ...] = setting(("vector",), help="vector, refine:STEPS, optimize:STEPS.")
     scale: float | None = setting(None, kind=float, help="[default: the vector's default scale]")
@@ -151,6 +151,8 @@ class EvaluateSettings:
         if self.masks is not None and self.operation:
             raise SettingsError("masks, operation: expected one of them")
         check_settings(self, SettingsError)
+        if self.seed >= MAX_SEED:
+            raise SettingsError(f"seed: expected less than {MAX_SEED}, got {self.seed}")
         if not self.modes or len(set(map(str, self.asked_modes))) < len(self.modes):
             raise SettingsError("modes: expected at least one, each once")
         if len(self.scales) > MAX_SCALES or (self.scales and not _rise(self.scales)):

@@ -25,6 +25,7 @@ TARGET_STEPS = 500
 EMBED_AHEAD = "steps:100"
 """How images are embedded ahead of the runs that need them."""
 MAX_GENERATED = 10_000_000
+MAX_SEED = 2**62
 
 
 class Mode(StrEnum):
@@ -188,7 +189,7 @@ class RunSettings:
         (), help="Parts that may change. [default: those of the edits' vectors]"
     )
     masks_folder: str | None = setting(None, help="Edited masks, for mode optimize.")
-    seed: int = setting(0, least=0, most=2**62, help="Of all that is drawn.")
+    seed: int = setting(0, least=0, help="Of all that is drawn.")
     count: int = setting(0, least=0, most=MAX_GENERATED, help="How many images.")
     truncation_psi: float = setting(
         1.0,
@@ -268,6 +269,8 @@ class RunSettings:
         # ``jpeg`` and ``jpeg:95`` are the same request
         object.__setattr__(self, "image_format", str(self.parsed_format))
         check_settings(self, SettingsError)
+        if self.seed > MAX_SEED:
+            raise SettingsError(f"seed: expected at most {MAX_SEED}, got {self.seed}")
         for name in _ENUMS:
             object.__setattr__(self, name, rule_of(type(self), name).kind(getattr(self, name)))
         if self.masks_folder is not None and self.mode is not Mode.OPTIMIZE:

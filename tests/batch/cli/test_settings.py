@@ -342,6 +342,7 @@ def test_what_a_field_does_not_take_is_refused_where_it_is_typed(path: str, word
         ("count", 10_000_001),
         ("chunk_size", 65),
         ("seed", -1),
+        ("seed", 2**62 + 1),
         ("roi", "mouth"),
     ],
 )
