@@ -90,9 +90,9 @@ def learn(
     The picture is embedded, the edit is learned and measured, and the vector is stored with its
     mask pair and its metrics. If a picture is not square, its middle square is taken.
 
-    With --lessons, or with --workers celery, it is a run like those of `editvec batch`: it survives a
-    kill, and the same command continues it. A vector that was learned from the same files with the
-    same settings is not learned again.
+    With --lessons, or with --workers celery, it is a run like those of `editvec batch`: it
+    survives a kill, and the same command continues it. A vector that was learned from the same
+    files with the same settings is not learned again.
     """
     if (address is None) == (lessons is None):
         raise click.UsageError("give either CLASS/NAME with its files, or --lessons LIST")
