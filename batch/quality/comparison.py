@@ -14,10 +14,11 @@ from torch import Tensor
 from editvec.batch.errors import SettingsError
 from editvec.batch.quality.reconstruction import BATCH
 from editvec.batch.quality.samples import grid_of
+from editvec.batch.quality.settings import Comparison
 from editvec.engine.editing.inversion import EmbedSettings
 from editvec.engine.editing.losses import LossWeights
 from editvec.engine.editor import Editor, EmbedResult
-from editvec.engine.images.images import Fit, Pixels, encode_png, to_images, to_pixels
+from editvec.engine.images.images import Pixels, encode_png, to_images, to_pixels
 from editvec.engine.metrics.edits import mean_iou
 from editvec.engine.training.loop import memory_errors
 from editvec.outputs import OutputFile
@@ -56,27 +57,6 @@ class MeasuredClass:
     perceptual_name: str | None
     pairs: int
     mean_iou: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What classes are compared by.
-
-    Attributes:
-        photographs: Folder of photographs; None takes samples of the first class.
-        pairs: Folder of annotated images, as `train segmentation` takes it; None leaves mIoU out.
-        count: Images to reconstruct.
-        steps: Of inversion after the encoder, or from `w_avg`.
-        fit: How a picture of another shape becomes a square.
-        seed: Of samples.
-    """
-
-    photographs: Path | None = None
-    pairs: Path | None = None
-    count: int = 32
-    steps: int = 50
-    fit: Fit = "crop"
-    seed: int = 0
 
 
 def compare_models(
@@ -175,7 +155,7 @@ def _images(editor: Editor, comparison: Comparison) -> Tensor:
             comparison.photographs,
             Path(cache),
             resolution=editor.bundle.resolution,
-            fit=comparison.fit,
+            fit=comparison.fit.value,
         )
         count = min(comparison.count, len(found.names))
         # evenly spread over the files, which may be in some order
@@ -224,7 +204,7 @@ def _found_parts(
         comparison.pairs,
         scheme_of_class(library, model),
         resolution=model.resolution,
-        fit=comparison.fit,
+        fit=comparison.fit.value,
     )
     images = to_images(list(pairs.pixels)).to(editor.device)
     ws = _embed(editor, images, comparison.steps).ws

@@ -10,6 +10,8 @@ import click
 
 from editvec.batch.cli.options import DEVICE
 from editvec.batch.cli.output import JSON, note, open_library
+from editvec.batch.cli.settings import setting_option
+from editvec.batch.quality.settings import Comparison
 from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_class
 
@@ -95,32 +97,12 @@ def sample_model(
 @click.argument(
     "addresses", nargs=-1, required=True, metavar="CLASS...", shell_complete=complete_class
 )
-@click.option(
-    "--photos",
-    "photographs",
-    type=_FOLDER,
-    metavar="DIR",
-    help="Photographs to reconstruct. [default: samples of the first class]",
-)
-@click.option(
-    "--pairs",
-    type=_FOLDER,
-    metavar="DIR",
-    help="Annotated images, as `train segmentation` takes them, to measure mIoU on.",
-)
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Images.")
-@click.option(
-    "--embed-steps",
-    "steps",
-    type=click.IntRange(1),
-    default=50,
-    show_default=True,
-    help="Of inversion after the encoder; from w_avg without one.",
-)
-@click.option(
-    "--fit", type=click.Choice(["crop", "stretch", "pad"]), default="crop", show_default=True
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples.")
+@setting_option(Comparison, "photographs", "--photos", type=_FOLDER, metavar="DIR")
+@setting_option(Comparison, "pairs", type=_FOLDER, metavar="DIR")
+@setting_option(Comparison, "count")
+@setting_option(Comparison, "steps", "--embed-steps")
+@setting_option(Comparison, "fit")
+@setting_option(Comparison, "seed")
 @click.option(
     "--picture",
     type=_FILE,
@@ -147,8 +129,8 @@ def compare_models(
     \b
     editvec model compare car@1 car@2 --photos PHOTOS --pairs PAIRS
     """  # noqa: D301 (click reads the backspace)
-    from editvec.batch.quality.comparison import Comparison, to_json
     from editvec.batch.quality.comparison import compare_models as compare
+    from editvec.batch.quality.comparison import to_json
     from editvec.batch.workbench import default_device
 
     _, library = open_library(ctx)

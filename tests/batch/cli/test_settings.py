@@ -23,6 +23,7 @@ from editvec.batch.execution.execution import Execution
 from editvec.batch.learning.request import LearnRequest, LearnSettings
 from editvec.batch.previews.preview import SCALES
 from editvec.batch.previews.probes import PreviewProbes
+from editvec.batch.quality.settings import Comparison
 from editvec.batch.recipes.scales import parse_scales
 from editvec.batch.recipes.settings import (
     EMBED_AHEAD,
@@ -68,6 +69,7 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "discover ganspace": (DiscoverRequest, Execution),
     "registry preview": (PreviewProbes, Execution),
     "model import": (ImportRequest,),
+    "model compare": (Comparison,),
 }
 
 # Fields that an option fills in another form: pixels of a scheme's file, boxes of a file.
@@ -101,8 +103,7 @@ CHOICES = {("batch generate", "mode"): (Mode.VECTOR, Mode.REFINE)}
 # What the files of commands write by hand: none of it is of a setting.
 BY_HAND = {
     "demo.py": {"default='editvec-demo'"},
-    "model/quality.py": {"default=1.0", "default=64", "default=0", "default=32", "default=50",
-                         "default='crop'", "Choice(['crop', 'stretch', 'pad'])"},
+    "model/quality.py": {"default=1.0", "default=64", "default=0"},
     "runs.py": {"default=20", "default=2.0"},
     "worker.py": {"default='INFO'", "Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR'])"},
 }  # fmt: skip
