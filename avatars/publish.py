@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from editvec.avatars.default import STARTER_ARCHIVE
+from editvec.json_codec import as_json
 from editvec.registry.composition.pair_metrics import is_of_pair
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.metrics import Metric
@@ -22,7 +23,6 @@ from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.errors import ExchangeError
 from editvec.registry.files import write_atomically
 from editvec.registry.library.library import Library
-from editvec.registry.library.records import as_json
 from editvec.registry.sharing.archives import archive_bytes, read_archive
 
 _PUBLISHED = (

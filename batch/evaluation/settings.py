@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MAX_SEED, MAX_STEPS, EmbeddingMethod, Mode
+from editvec.json_codec import JsonFields
 from editvec.settings import check_settings, setting
 
 MAX_IMAGES = 10_000
@@ -52,7 +53,7 @@ class AskedMode(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateSettings(JsonFields):
     """How a vector is evaluated.
 
     Attributes:
@@ -78,6 +79,8 @@ class EvaluateSettings:
             count in the calibration.
         inception: weights of Inception v3; None looks into torch hub's cache, and does without.
     """
+
+    json_error = SettingsError
 
     probe: Path | None = setting(None, kind=Path, help="Edit the images of a folder.")
     masks: Path | None = setting(
@@ -180,24 +183,6 @@ class EvaluateSettings:
         if self.renders:
             return f"renders, seed {self.seed}, {self.embed}"
         return f"samples, seed {self.seed}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as stored in a job."""
-        values = asdict(self)
-        for name in _PATHS:
-            values[name] = None if values[name] is None else str(values[name])
-        return values | {"modes": list(self.modes), "scales": list(self.scales)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
-        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-        for name in _PATHS:
-            if known.get(name) is not None:
-                known[name] = Path(known[name])
-        for name in ("modes", "scales"):
-            known[name] = tuple(known.get(name, ()))
-        return cls(**known)
 
     def absolute(self) -> Self:
         """The same with absolute paths, for whoever works elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -21,11 +21,12 @@ from editvec.batch.evaluation.measure import MeasuredEdits, ModeResult, Row
 from editvec.batch.evaluation.sets import INCEPTION, MIN_IMAGES, distances
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.targets import WantedAttribute
+from editvec.json_codec import JsonFields
 from editvec.registry.entities.metrics import Direction, NewMetric
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class Measure(JsonFields):
     """One value of the table.
 
     Attributes:
@@ -63,13 +64,6 @@ class Measure:
             probe_set=probe_set,
             settings=settings | about | ({"against": self.against} if self.against else {}),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self) | {
-            "interval": None if self.interval is None else list(self.interval),
-            "direction": self.direction.value,
-        }
 
 
 class Missing(NamedTuple):

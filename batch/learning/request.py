@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from editvec.batch.errors import SettingsError
 from editvec.batch.recipes.settings import MAX_STEPS, EmbeddingMethod
 from editvec.engine.networks.trunks import PUBLISHED_TRUNKS, PublishedTrunk
+from editvec.json_codec import JsonFields, as_json
 from editvec.settings import check_settings, setting
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Preset = Literal["learn", "released"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnSettings:
+class LearnSettings(JsonFields):
     """How a vector is learned.
 
     Attributes:
@@ -32,6 +33,8 @@ class LearnSettings:
         trunk: Published trunk of LPIPS that images are compared by, in embedding, learning and
             measuring; None takes the class's own perceptual network.
     """
+
+    written_if_given = frozenset({"trunk"})
 
     preset: Preset = setting(
         "learn",
@@ -99,13 +102,6 @@ class LearnSettings:
 
         embedding = EmbeddingMethod.parse(self.embed)
         return EmbedSettings(num_steps=embedding.num_steps, target=embedding.target_psnr)
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON types; what came later is left out where it is not given."""
-        values = asdict(self)
-        if self.trunk is None:
-            del values["trunk"]
-        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,15 +220,11 @@ class LearnRequest:
 
     def to_json(self, *, folder: Path) -> dict[str, Any]:
         """What `from_json` reads with the same folder: names below it are relative to it."""
-        files = ("image", "mask_after", "mask_before")
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name in files:
-            path = values[name]
-            if path is not None:
-                is_below = path.is_relative_to(folder)
-                values[name] = str(path.relative_to(folder) if is_below else path)
-        for name in ("roi_labels", "tags"):
-            values[name] = list(values[name])
+        values: dict[str, Any] = as_json(self)
+        for name in ("image", "mask_after", "mask_before"):
+            path = getattr(self, name)
+            if path is not None and path.is_relative_to(folder):
+                values[name] = str(path.relative_to(folder))
         if not self.accept_failure:
             del values["accept_failure"]  # plans of before know no such word
-        return values | {"settings": self.settings.to_json()}
+        return values

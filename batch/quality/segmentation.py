@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from editvec.engine.metrics.edits import label_table, mean_iou
 from editvec.engine.segmentation.uncertainty import image_uncertainty
 from editvec.engine.shapes import IGNORED
 from editvec.engine.training.segmentation import SegmentationTrainee
+from editvec.json_codec import JsonFields
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ImageQuality:
 
 
 @dataclass(frozen=True)
-class SegmentationQuality:
+class SegmentationQuality(JsonFields):
     """What a cross-validation measured.
 
     Attributes:
@@ -77,10 +76,6 @@ class SegmentationQuality:
     parts: tuple[PartQuality, ...]
     images: tuple[ImageQuality, ...]
     perceptual_name: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return dataclasses.asdict(self)
 
 
 def judge(

@@ -53,15 +53,6 @@ class Box(NamedTuple):
     of_height: int | None = None
     of_width: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as stored with the input."""
-        return self._asdict()
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Box:
-        """Reads what `to_json` wrote."""
-        return cls(**values)
-
     def check_picture(self, height: int, width: int) -> None:
         """Refuses an upright picture of another size than the one that was annotated.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -14,6 +15,7 @@ from editvec.batch.recipes.scales import (
     scale_to_json,
 )
 from editvec.batch.recipes.settings import Mode, RunSettings
+from editvec.json_codec import JsonFields
 
 if TYPE_CHECKING:
     from editvec.registry.entities.vectors import EditingVector
@@ -42,7 +44,7 @@ OPTIMIZE_RECIPE = "optimize"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PinnedVector:
+class PinnedVector(JsonFields):
     """An editing vector at one version: all that a worker needs to know of it.
 
     Attributes:
@@ -72,7 +74,7 @@ class PinnedVector:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edit:
+class Edit(JsonFields):
     """One vector at one scale, or at one that is drawn for each item."""
 
     vector: PinnedVector
@@ -80,22 +82,13 @@ class Edit:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan."""
-        return {**asdict(self.vector), "scale": scale_to_json(self.scale)}
+        return {**self.vector.to_json(), "scale": scale_to_json(self.scale)}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
-        said = {name: value for name, value in values.items() if name != "scale"}
-        rows, ends = said["rows"], said["forced_range"]
-        vector = PinnedVector(
-            **said
-            | {
-                "roi_labels": tuple(said["roi_labels"]),
-                "rows": None if rows is None else tuple(rows),
-                "forced_range": None if ends is None else ScaleRange(*ends),
-            }
-        )
-        return cls(vector=vector, scale=scale_from_json(values["scale"]))
+        scale = scale_from_json(values["scale"])
+        return cls(vector=PinnedVector.from_json(values), scale=scale)
 
 
 class FixedEdit(NamedTuple):
@@ -119,7 +112,7 @@ class FixedEdit(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(JsonFields):
     """One output variant of every input: a name that is safe as a folder, and its edits.
 
     Attributes:
@@ -128,6 +121,8 @@ class Recipe:
         mode: how the edits are made; None = as the run says.
         refine_steps: of mode refine; None = as the run says.
     """
+
+    written_if_given = frozenset({"mode", "refine_steps"})
 
     name: str
     edits: tuple[Edit, ...]
@@ -187,33 +182,9 @@ class Recipe:
             for edit in self.edits
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as stored in the plan."""
-        values: dict[str, Any] = {
-            "name": self.name,
-            "edits": [edit.to_json() for edit in self.edits],
-        }
-        if self.mode is not None:
-            values["mode"] = self.mode.value
-        if self.refine_steps is not None:
-            values["refine_steps"] = self.refine_steps
-        return values
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
-        edits = tuple(Edit.from_json(edit) for edit in values["edits"])
-        mode = values.get("mode")
-        return cls(
-            name=values["name"],
-            edits=edits,
-            mode=None if mode is None else Mode(mode),
-            refine_steps=values.get("refine_steps"),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class EditPlan:
+class EditPlan(JsonFields):
     """What is made of some pictures: all that decides the edited pixels, except the pictures.
 
     Attributes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import quote
 
 from editvec.batch.errors import SettingsError
 from editvec.batch.naming import IMAGE_SUFFIXES
+from editvec.json_codec import JsonFields
 from editvec.settings import check_settings, rule_of, setting
 
 LEASE_SECONDS = 120.0
@@ -128,7 +129,7 @@ _DEFAULT_QUALITY: dict[Kind, int] = {"jpeg": 95, "webp": 90}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(JsonFields):
     """Everything about a run that is neither its inputs nor its edits.
 
     Attributes:
@@ -158,6 +159,8 @@ class RunSettings:
         sources: whether the unedited samples are written too; None = unless a scale is drawn.
         keep_profile: outputs are in the colours of their inputs, not in sRGB.
     """
+
+    json_error = SettingsError
 
     mode: Mode = setting(
         Mode.VECTOR, help="Apply; apply and repair; or fit each image to its mask."
@@ -312,17 +315,6 @@ class RunSettings:
     def parsed_format(self) -> ImageFormat:
         """The parsed image format."""
         return ImageFormat.parse(self.image_format)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as stored in the plan."""
-        return {**asdict(self), "roi": list(self.roi)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        known["roi"] = tuple(known.get("roi", ()))
-        return cls(**known)
 
 
 _ENUMS = ("mode", "space", "composite", "fit", "output", "output_size")

@@ -9,13 +9,14 @@ from typing import Any
 
 from editvec.batch.recipes.settings import Priority
 from editvec.batch.runs.plan import PlannedInput, RunPlan
+from editvec.json_codec import JsonFields
 
 ACTIVE_STATES = ("planned", "running", "paused")
 _WRITE_IMAGES = ("batch", "generate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCounts:
+class RunCounts(JsonFields):
     """Items of a run by what became of them; `total` is what they add up to at its end."""
 
     total: int
@@ -34,17 +35,6 @@ class RunCounts:
     def with_failures(self) -> bool:
         """True if an item failed or was quarantined; what a gate rejected is no failure."""
         return bool(self.failed or self.quarantined)
-
-    def to_json(self) -> dict[str, int]:
-        """Plain values."""
-        return {
-            "total": self.total,
-            "done": self.done,
-            "rejected": self.rejected,
-            "failed": self.failed,
-            "quarantined": self.quarantined,
-            "cancelled": self.cancelled,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)

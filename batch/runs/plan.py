@@ -15,7 +15,7 @@ from editvec.batch.naming import display_path
 from editvec.batch.recipes.boxes import Box
 from editvec.batch.recipes.file import RecipeArgument
 from editvec.batch.recipes.pinning import EditArgument
-from editvec.batch.recipes.recipe import EditPlan, Recipe
+from editvec.batch.recipes.recipe import EditPlan
 from editvec.batch.recipes.settings import RunSettings
 from editvec.masking import is_url
 
@@ -89,36 +89,10 @@ class RunPlan(EditPlan):
         return self.kind == "generate" and any(not recipe.edits for recipe in self.recipes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as stored in the runs table."""
-        return {
-            "format": PLAN_FORMAT,
-            "kind": self.kind,
-            "class_address": self.class_address,
-            "generator_digest": self.generator_digest,
-            "bundle_digest": self.bundle_digest,
-            "request": self.request,
-            "recipes": [recipe.to_json() for recipe in self.recipes],
-            "settings": self.settings.to_json(),
-            "input_count": self.input_count,
-        }
-
-    @classmethod
-    def from_json(
-        cls, values: dict[str, Any], *, input_folder: Path | None, output_folder: Path
-    ) -> RunPlan:
-        """Reads what `to_json` wrote; the folders come from their own columns."""
-        return cls(
-            kind=values["kind"],
-            class_address=values["class_address"],
-            generator_digest=values["generator_digest"],
-            bundle_digest=values["bundle_digest"],
-            input_folder=input_folder,
-            output_folder=output_folder,
-            request=values["request"],
-            recipes=tuple(Recipe.from_json(recipe) for recipe in values["recipes"]),
-            settings=RunSettings.from_json(values["settings"]),
-            input_count=values["input_count"],
-        )
+        """Plain values, as stored in the runs table, whose other columns hold the folders."""
+        values = super().to_json()
+        del values["input_folder"], values["output_folder"]
+        return {"format": PLAN_FORMAT, **values}
 
     @property
     def digest(self) -> str:

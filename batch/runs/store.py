@@ -306,7 +306,7 @@ def _input_row(run_id: str, one: PlannedInput) -> dict[str, Any]:
         "size": one.size,
         "mtime_ns": one.mtime_ns,
         "seed": one.seed,
-        "box": None if one.box is None else one.box.to_json(),
+        "box": None if one.box is None else one.box._asdict(),
         "job": one.job,
     }
 
@@ -325,7 +325,7 @@ def _record(row: Run) -> RunRecord:
         kind=row.kind,
         state=row.state,
         reason=row.reason,
-        plan=RunPlan.from_json(row.plan, input_folder=source, output_folder=target),
+        plan=RunPlan.from_json({**row.plan, "input_folder": source, "output_folder": target}),
         plan_digest=row.plan_digest,
         input_count=row.input_count,
         cancel_requested=row.cancel_requested,
@@ -346,7 +346,7 @@ def _input(row: RunInput | Row[Any]) -> PlannedInput:
         mtime_ns=row.mtime_ns,
         seed=row.seed,
         digest=row.digest,
-        box=None if row.box is None else Box.from_json(row.box),
+        box=None if row.box is None else Box(**row.box),
         job=row.job,
     )
 

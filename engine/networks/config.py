@@ -3,10 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from editvec.engine.errors import EngineSettingsError
 from editvec.engine.shapes import block_resolutions, channels_at, check_resolution, num_ws_for
+from editvec.json_codec import JsonFields
 from editvec.settings import setting
 
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -17,26 +18,10 @@ CHANNEL_BASE, LARGE_CHANNEL_BASE = 16384, 32768
 LARGE_RESOLUTION = 512
 
 
-class JsonConfig:
-    """Conversion between a frozen dataclass and the JSON object that describes it."""
+class JsonConfig(JsonFields):
+    """A network's or a training's settings, as bundles keep them."""
 
-    left_out: ClassVar[frozenset[str]] = frozenset()
-    """Settings that are written only where they differ from their defaults: what came after the
-    first bundles, whose texts and digests stay as they are."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON types (tuples become lists)."""
-        values = dataclasses.asdict(self)  # type: ignore[call-overload]
-        defaults = {
-            field.name: field.default
-            for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if field.name in self.left_out
-        }
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if name not in defaults or value != defaults[name]
-        }
+    json_error = EngineSettingsError
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -50,7 +35,7 @@ class JsonConfig:
         if unknown:
             raise EngineSettingsError(f"{cls.__name__}: unknown setting {unknown[0]!r}")
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            return super().from_json(values)
         except TypeError as exc:
             raise EngineSettingsError(f"{cls.__name__}: {exc}") from exc
 
@@ -108,7 +93,7 @@ class GeneratorConfig(JsonConfig):
             for; they join z before it is normalised. 0 for none.
     """
 
-    left_out = frozenset({"architecture", "block_channels", "label_size"})
+    written_if_given = frozenset({"architecture", "block_channels", "label_size"})
 
     resolution: int
     z_dim: int = setting(None, kind=int, least=1)
@@ -252,7 +237,7 @@ class EncoderConfig(JsonConfig):
             what the pass before made of it, and adds to its ws (Alaluf et al. 2021).
     """
 
-    left_out = frozenset({"iterations"})
+    written_if_given = frozenset({"iterations"})
 
     resolution: int
     num_ws: int

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from datetime import datetime
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from editvec.json_codec import as_json
 from editvec.registry.addresses import MAX_NAME_LENGTH, check_name
 from editvec.registry.entities.classes import BundleFile, ClassModel
 from editvec.registry.entities.metrics import Direction, Metric, NewMetric, newest_of_each
@@ -318,33 +315,11 @@ def history_entry(row: HistoryRow) -> HistoryEntry:
     )
 
 
-def as_json(value: Any) -> Any:
-    """Any entity as JSON knows it: objects, lists, texts; an address where it has one."""
-    return _plain(value, lambda _, name: name)
-
-
 def told_json(value: Any) -> Any:
-    """The same with the keys that all commands use: `class` is the name of a class."""
-    return _plain(value, _told_key)
+    """What `as_json` gives, with the keys of all commands: `class` is the name of a class."""
+    return as_json(value, key_of=_told_key)
 
 
 def _told_key(owner: object, name: str) -> str:
     is_class = name == "class_name" or (name == "name" and isinstance(owner, ClassModel))
     return "class" if is_class else name
-
-
-def _plain(value: Any, key_of: Callable[[object, str], str]) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        content = {
-            key_of(value, field.name): _plain(getattr(value, field.name), key_of)
-            for field in fields(value)
-        }
-        address = getattr(value, "address", None)
-        return content if address is None else {"address": address, **content}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry, key_of) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry, key_of) for entry in value]
-    return value.value if isinstance(value, Enum) else value

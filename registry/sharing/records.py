@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from editvec.json_codec import as_json
 from editvec.registry import codec
 from editvec.registry.addresses import MAX_VERSION, parse_address
 from editvec.registry.entities.classes import ClassModel
@@ -25,7 +26,6 @@ from editvec.registry.errors import InvalidNameError
 from editvec.registry.json_fields import Fields
 from editvec.registry.library.library import Library
 from editvec.registry.library.parcels import base_name
-from editvec.registry.library.records import as_json
 
 # What only one library knows: its numbers, and its decisions about a vector.
 _OF_ONE_LIBRARY = ("id", "class_version", "aliases", "retired_at")

@@ -304,7 +304,7 @@ def test_show_lists_partners_apart_from_the_metrics(
 def test_json_of_a_composition_holds_the_measurement(
     sqlite_library: Library, pair: tuple[EditingVector, EditingVector]
 ) -> None:
-    from editvec.registry.library.records import as_json
+    from editvec.json_codec import as_json
 
     smile, look = pair
     store(sqlite_library, smile, look, together(look))

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from editvec.json_codec import as_json
 from editvec.registry.blobs.opening import put_all
 from editvec.registry.entities.vectors import Embedding, EmbeddingUsage
 from editvec.registry.errors import RecordError
 from editvec.registry.library.embeddings import usage
 from editvec.registry.library.library import Library
-from editvec.registry.library.records import as_json
 from editvec.registry.maintenance.garbage import gc
 from editvec.registry.maintenance.verification import verify
 from editvec.registry.tables.database import transaction

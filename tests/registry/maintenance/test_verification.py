@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from editvec.json_codec import as_json
 from editvec.registry import codec
 from editvec.registry.blobs.local import LocalBlobStore
 from editvec.registry.entities.metrics import Direction, NewMetric
@@ -19,7 +20,6 @@ from editvec.registry.entities.vectors import Embedding, NewTerm
 from editvec.registry.errors import BlobError
 from editvec.registry.library.embeddings import usage
 from editvec.registry.library.library import Library
-from editvec.registry.library.records import as_json
 from editvec.registry.library.references import storing
 from editvec.registry.maintenance.garbage import gc
 from editvec.registry.maintenance.verification import Fault, FaultKind, verify

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import editvec.cli
+from editvec.json_codec import as_json
 from editvec.registry.codec import encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.metrics import NewMetric
@@ -27,7 +28,6 @@ from editvec.registry.errors import (
     RecordError,
 )
 from editvec.registry.library.library import Library
-from editvec.registry.library.records import as_json
 from editvec.registry.masks.brushes import encode_brush
 from editvec.registry.sharing.archives import MANIFEST_ENTRY
 from editvec.registry.sharing.exchange import export_library, import_library, rehearse_import

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from editvec.json_codec import as_json
 from editvec.registry.codec import decode_latent, encode_latent
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.metrics import NewMetric
@@ -24,7 +25,6 @@ from editvec.registry.errors import (
     VectorNotFoundError,
 )
 from editvec.registry.library.library import Library
-from editvec.registry.library.records import as_json
 from editvec.registry.maintenance.verification import verify
 from editvec.registry.sharing.exchange import export_library, import_library, rehearse_import
 from editvec.whole_files import digest_of
