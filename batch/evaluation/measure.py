@@ -27,7 +27,7 @@ from editvec.batch.evaluation.sets import SetNetworks
 from editvec.batch.evaluation.settings import AskedMode, EvaluateSettings
 from editvec.batch.evaluation.targets import WantedAttribute, attribute_of, mask_target_of
 from editvec.batch.recipes.pinning import EditArgument, expand, pin_vector
-from editvec.batch.recipes.recipe import EditPlan
+from editvec.batch.recipes.recipe import Edit, EditPlan
 from editvec.batch.recipes.settings import Mode, RunSettings
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
@@ -212,9 +212,10 @@ class _Job:
             optimize_steps=mode.num_steps if is_fit else 100,
         )
         argument = EditArgument(vector=self.vector.address, scales=(self.vector.default_scale,))
-        pinned = pin_vector(self.library, self.model, argument)._replace(scales=tuple(scales))
+        pinned = pin_vector(self.library, self.model, argument)[0].vector
+        edits = [Edit(vector=pinned, scale=scale) for scale in scales]
         plan = EditPlan(
-            recipes=tuple(expand([pinned])), settings=chosen, input_folder=settings.probe
+            recipes=tuple(expand([edits])), settings=chosen, input_folder=settings.probe
         )
         return VariantMaker(
             self.editor,

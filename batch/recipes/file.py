@@ -22,6 +22,7 @@ from editvec.batch.errors import RecipeError
 from editvec.batch.recipes.pinning import MAX_RECIPES, EditArgument
 from editvec.batch.recipes.scales import parse_asked_scales
 from editvec.batch.recipes.settings import MAX_STEPS, Mode
+from editvec.json_codec import JsonFields
 from editvec.registry.yaml_reading import NodeReader, read_nodes
 
 MAX_FILE_BYTES = 1 << 20
@@ -31,7 +32,7 @@ _MODES = (Mode.VECTOR, Mode.REFINE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeArgument:
+class RecipeArgument(JsonFields):
     """One recipe as it was written.
 
     Attributes:
@@ -50,12 +51,9 @@ class RecipeArgument:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the plan: all but the line, which nobody asked for."""
-        return {
-            "edits": [edit.to_json() for edit in self.edits],
-            "name": self.name,
-            "mode": self.mode,
-            "refine_steps": self.refine_steps,
-        }
+        values = super().to_json()
+        del values["line"]
+        return values
 
 
 def read_recipes(path: Path) -> list[RecipeArgument]:

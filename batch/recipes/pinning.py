@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from editvec.batch.errors import RecipeError
 from editvec.batch.naming import folded_name, portable_name
@@ -33,7 +33,9 @@ from editvec.batch.recipes.scales import (
     parse_asked_scales,
     scale_ends,
 )
+from editvec.json_codec import JsonFields
 from editvec.registry.entities.spaces import APPLICABLE_SPACES, rows_between
+from editvec.registry.entities.terms import TypedVector
 from editvec.registry.entities.vectors import require_active
 from editvec.registry.errors import CompatibilityError, RetiredVectorError
 
@@ -46,11 +48,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 MAX_RECIPES = 256
 MAX_SHOWN = 10_000_000
-_ROWS = re.compile(r"(?P<address>[^\[\]]+)\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\]", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditArgument:
+class EditArgument(JsonFields):
     """One ``--edit`` as typed: a vector and the scales that it takes."""
 
     vector: str
@@ -60,13 +61,6 @@ class EditArgument:
         """Plain values, as stored in the plan."""
         scales = [one if isinstance(one, float) else str(one) for one in self.scales]
         return {"vector": self.vector, "scales": scales}
-
-
-class PinnedArgument(NamedTuple):
-    """An edit of a request: its vector at one version, and the scales that make its variants."""
-
-    vector: PinnedVector
-    scales: tuple[Scale, ...]
 
 
 def parse_edit(text: str) -> EditArgument:
@@ -81,16 +75,16 @@ def parse_edit(text: str) -> EditArgument:
         >>> parse_edit("smile=-1:1:5").scales
         (-1.0, -0.5, 0.0, 0.5, 1.0)
     """
-    vector, equals, value = text.rpartition("=")
-    if not equals or not vector.strip() or not value.strip():
+    typed = TypedVector.read(text)
+    if typed is None or typed.value is None:
         raise RecipeError(f"edit: expected NAME=SCALE or NAME=FIRST:LAST:COUNT, got {text!r}")
-    return EditArgument(vector=vector.strip(), scales=parse_asked_scales(value, of=text))
+    return EditArgument(vector=typed.vector, scales=parse_asked_scales(typed.value, of=text))
 
 
 def pin_vector(
     library: Library, class_model: ClassModel, argument: EditArgument, *, force_scale: bool = False
-) -> PinnedArgument:
-    """Finds the vector that an argument names, and fixes its version and scales.
+) -> list[Edit]:
+    """Finds the vector that an argument names, and fixes its version: an edit for each scale.
 
     Args:
         library: where the vectors are.
@@ -137,7 +131,7 @@ def pin_vector(
         rows=rows,
         forced_range=forced,
     )
-    return PinnedArgument(pinned, scales)
+    return [Edit(vector=pinned, scale=scale) for scale in scales]
 
 
 def pinned_scale(vector: EditingVector, scale: AskedScale) -> Scale:
@@ -181,50 +175,44 @@ def forced_range(
 
 def _split_rows(text: str, class_model: ClassModel) -> tuple[str, tuple[int, int] | None]:
     """The address in ``smile[4:9]``, and its rows, which the class must have."""
-    match = _ROWS.fullmatch(text)
-    if match is None:
+    typed = TypedVector.read(text)
+    if typed is None or typed.rows is None:
         return text, None
-    rows = int(match["first"]), int(match["last"])
     try:
-        rows_between(*rows, rows=class_model.num_ws)
+        rows_between(*typed.rows, rows=class_model.num_ws)
     except CompatibilityError as exc:
         raise RecipeError(f"edit: {text}: {exc}") from exc
-    return match["address"].strip(), rows
+    return typed.address, typed.rows
 
 
-def expand(arguments: Sequence[PinnedArgument]) -> list[Recipe]:
+def expand(edits: Sequence[Sequence[Edit]]) -> list[Recipe]:
     """The variants of a run: the product of the scales of all edits, in the order typed.
 
     What is drawn per item makes one variant.
 
     Args:
-        arguments: the edits, pinned.
+        edits: of every vector, one for each of its scales.
 
     Raises:
         RecipeError: one vector given twice, or more variants than a run takes.
     """
-    vectors = [argument.vector for argument in arguments]
-    terms = [vector.term for vector in vectors]
-    for term, times in Counter(terms).items():
+    for term, times in Counter(of_one[0].vector.term for of_one in edits).items():
         if times > 1:
             raise RecipeError(f"edit: {term} is given twice; give one scale or one sweep")
-    check_variants(arguments)
-    variants = itertools.product(*(argument.scales for argument in arguments))
-    recipes = []
-    for scales in variants:
-        edits = zip(vectors, scales, strict=True)
-        chosen = tuple(Edit(vector=vector, scale=scale) for vector, scale in edits)
-        recipes.append(Recipe(name=recipe_name(chosen), edits=chosen))
-    return recipes
+    check_variants([len(of_one) for of_one in edits])
+    return [Recipe(name=recipe_name(one), edits=one) for one in itertools.product(*edits)]
 
 
-def check_variants(*recipes: Sequence[EditArgument] | Sequence[PinnedArgument]) -> None:
+def check_variants(*recipes: Sequence[int]) -> None:
     """Refuse recipes whose sweeps make more variants than a run takes.
+
+    Args:
+        recipes: of each, how many scales its vectors have.
 
     Raises:
         RecipeError: says how many they make.
     """
-    count = sum(math.prod(len(edit.scales) for edit in edits) for edits in recipes if edits)
+    count = sum(math.prod(counts) for counts in recipes if counts)
     if count > MAX_RECIPES:
         shown = str(count) if count < MAX_SHOWN else "millions of"
         raise RecipeError(f"edit: the sweeps make {shown} variants, at most {MAX_RECIPES} in a run")

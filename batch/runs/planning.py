@@ -218,7 +218,8 @@ def plan_recipes(library: Library, model: ClassModel, request: RunRequest) -> li
     """
     settings = request.settings
     # before any vector is looked for
-    check_variants(request.edits, *(recipe.edits for recipe in request.recipes))
+    asked = (request.edits, *(recipe.edits for recipe in request.recipes))
+    check_variants(*([len(edit.scales) for edit in edits] for edits in asked))
     pinned = [
         pin_vector(library, model, argument, force_scale=request.force_scale)
         for argument in request.edits

@@ -5,15 +5,43 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 from editvec.registry.addresses import parse_address, quote
 from editvec.registry.entities.spaces import rows_between
 from editvec.registry.entities.vectors import Condition, NewTerm
 from editvec.registry.errors import CompatibilityError, CompositionError
 
-_VECTOR = r"(?P<address>[^\[\]=]+)(\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\])?"
-_TERM = re.compile(rf"{_VECTOR}=(?P<scale>.+)\Z", re.ASCII)
-_CONDITION = re.compile(rf"{_VECTOR}\Z", re.ASCII)
+_TYPED = re.compile(
+    r"(?P<vector>(?P<address>[^\[\]=]+)(\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\])?)\s*"
+    r"(=(?P<value>.+))?\Z",
+    re.ASCII | re.DOTALL,
+)
+
+
+class TypedVector(NamedTuple):
+    """A vector as it is typed: `smile`, `avatars/smile@2=1` or `smile[4:9]=0.8`.
+
+    Attributes:
+        vector: what stands before the `=`.
+        address: without the rows.
+        rows: the first, and the one after the last; None for all of them.
+        value: what stands behind the `=`; None without one.
+    """
+
+    vector: str
+    address: str
+    rows: tuple[int, int] | None
+    value: str | None
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Takes a text apart, without a look at the address; None where it is of another form."""
+        match = _TYPED.match(text.strip())
+        if match is None:
+            return None
+        rows = None if match["first"] is None else (int(match["first"]), int(match["last"]))
+        return cls(match["vector"].strip(), match["address"].strip(), rows, match["value"])
 
 
 def parse_term(text: str, *, num_ws: int | None = None) -> NewTerm:
@@ -32,19 +60,19 @@ def parse_term(text: str, *, num_ws: int | None = None) -> NewTerm:
         (False, True, True, False)
     """
     of = f"term {quote(text)}"
-    match = _TERM.match(text.strip())
-    if match is None:
+    typed = TypedVector.read(text)
+    if typed is None or typed.value is None:
         raise CompositionError(f"{of}: expected NAME=SCALE or NAME[FIRST:LAST]=SCALE")
-    parse_address(match["address"])
+    parse_address(typed.address)
     try:
-        scale = float(match["scale"])
+        scale = float(typed.value)
     except ValueError as exc:
         raise CompositionError(
-            f"{of}: expected a number after '=', got {quote(match['scale'])}"
+            f"{of}: expected a number after '=', got {quote(typed.value)}"
         ) from exc
     if not math.isfinite(scale):
         raise CompositionError(f"{of}: expected a finite scale")
-    return NewTerm(address=match["address"], scale=scale, row_mask=_rows(match, num_ws, of=of))
+    return NewTerm(address=typed.address, scale=scale, row_mask=_rows(typed, num_ws, of=of))
 
 
 def parse_condition(text: str, *, num_ws: int | None = None) -> Condition:
@@ -59,11 +87,11 @@ def parse_condition(text: str, *, num_ws: int | None = None) -> Condition:
         InvalidNameError: not an address.
     """
     of = f"condition {quote(text)}"
-    match = _CONDITION.match(text.strip())
-    if match is None:
+    typed = TypedVector.read(text)
+    if typed is None or typed.value is not None:
         raise CompositionError(f"{of}: expected NAME or NAME[FIRST:LAST], without a scale")
-    parse_address(match["address"])
-    return Condition(address=match["address"], row_mask=_rows(match, num_ws, of=of))
+    parse_address(typed.address)
+    return Condition(address=typed.address, row_mask=_rows(typed, num_ws, of=of))
 
 
 def class_named_in(texts: Sequence[str]) -> str | None:
@@ -76,16 +104,17 @@ def class_named_in(texts: Sequence[str]) -> str | None:
         >>> class_named_in(["smile=1", "avatars/look-left[0:4]=1"])
         'avatars'
     """
-    addresses = (parse_address(re.split(r"[\[=]", text.strip(), maxsplit=1)[0]) for text in texts)
+    typed = filter(None, map(TypedVector.read, texts))
+    addresses = (parse_address(one.address) for one in typed)
     return next((one.class_name for one in addresses if one.class_name is not None), None)
 
 
-def _rows(match: re.Match[str], num_ws: int | None, *, of: str) -> tuple[bool, ...] | None:
-    if match["first"] is None:
+def _rows(typed: TypedVector, num_ws: int | None, *, of: str) -> tuple[bool, ...] | None:
+    if typed.rows is None:
         return None
     if num_ws is None:
         raise CompositionError(f"{of}: rows need a class")
     try:
-        return rows_between(int(match["first"]), int(match["last"]), rows=num_ws)
+        return rows_between(*typed.rows, rows=num_ws)
     except CompatibilityError as exc:
         raise CompositionError(f"{of}: {exc}") from exc

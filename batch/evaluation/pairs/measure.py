@@ -31,8 +31,8 @@ from editvec.batch.evaluation.targets import (
     attribute_of,
     mask_target_of,
 )
-from editvec.batch.recipes.pinning import EditArgument, PinnedArgument, expand, pin_vector
-from editvec.batch.recipes.recipe import EditPlan
+from editvec.batch.recipes.pinning import EditArgument, expand, pin_vector
+from editvec.batch.recipes.recipe import Edit, EditPlan
 from editvec.batch.recipes.settings import RunSettings
 from editvec.engine.editor import Editor
 from editvec.engine.images.images import to_pixels
@@ -229,16 +229,17 @@ class _PairJob:
         chosen = [*((place,) for place in range(len(pinned))), *self.pairs]
         plan = EditPlan(
             input_folder=self.images.probe,
-            recipes=tuple(expand([pinned[one] for one in places])[0] for places in chosen),
+            recipes=tuple(expand([[pinned[one]] for one in places])[0] for places in chosen),
             settings=RunSettings(embed=self.images.embed, seed=self.images.seed),
         )
         deltas = load_deltas(self.library, plan)
         brushes = load_brushes(self.library, plan, self.model)
         return VariantMaker(self.editor, plan, deltas, brushes)
 
-    def _pinned(self, part: PinnedPart) -> PinnedArgument:
+    def _pinned(self, part: PinnedPart) -> Edit:
         argument = EditArgument(vector=part.vector.address, scales=(part.vector.default_scale,))
-        return pin_vector(self.library, self.model, argument)._replace(scales=(part.scale,))
+        (pinned,) = pin_vector(self.library, self.model, argument)
+        return replace(pinned, scale=part.scale)
 
     def measure(self, on_progress: OnProgress) -> MeasuredTogether:
         """Goes through the images once."""

@@ -12,7 +12,7 @@ import pytest
 from editvec.batch.editing.deltas import load_deltas
 from editvec.batch.errors import RecipeError
 from editvec.batch.recipes.pinning import parse_edit, pin_vector
-from editvec.batch.recipes.recipe import Edit, Recipe
+from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.recipes.settings import Composite
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import open_run
@@ -114,8 +114,8 @@ def test_the_same_rows_twice_are_refused(
 
 
 def test_rows_come_back_from_a_stored_plan(library: Library) -> None:
-    pinned = pin_vector(library, library.get_class("tiny"), parse_edit("smile[1:4]=0.5"))
-    recipe = Recipe(name="r", edits=(Edit(vector=pinned.vector, scale=0.5),))
+    (pinned,) = pin_vector(library, library.get_class("tiny"), parse_edit("smile[1:4]=0.5"))
+    recipe = Recipe(name="r", edits=(pinned,))
 
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 

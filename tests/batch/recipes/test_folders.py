@@ -7,8 +7,8 @@ import pytest
 
 from editvec.batch.errors import RecipeError
 from editvec.batch.recipes.file import RecipeArgument
-from editvec.batch.recipes.pinning import PinnedArgument, expand, parse_edit, with_own_folders
-from editvec.batch.recipes.recipe import PinnedVector, Recipe
+from editvec.batch.recipes.pinning import expand, parse_edit, with_own_folders
+from editvec.batch.recipes.recipe import Edit, PinnedVector, Recipe
 from editvec.batch.recipes.settings import RunSettings
 from editvec.batch.runs.planning import RunRequest, open_run
 from editvec.registry.library.library import Library
@@ -25,7 +25,7 @@ def variants(*edits: str) -> list[Recipe]:
             roi_labels=(),
         )
         scales = tuple(scale for scale in typed.scales if isinstance(scale, float))
-        arguments.append(PinnedArgument(pinned, scales))
+        arguments.append([Edit(vector=pinned, scale=scale) for scale in scales])
     return expand(arguments)
 
 

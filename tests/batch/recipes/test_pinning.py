@@ -18,7 +18,7 @@ from editvec.registry.library.library import Library
 
 
 def pin(library: Library, text: str) -> PinnedVector:
-    return pin_vector(library, library.get_class("tiny"), parse_edit(text)).vector
+    return pin_vector(library, library.get_class("tiny"), parse_edit(text))[0].vector
 
 
 def add_second_smile(library: Library) -> None:

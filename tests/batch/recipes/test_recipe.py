@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.pinning import PinnedArgument, expand, parse_edit, recipe_name
+from editvec.batch.recipes.pinning import expand, parse_edit, recipe_name
 from editvec.batch.recipes.recipe import MAX_NAME_LENGTH, Edit, PinnedVector, Recipe
 from editvec.batch.recipes.scales import Choice
 from editvec.batch.recipes.settings import RunSettings
@@ -19,10 +19,11 @@ def vector(name: str, *labels: str) -> PinnedVector:
     )
 
 
-def pinned(text: str) -> PinnedArgument:
+def pinned(text: str) -> list[Edit]:
     argument = parse_edit(text)
     scales = tuple(scale for scale in argument.scales if isinstance(scale, float))
-    return PinnedArgument(vector(argument.vector.partition("@")[0]), scales)
+    named = vector(argument.vector.partition("@")[0])
+    return [Edit(vector=named, scale=scale) for scale in scales]
 
 
 def test_an_edit_is_a_name_and_a_scale() -> None:
@@ -41,6 +42,7 @@ def test_a_sweep_includes_both_ends() -> None:
         ("smile", "NAME=SCALE"),
         ("=1", "NAME=SCALE"),
         ("smile=", "NAME=SCALE"),
+        ("smile[4]=1", "NAME=SCALE"),
         ("smile=big", "a number as the scale, got 'big'"),
         ("smile=nan", "scale of -100 to 100, got 'nan'"),
         ("smile=inf", "got 'inf'"),

@@ -2,7 +2,12 @@
 
 import pytest
 
-from editvec.registry.entities.terms import class_named_in, parse_condition, parse_term
+from editvec.registry.entities.terms import (
+    TypedVector,
+    class_named_in,
+    parse_condition,
+    parse_term,
+)
 from editvec.registry.entities.vectors import Condition
 from editvec.registry.errors import CompositionError, InvalidNameError
 
@@ -68,3 +73,22 @@ def test_rows_without_a_class_are_refused() -> None:
 def test_class_is_the_first_that_a_term_names() -> None:
     assert class_named_in(["smile=1", "avatars/look[0:2]=1", "car/wheel=1"]) == "avatars"
     assert class_named_in(["smile=1"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("smile", ("smile", "smile", None, None)),
+        (" a/smile@2 = 0:1:3 ", ("a/smile@2", "a/smile@2", None, " 0:1:3")),
+        ("smile[4:9]=1", ("smile[4:9]", "smile", (4, 9), "1")),
+        ("smile[4:9]", ("smile[4:9]", "smile", (4, 9), None)),
+        ("smile=choice(0,\n1)", ("smile", "smile", None, "choice(0,\n1)")),
+    ],
+)
+def test_typed_vectors_are_taken_apart(text: str, found: tuple[object, ...]) -> None:
+    assert TypedVector.read(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "=1", "smile=", "smile[4]=1", "smile[4:9", "[4:9]=1"])
+def test_texts_of_another_form_are_no_typed_vectors(text: str) -> None:
+    assert TypedVector.read(text) is None
