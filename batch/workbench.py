@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
 
@@ -10,7 +9,6 @@ from editvec.engine.editor import Editor
 from editvec.registry.addresses import parse_address
 from editvec.registry.config import RegistryConfig
 from editvec.registry.entities.classes import ClassModel
-from editvec.registry.entities.vectors import EditingVector
 from editvec.registry.library.library import Library
 
 _LOADED: WeakKeyDictionary[Library, tuple[tuple[str, str], Editor]] = WeakKeyDictionary()
@@ -55,16 +53,6 @@ class Workbench:
         model = self.library.get_class(parse_address(address).class_name)
         return load_editor(self.library, model, device=self.device)
 
-    def editor_of(self, vector: EditingVector) -> Editor:
-        """The networks that a vector was made for, of its own version of the class.
-
-        Raises:
-            RegistryError: Their files are damaged.
-            EngineError: They cannot be loaded, or the device does not exist.
-        """
-        model = self.library.get_class(f"{vector.class_name}@{vector.class_version}")
-        return load_editor(self.library, model, device=self.device)
-
     def close(self) -> None:
         """Close the library and let the networks go."""
         _LOADED.pop(self.library, None)
@@ -73,12 +61,7 @@ class Workbench:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

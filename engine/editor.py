@@ -18,7 +18,7 @@ from editvec.engine.devices import require_device
 from editvec.engine.editing import editing, inversion
 from editvec.engine.editing.descent import OnStep
 from editvec.engine.editing.editing import EditResult, EditSettings
-from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editing.inversion import EmbedResult, EmbedSettings
 from editvec.engine.editing.losses import Networks
 from editvec.engine.errors import EngineCompatibilityError, EngineSettingsError
 from editvec.engine.images.roi import default_dilation, roi_from_masks
@@ -32,24 +32,6 @@ from editvec.engine.segmentation.labels import likeliest_labels
 from editvec.engine.shapes import check_ws
 
 Labels = Sequence[str] | Sequence[int]
-
-
-class EmbedResult(NamedTuple):
-    """Embeddings with their measured error.
-
-    Attributes:
-        ws: [N, num_ws, w_dim].
-        perceptual: Distance of G(ws) to the images, [N]; None without a perceptual network.
-        psnr: In dB, [N].
-        perceptual_name: What `perceptual` was measured with; None without a network.
-        num_steps: Updates made for each sample, [N].
-    """
-
-    ws: Tensor
-    perceptual: Tensor | None
-    psnr: Tensor
-    perceptual_name: str | None
-    num_steps: Tensor
 
 
 class Segmented(NamedTuple):
@@ -187,7 +169,7 @@ class Editor:
         see: Callable[[Tensor], Tensor] | None = None,
     ) -> EmbedResult:
         """Embed images [N, 3, H, W] in [-1, 1]; see `inversion.invert`."""
-        result = inversion.invert(
+        return inversion.invert(
             self.networks,
             images,
             w_avg=self.generator.w_avg,
@@ -195,8 +177,6 @@ class Editor:
             on_step=on_step,
             see=see,
         )
-        name = None if self.perceptual is None else self.perceptual.name
-        return EmbedResult(result.ws, result.perceptual, result.psnr, name, result.num_steps)
 
     def apply(self, ws: Tensor, deltas: Tensor, scales: Tensor) -> Tensor:
         """ws + sum of scaled deltas [K, num_ws, w_dim]; see `editing.apply_deltas`."""

@@ -14,7 +14,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from editvec.batch.chunks.collected import Collected
@@ -94,12 +93,7 @@ class ChunkProcessor(Processor):
         self.readers = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self.writers = ThreadPoolExecutor(threads, thread_name_prefix="encode")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.readers.shutdown(cancel_futures=True)
         self.writers.shutdown(cancel_futures=True)
 

@@ -11,7 +11,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from editvec.batch.chunks.collected import Collected
@@ -88,12 +87,7 @@ class Processor(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(  # noqa: B027 (most hold nothing that must be closed)
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:  # noqa: B027 (most hold nothing that must be closed)
         """Lets go of what it holds."""
 
     @abstractmethod

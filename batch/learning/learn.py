@@ -43,7 +43,8 @@ from editvec.registry.masks.png import check_counted, encode_mask
 from editvec.registry.release import engine_version
 
 if TYPE_CHECKING:
-    from editvec.engine.editor import Editor, EmbedResult, Segmented
+    from editvec.engine.editing.inversion import EmbedResult
+    from editvec.engine.editor import Editor, Segmented
     from editvec.registry.library.library import Library
 
 OnProgress = Callable[[str, int, int], None]

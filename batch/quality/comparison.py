@@ -15,9 +15,9 @@ from editvec.batch.errors import SettingsError
 from editvec.batch.quality.reconstruction import BATCH
 from editvec.batch.quality.samples import grid_of
 from editvec.batch.quality.settings import Comparison
-from editvec.engine.editing.inversion import EmbedSettings
+from editvec.engine.editing.inversion import EmbedResult, EmbedSettings
 from editvec.engine.editing.losses import LossWeights
-from editvec.engine.editor import Editor, EmbedResult
+from editvec.engine.editor import Editor
 from editvec.engine.images.images import Pixels, encode_png, to_images, to_pixels
 from editvec.engine.metrics.edits import mean_iou
 from editvec.engine.training.loop import memory_errors

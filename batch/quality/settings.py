@@ -47,3 +47,4 @@ class Comparison:
             SettingsError: One is out of its range.
         """
         check_settings(self, SettingsError)
+        object.__setattr__(self, "fit", Fit(self.fit))  # as typed, it is a text

@@ -55,19 +55,21 @@ class EmbedSettings:
             )
 
 
-class InversionResult(NamedTuple):
+class EmbedResult(NamedTuple):
     """Embeddings with their measured error.
 
     Attributes:
         ws: [N, num_ws, w_dim].
         perceptual: Perceptual distance of G(ws) to the images, [N]; None without a network.
         psnr: PSNR of G(ws) against the images in dB, [N].
+        perceptual_name: What `perceptual` was measured with; None without a network.
         num_steps: Updates made for each sample, [N]; fewer than asked for after an early stop.
     """
 
     ws: Tensor
     perceptual: Tensor | None
     psnr: Tensor
+    perceptual_name: str | None
     num_steps: Tensor
 
 
@@ -80,7 +82,7 @@ def invert(
     settings: EmbedSettings,
     on_step: OnStep | None = None,
     see: Callable[[Tensor], Tensor] | None = None,
-) -> InversionResult:
+) -> EmbedResult:
     """Embed N images: the encoder's answer, then `settings.num_steps` of inversion.
 
     Of the iterates of a sample the one with the lowest loss is returned, or the first one that
@@ -122,7 +124,8 @@ def invert(
         )
         ws, taken = result.best, result.steps_taken
     ws = ws.expand(-1, config.num_ws, -1).contiguous()
-    return InversionResult(ws, *reconstruction_error(networks, images, ws, see=see), taken)
+    name = None if networks.perceptual is None else networks.perceptual.name
+    return EmbedResult(ws, *reconstruction_error(networks, images, ws, see=see), name, taken)
 
 
 def initial_ws(networks: Networks, images: Tensor, *, w_avg: Tensor) -> Tensor:

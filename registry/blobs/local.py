@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -13,17 +12,21 @@ from pathlib import Path
 from typing import IO
 
 from editvec.masking import masked
-from editvec.registry.blobs.store import LIBRARIES, StoredFile, is_noted, vanished
+from editvec.registry.blobs.store import (
+    LIBRARIES,
+    StoredFile,
+    VerifiedReads,
+    is_noted,
+    vanished,
+)
 from editvec.registry.errors import BlobError
 from editvec.registry.files import (
     check_digest,
     foreign_errors,
     is_digest,
-    new_file,
     write_atomically,
 )
 from editvec.whole_files import (
-    BLOCK,
     TEMPORARY_PREFIX,
     appearing,
     copy_blocks,
@@ -34,7 +37,7 @@ from editvec.whole_files import (
 _FOLDER = re.compile(r"[0-9a-f]{2}\Z")
 
 
-class LocalBlobStore:
+class LocalBlobStore(VerifiedReads):
     """Blobs in a local folder: `ab/ab12...`."""
 
     threads = 8
@@ -93,31 +96,10 @@ class LocalBlobStore:
                 raise BlobError(f"file {path}: it changed while it was stored")
         return digest
 
-    def get(self, digest: str) -> bytes:
-        """The bytes, verified."""
-        data = self.read(digest)
-        if digest_of(data) != digest:
-            raise BlobError(f"blob {digest}: its bytes were altered ({self.place(digest)})")
-        return data
-
     def read(self, digest: str) -> bytes:
         """The bytes as they are."""
-        with self._reading(digest) as source:
+        with self.reading(digest) as source:
             return source.read()
-
-    def rehash(self, digest: str) -> str:
-        """The digest that the bytes have."""
-        running = hashlib.sha256()
-        with self._reading(digest) as source:
-            while block := source.read(BLOCK):
-                running.update(block)
-        return running.hexdigest()
-
-    def copy_to(self, digest: str, target: Path) -> None:
-        """Writes the bytes to a new file, verified."""
-        with self._reading(digest) as source, new_file(target) as file:
-            if copy_blocks(source, file) != digest:
-                raise BlobError(f"blob {digest}: its bytes were altered ({self.place(digest)})")
 
     def delete(self, digest: str) -> None:
         """Removes a blob."""
@@ -179,7 +161,7 @@ class LocalBlobStore:
         return True
 
     @contextmanager
-    def _reading(self, digest: str) -> Iterator[IO[bytes]]:
+    def reading(self, digest: str) -> Iterator[IO[bytes]]:
         """A blob's file; when it is not there, what may be the reason."""
         path = self.path(digest)
         with foreign_errors(f"blob {digest}"):

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 
 from editvec.masking import masked, remember
-from editvec.registry.blobs.store import LIBRARIES, StoredFile, is_noted, vanished
+from editvec.registry.blobs.store import LIBRARIES, StoredFile, VerifiedReads, is_noted, vanished
 from editvec.registry.errors import BlobError
-from editvec.registry.files import check_digest, foreign_errors, is_digest, new_file
-from editvec.whole_files import TEMPORARY_PREFIX, copy_blocks, digest_of, digest_of_file
+from editvec.registry.files import check_digest, foreign_errors, is_digest
+from editvec.whole_files import TEMPORARY_PREFIX, digest_of, digest_of_file
 
 OBJECT_STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory"}
 )
 """Protocols that show an object whole or not at all, and have no folders."""
 
-_BLOCK = 8 << 20
 # s3fs would take KEY:SECRET@BUCKET for the name of a bucket
 _KEY_IN_BUCKET = re.compile(r"s3a?://(?:[^/]*@|(?!arn:)[^/]*:.*@)")
 
 
-class FsspecBlobStore:
+class FsspecBlobStore(VerifiedReads):
     """Blobs behind any fsspec URL."""
 
     threads = 16
@@ -114,13 +112,6 @@ class FsspecBlobStore:
             raise BlobError(f"file {path}: it changed while it was stored")
         return digest
 
-    def get(self, digest: str) -> bytes:
-        """The bytes, verified."""
-        data = self.read(digest)
-        if digest_of(data) != digest:
-            raise BlobError(f"blob {digest}: its bytes were altered ({self.place(digest)})")
-        return data
-
     def read(self, digest: str) -> bytes:
         """The bytes as they are."""
         path = self.path(digest)
@@ -128,24 +119,12 @@ class FsspecBlobStore:
             data: bytes = self.filesystem.cat_file(path)
         return data
 
-    def rehash(self, digest: str) -> str:
-        """The digest that the bytes have."""
-        path, running = self.path(digest), hashlib.sha256()
-        with self._translated(f"blob {digest}"), self.filesystem.open(path, "rb") as file:
-            while block := file.read(_BLOCK):
-                running.update(block)
-        return running.hexdigest()
-
-    def copy_to(self, digest: str, target: Path) -> None:
-        """Writes the bytes to a new file, verified."""
+    @contextmanager
+    def reading(self, digest: str) -> Iterator[IO[bytes]]:
+        """A blob's bytes, as a file."""
         path = self.path(digest)
-        with (
-            new_file(target) as file,
-            self._translated(f"blob {digest}"),
-            self.filesystem.open(path, "rb") as source,
-        ):
-            if copy_blocks(source, file) != digest:
-                raise BlobError(f"blob {digest}: its bytes were altered ({self.place(digest)})")
+        with self._translated(f"blob {digest}"), self.filesystem.open(path, "rb") as source:
+            yield source
 
     def delete(self, digest: str) -> None:
         """Removes a blob."""

@@ -6,14 +6,19 @@ writes nothing. `get` verifies what it read.
 
 from __future__ import annotations
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from editvec.masking import masked
 from editvec.registry.errors import BlobError
+from editvec.registry.files import new_file
+from editvec.whole_files import BLOCK, copy_blocks, digest_of
 
 LIBRARIES = "libraries"
 """The folder beside the blobs that tells whose they are."""
@@ -97,6 +102,45 @@ class BlobStore(Protocol):
 
     def add_library(self, identity: str, text: str) -> None:
         """Notes that a library keeps its blobs here. Raises BlobError."""
+
+
+class VerifiedReads(ABC):
+    """What a store reads in the same way wherever it is."""
+
+    @abstractmethod
+    def place(self, digest: str) -> str:
+        """See `BlobStore.place`."""
+
+    @abstractmethod
+    def read(self, digest: str) -> bytes:
+        """See `BlobStore.read`."""
+
+    @abstractmethod
+    def reading(self, digest: str) -> AbstractContextManager[IO[bytes]]:
+        """A blob's bytes, as a file. Raises BlobError: missing or unreadable."""
+
+    def get(self, digest: str) -> bytes:
+        """See `BlobStore.get`."""
+        data = self.read(digest)
+        self._check(digest_of(data), digest)
+        return data
+
+    def rehash(self, digest: str) -> str:
+        """See `BlobStore.rehash`."""
+        running = hashlib.sha256()
+        with self.reading(digest) as source:
+            while block := source.read(BLOCK):
+                running.update(block)
+        return running.hexdigest()
+
+    def copy_to(self, digest: str, target: Path) -> None:
+        """See `BlobStore.copy_to`."""
+        with new_file(target) as file, self.reading(digest) as source:
+            self._check(copy_blocks(source, file), digest)
+
+    def _check(self, found: str, digest: str) -> None:
+        if found != digest:
+            raise BlobError(f"blob {digest}: its bytes were altered ({self.place(digest)})")
 
 
 def is_noted(text: str | None) -> bool:

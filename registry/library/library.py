@@ -44,8 +44,6 @@ from editvec.registry.tables.schema import ensure_current
 # A listing must start as fast as its database allows: what loads numpy or pictures is imported
 # by the methods that need it.
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy.typing as npt
 
     from editvec.registry.composition.compose import PlannedComposition
@@ -97,12 +95,7 @@ class Library(VectorMarks, VectorMetrics, ScaleRanges, VectorSearch, ClassGroups
     def __enter__(self) -> Library:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # --- class models ---

@@ -73,12 +73,12 @@ def _inner(panel: Panel) -> Panel:
 
 def _preview(bench: Workbench, name: str = "smile", **options: object) -> bytes:
     vector = bench.library.get_vector(name)
-    return preview_vector(bench.library, bench.editor_of(vector), vector, **options)  # type: ignore[arg-type]
+    return preview_vector(bench.library, bench.editor_for(vector.address), vector, **options)  # type: ignore[arg-type]
 
 
 def test_pictures_are_those_of_a_run_with_default_settings(bench: Workbench) -> None:
     vector = bench.library.get_vector("smile")
-    editor = bench.editor_of(vector)
+    editor = bench.editor_for(vector.address)
 
     sheet = _sheet(_preview(bench, scales=(-1.0, 1.5), probes=PreviewProbes(count=2, seed=7)))
 

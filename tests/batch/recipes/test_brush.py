@@ -198,7 +198,11 @@ def test_preview_shows_what_a_brush_allows(library: Library) -> None:
     vector = _add(library, "bruise", CORNER)
     with Workbench(library, device="cpu") as bench:
         sheet = preview_vector(
-            library, bench.editor_of(vector), vector, probes=PreviewProbes(count=1), scales=(1.0,)
+            library,
+            bench.editor_for(vector.address),
+            vector,
+            probes=PreviewProbes(count=1),
+            scales=(1.0,),
         )
 
     assert sheet.startswith(b"\x89PNG")
