@@ -14,6 +14,7 @@ from editvec.batch.evaluation.measure import MeasuredEdits, Row
 from editvec.batch.evaluation.settings import EvaluateSettings
 from editvec.batch.evaluation.table import Measure
 from editvec.batch.evaluation.targets import WantedAttribute
+from editvec.json_codec import JsonFields, as_json
 from editvec.registry.entities.metrics import Direction
 
 
@@ -38,7 +39,7 @@ class CurvePoint(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(JsonFields):
     """Curves over scales, and what follows from them.
 
     Attributes:
@@ -61,15 +62,9 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "success": self.success_name,
-            "points": [_point_json(point) for point in self.points],
-            "monotonicity": None if self.monotonicity is None else self.monotonicity.to_json(),
-            "usable": None if self.usable is None else list(self.usable),
-            "reason": self.reason,
-            "images": self.images,
-            "left_out": self.left_out,
-        }
+        values = super().to_json()
+        points = [_point_json(point) for point in self.points]
+        return {"success": values.pop("success_name"), **values, "points": points}
 
 
 def calibrate(
@@ -222,9 +217,7 @@ def _monotonicity(
 
 
 def _point_json(point: CurvePoint) -> dict[str, Any]:
-    values = point._asdict()
-    for name in ("success_interval", "leakage_interval"):
-        values[name] = None if values[name] is None else list(values[name])
+    values: dict[str, Any] = as_json(point._asdict())
     if point.leakage_psnr is not None and math.isinf(point.leakage_psnr):
         values["leakage_psnr"] = None
     return values

@@ -22,7 +22,7 @@ from editvec.batch.runs.models import Chunk, Run, RunInput, RunItem
 from editvec.batch.runs.pace import planned_chunk_size
 from editvec.batch.runs.plan import PlannedInput, RunPlan, cut_chunks
 from editvec.registry.release import engine_version
-from editvec.registry.tables.database import now, reading, transaction
+from editvec.registry.tables.database import entity_of, now, reading, transaction
 
 OPEN_CHUNK_STATES = ("pending", "leased")
 _ROWS_AT_A_TIME = 5_000
@@ -320,35 +320,13 @@ def _record(row: Run) -> RunRecord:
     if row.input_folder_bytes is not None:
         source = Path(os.fsdecode(row.input_folder_bytes))
     target = Path(os.fsdecode(row.output_folder_bytes))
-    return RunRecord(
-        id=row.id,
-        kind=row.kind,
-        state=row.state,
-        reason=row.reason,
-        plan=RunPlan.from_json({**row.plan, "input_folder": source, "output_folder": target}),
-        plan_digest=row.plan_digest,
-        input_count=row.input_count,
-        cancel_requested=row.cancel_requested,
-        priority=Priority(row.priority),
-        engine_version=row.engine_version,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )
+    plan = RunPlan.from_json({**row.plan, "input_folder": source, "output_folder": target})
+    return entity_of(RunRecord, row, plan=plan, priority=Priority(row.priority))
 
 
 def _input(row: RunInput | Row[Any]) -> PlannedInput:
-    return PlannedInput(
-        position=row.position,
-        relative_path=row.relative_path_bytes,
-        output_name=row.output_name,
-        size=row.size,
-        mtime_ns=row.mtime_ns,
-        seed=row.seed,
-        digest=row.digest,
-        box=None if row.box is None else Box(**row.box),
-        job=row.job,
-    )
+    box = None if row.box is None else Box(**row.box)
+    return entity_of(PlannedInput, row, relative_path=row.relative_path_bytes, box=box)
 
 
 def _counts(session: Session, run_id: str) -> RunCounts:

@@ -29,7 +29,7 @@ from editvec.registry.library.checks import (
     content_digest_of,
     dilation_of,
 )
-from editvec.registry.tables.database import now
+from editvec.registry.tables.database import entity_of, now
 from editvec.registry.tables.models import (
     ClassFileRow,
     ClassLabelRow,
@@ -95,27 +95,15 @@ def class_row(manifest: BundleManifest, *, name: str, version: int, created_by: 
 
 def class_model(row: ClassRow) -> ClassModel:
     """The entity of a class row."""
-    top, left, bottom, right = row.valid_rectangle
-    return ClassModel(
-        id=row.id,
-        name=row.name,
-        version=row.version,
-        generator_digest=row.generator_digest,
-        bundle_digest=row.bundle_digest,
-        resolution=row.resolution,
-        num_ws=row.num_ws,
-        w_dim=row.w_dim,
-        z_dim=row.z_dim,
-        valid_rectangle=(top, left, bottom, right),
+    return entity_of(
+        ClassModel,
+        row,
+        valid_rectangle=tuple(row.valid_rectangle),
         labels=tuple(
             Label(label.label_index, label.name, (label.red, label.green, label.blue))
             for label in row.labels
         ),
         files=tuple(BundleFile(file.name, file.digest, file.size) for file in row.files),
-        license=row.license,
-        description=row.description,
-        created_at=row.created_at,
-        created_by=row.created_by,
         groups={group.name: tuple(group.members) for group in row.groups},
     )
 
@@ -180,33 +168,21 @@ def vector_row(
 
 def editing_vector(row: VectorRow) -> EditingVector:
     """The entity of a vector row."""
-    return EditingVector(
-        id=row.id,
-        class_name=row.class_name,
+    return entity_of(
+        EditingVector,
+        row,
         class_version=row.class_model.version,
-        name=row.name,
-        version=row.version,
         kind=Kind(row.kind),
         latent_space=LatentSpace(row.latent_space),
-        num_ws=row.num_ws,
-        w_dim=row.w_dim,
-        generator_digest=row.generator_digest,
         bundle_digest=row.class_model.bundle_digest,
-        delta_digest=row.delta_digest,
         row_mask=parse_row_mask(row.row_mask),
         roi_labels=tuple(label.label_name for label in row.roi),
         roi_policy=RoiPolicy(row.roi_policy),
-        dilation=row.dilation,
-        settings=row.settings,
-        default_scale=row.default_scale,
-        scale_min=row.scale_min,
-        scale_max=row.scale_max,
-        license=row.license,
-        description=row.description,
         tags=tuple(tag.tag for tag in row.tags),
-        created_at=row.created_at,
-        created_by=row.created_by,
-        metrics=tuple(_metric(metric) for metric in row.metrics),
+        metrics=tuple(
+            entity_of(Metric, metric, direction=Direction(metric.direction))
+            for metric in row.metrics
+        ),
         terms=tuple(
             Term(
                 address=term.term_vector.address,
@@ -216,23 +192,8 @@ def editing_vector(row: VectorRow) -> EditingVector:
             )
             for term in row.terms
         ),
-        pairs=tuple(
-            MaskPair(
-                image_digest=pair.image_digest,
-                mask_before_digest=pair.mask_before_digest,
-                mask_after_digest=pair.mask_after_digest,
-                source_ws_digest=pair.source_ws_digest,
-            )
-            for pair in row.pairs
-        ),
-        engine_version=row.engine_version,
-        kernel_version=row.kernel_version,
-        brush_digest=row.brush_digest,
-        original_digest=row.original_digest,
-        original_name=row.original_name,
-        preview_digest=row.preview_digest,
+        pairs=tuple(entity_of(MaskPair, pair) for pair in row.pairs),
         aliases=tuple(alias.alias for alias in row.aliases),
-        retired_at=row.retired_at,
     )
 
 
@@ -253,19 +214,6 @@ def metric_row(metric: NewMetric) -> MetricRow:
         probe_set=optional_text(metric.probe_set, of="probe set", max_length=200),
         settings=checked_json(metric.settings, of=f"settings of metric {metric.name}"),
         measured_at=metric.measured_at if isinstance(metric, Metric) else now(),
-    )
-
-
-def _metric(row: MetricRow) -> Metric:
-    return Metric(
-        name=row.name,
-        value=row.value,
-        direction=Direction(row.direction),
-        backbone=row.backbone,
-        sample_count=row.sample_count,
-        probe_set=row.probe_set,
-        settings=row.settings,
-        measured_at=row.measured_at,
     )
 
 
@@ -305,14 +253,7 @@ def history_row(
 
 def history_entry(row: HistoryRow) -> HistoryEntry:
     """The entity of a history row."""
-    return HistoryEntry(
-        at=row.at,
-        by=row.by,
-        action=row.action,
-        subject=row.subject,
-        reason=row.reason,
-        details=row.details,
-    )
+    return entity_of(HistoryEntry, row)
 
 
 def told_json(value: Any) -> Any:

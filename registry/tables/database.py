@@ -7,9 +7,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -37,6 +38,8 @@ from sqlalchemy.types import TypeDecorator
 from editvec.masking import masked
 from editvec.registry.errors import ConfigError, DatabaseError, LibraryDiskFullError
 from editvec.registry.tables.sqlite import in_plain_words, open_sqlite, refuse_changed
+
+_Entity = TypeVar("_Entity")
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -260,3 +263,15 @@ def is_away(error: BaseException) -> bool:
     return isinstance(cause, OperationalError | InterfaceError) and not isinstance(
         cause.orig, sqlite3.Error
     )
+
+
+def entity_of(kind: type[_Entity], row: object, /, **others: Any) -> _Entity:
+    """The entity of a row.
+
+    Args:
+        kind: a dataclass.
+        row: gives each field the column of the same name.
+        others: fields that are no such column, or not as they are.
+    """
+    names = (field.name for field in fields(kind))  # type: ignore[arg-type]
+    return kind(**{name: getattr(row, name) for name in names if name not in others}, **others)
