@@ -176,8 +176,8 @@ def forced_range(
 def _split_rows(text: str, class_model: ClassModel) -> tuple[str, tuple[int, int] | None]:
     """The address in ``smile[4:9]``, and its rows, which the class must have."""
     typed = TypedVector.read(text)
-    if typed is None or typed.rows is None:
-        return text, None
+    if typed is None or typed.rows is None or typed.value is not None:
+        return text, None  # what is no address is refused where it is looked for
     try:
         rows_between(*typed.rows, rows=class_model.num_ws)
     except CompatibilityError as exc:

@@ -11,13 +11,14 @@ import pytest
 
 from editvec.batch.editing.deltas import load_deltas
 from editvec.batch.errors import RecipeError
-from editvec.batch.recipes.pinning import parse_edit, pin_vector
+from editvec.batch.recipes.pinning import EditArgument, parse_edit, pin_vector
 from editvec.batch.recipes.recipe import Recipe
 from editvec.batch.recipes.settings import Composite
 from editvec.batch.reports.audit import audit
 from editvec.batch.runs.planning import open_run
 from editvec.registry.entities.terms import parse_term
 from editvec.registry.entities.vectors import NewTerm
+from editvec.registry.errors import InvalidNameError
 from editvec.registry.library.library import Library
 from tests.support.folder_runs import do, pixels, provenance_in, request, rows
 from tests.support.worker_processes import start, worker
@@ -101,6 +102,12 @@ def test_rows_that_the_class_does_not_have_are_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         pin_vector(library, library.get_class("tiny"), parse_edit(edit))
+
+
+def test_rows_with_a_scale_in_the_name_are_refused(library: Library) -> None:
+    argument = EditArgument(vector="smile[1:4]=0.5", scales=(1.0,))
+    with pytest.raises(InvalidNameError, match=r"smile\[1:4\]=0\.5"):
+        pin_vector(library, library.get_class("tiny"), argument)
 
 
 def test_the_same_rows_twice_are_refused(
