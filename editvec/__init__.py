@@ -248,7 +248,8 @@ def open(home: Path | str | None = None) -> Library:  # noqa: A001 (editvec.open
     Example:
         >>> import editvec
         >>> with editvec.open() as library:
-        ...     [vector.name for vector in library.list_vectors()]
+        ...     [vector.name for vector in library.find_vectors()]
+        ['frown', 'look-left', 'smile', 'squint']
     """
     from editvec.registry.config import RegistryConfig
     from editvec.registry.library.library import Library

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +26,12 @@ VECTORS = {
 
 def _examples() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
+    places = [(ROOT / "editvec").glob("*.py"), *((ROOT / one).rglob("*.py") for one in PACKAGES)]
     modules = [
         ".".join(("editvec", *path.relative_to(ROOT).with_suffix("").parts))
-        for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
+        .replace("editvec.editvec", "editvec")
+        .removesuffix(".__init__")
+        for path in sorted(itertools.chain(*places))
         if ">>> " in path.read_text(encoding="utf-8")
     ]
     return [

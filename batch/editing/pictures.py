@@ -77,14 +77,6 @@ class PictureEditor:
     Attributes:
         model: The class.
         plan: What is made of every picture.
-
-    Example:
-        >>> import editvec
-        >>> import numpy as np
-        >>> photograph = np.full((64, 48, 3), 200, np.uint8)
-        >>> with editvec.open() as library:                         # doctest: +SKIP
-        ...     editor = editvec.PictureEditor(library, ["smile=1"], class_name="avatars")
-        ...     edited = editor.edit([photograph])[0]
     """
 
     def __init__(
