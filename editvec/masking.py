@@ -7,7 +7,6 @@ every package.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import threading
@@ -178,7 +177,14 @@ def _forms(secret: str) -> Iterator[str]:
             for encoded in (quote(plain, safe=""), quote(plain), quote_plus(plain)):
                 yield from {encoded, _PERCENT.sub(lambda code: code[0].lower(), encoded)}
             yield from {plain, escaped, repr(plain)[1:-1], json.dumps(plain)[1:-1]}
-            yield html.escape(plain)
+            yield _as_html(plain)
+
+
+def _as_html(text: str) -> str:
+    """A text as pages have it. Imported late: every command begins here, and few have a secret."""
+    import html
+
+    return html.escape(text)
 
 
 _known = _Known()

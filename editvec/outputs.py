@@ -13,8 +13,6 @@ import json
 import os
 import re
 import stat
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -221,6 +219,9 @@ def is_own(path: Path) -> bool:
     """Whether this program wrote the file, and it is as it was written; False for a link."""
     if path.is_symlink() or not path.is_file():
         return False
+    import tarfile
+    import zipfile
+
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -257,6 +258,8 @@ def _is_own_page(data: bytes) -> bool:
 
 def _is_archive(file: IO[bytes]) -> bool:
     """What `registry export` writes."""
+    import zipfile
+
     with zipfile.ZipFile(file) as archive:
         if "manifest.json" not in archive.namelist():
             return False
@@ -280,6 +283,8 @@ def _is_vector_file(file: IO[bytes]) -> bool:
 
 def _is_bundle(file: IO[bytes]) -> bool:
     """What `model export` writes into a name that ends in .tar."""
+    import tarfile
+
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as archive:
         first = archive.next()
