@@ -24,6 +24,7 @@ import editvec.registry.cli.commands
 from editvec.batch.errors import BatchError
 from editvec.cuda_ext.errors import CudaExtError
 from editvec.engine.errors import EngineError
+from editvec.lazy_commands import LazyCommands
 from editvec.masking import masked
 from editvec.outputs import KEPT, OutputError
 from editvec.printing import printable_streams
@@ -135,29 +136,29 @@ def _ignore_result(result: object, **options: object) -> None:
     """Only ctx.exit() sets the exit status: what a command's function returns does not."""
 
 
-for _package in (
-    editvec.batch.cli.commands,
-    editvec.registry.cli.commands,
-    editvec.engine.cli,
-    editvec.cuda_ext.cli,
-):
-    for _command in _package.COMMANDS:
-        cli.add_command(_command)
-
-for _group, _commands in editvec.batch.cli.commands.ATTACHED.items():
-    for _command in _commands:
-        cast(click.Group, cli.commands[_group]).add_command(_command)
-
-
-def _let_talk(command: click.Command, *, is_root: bool = True) -> None:
+def _let_talk(command: click.Command, *, is_root: bool = False) -> None:
     """Gives a command and those below it the options that say how much is told."""
     taken = {name for parameter in command.params for name in parameter.opts}
     command.params += [one for one in _talking(hidden=not is_root) if taken.isdisjoint(one.opts)]
-    for below in command.commands.values() if isinstance(command, click.Group) else ():
-        _let_talk(below, is_root=False)
+    if isinstance(command, click.Group):
+        known = command.commands
+        for below in known.there if isinstance(known, LazyCommands) else known.values():
+            _let_talk(below)
 
 
-_let_talk(cli)
+def _gather() -> None:
+    """Puts the commands of all packages below the root; those of `batch` are imported late."""
+    attached = editvec.batch.cli.commands.ATTACHED
+    packages = (editvec.registry.cli.commands, editvec.engine.cli, editvec.cuda_ext.cli)
+    others = {str(one.name): one for package in packages for one in package.COMMANDS}
+    for name, places in attached.items():
+        group = cast(click.Group, others[name])
+        group.commands = LazyCommands(group.commands, places, on_loaded=_let_talk)
+    cli.commands = LazyCommands(others, editvec.batch.cli.commands.COMMANDS, on_loaded=_let_talk)
+    _let_talk(cli, is_root=True)
+
+
+_gather()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
