@@ -56,6 +56,7 @@ SETTINGS = (
     "editvec.batch.execution.execution",
     "editvec.batch.learning.request",
     "editvec.batch.previews.probes",
+    "editvec.batch.quality.settings",
     "editvec.batch.recipes.settings",
     "editvec.batch.training.requests",
     "editvec.engine.networks.config",
