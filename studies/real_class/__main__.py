@@ -78,7 +78,7 @@ FULL = Method(
 QUICK = Method(
     generator=f"--from {CLASS_NAME} --mirror --batch-size 4 --kimg 0.012 --snapshot-kimg 0.008 "
     "--measured 16 --path-length 0 --augment none --fid",
-    encoder="--width 4 --steps 4 --photo-steps 4 --batch-size 4 --validate-steps 2 --held-out 4 "
+    encoder="--width 4 --steps 40 --photo-steps 4 --batch-size 4 --validate-steps 10 --held-out 4 "
     "--compared 2 --compared-steps 2 --keep-unlike",
     segmentation="--embed steps:10 --steps 150 --members 2 --folds 2 --keep-unlike",
     compare="--count 4 --embed-steps 3",
