@@ -1,12 +1,11 @@
 """All commands as one user meets them: one word for one thing, a path behind -o, and JSON."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 import click
 import pytest
 
-import editvec.cli
+from tests.support.command_tree import commands
 
 PLAIN = ("worker", "completion")
 """A service, and scripts for a shell: neither has a result that a program would read."""
@@ -25,16 +24,6 @@ DIFFERENT = {
     "--scale": {None, "F|FxF"},
 }
 """What stands behind the same word in different commands."""
-
-
-def commands(
-    command: click.Command = editvec.cli.cli, path: str = ""
-) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            yield from commands(inner, f"{path} {name}".strip())
-    else:
-        yield path, command
 
 
 COMMANDS = dict(commands())

@@ -12,6 +12,7 @@ from editvec.batch.cli.options import DEVICE
 from editvec.batch.cli.output import JSON, note, open_library
 from editvec.batch.cli.settings import setting_option
 from editvec.batch.quality.settings import Comparison
+from editvec.batch.recipes.settings import RunSettings
 from editvec.outputs import OutputFile, output_file, overwrite_option
 from editvec.registry.cli.completion import complete_class
 
@@ -57,13 +58,7 @@ def verify_models(ctx: click.Context, /, *, addresses: tuple[str, ...], as_json:
 @click.argument("picture", metavar="PNG", type=_FILE, callback=output_file)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--truncation-psi",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="1: all of the class's variety; towards 0: closer to its average.",
-)
+@setting_option(RunSettings, "truncation_psi")
 @overwrite_option
 @DEVICE
 @JSON

@@ -10,7 +10,6 @@ from typing import Any
 import click
 import pytest
 
-import editvec.cli
 from editvec.batch.classes.request import ImportRequest
 from editvec.batch.cli.execution import execution_of
 from editvec.batch.cli.settings import SettingOption, take
@@ -45,6 +44,7 @@ from editvec.engine.training.settings import (
     GeneratorTraining,
     SegmentationTraining,
 )
+from tests.support.command_tree import commands
 from tests.support.places import ROOT
 
 UNSET = click.Option(["--nothing"]).default
@@ -103,20 +103,10 @@ CHOICES = {("batch generate", "mode"): (Mode.VECTOR, Mode.REFINE)}
 # What the files of commands write by hand: none of it is of a setting.
 BY_HAND = {
     "demo.py": {"default='editvec-demo'"},
-    "model/quality.py": {"default=1.0", "default=64", "default=0"},
+    "model/quality.py": {"default=64", "default=0"},
     "runs.py": {"default=20", "default=2.0"},
     "worker.py": {"default='INFO'", "Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR'])"},
 }  # fmt: skip
-
-
-def commands(
-    command: click.Command = editvec.cli.cli, path: str = ""
-) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            yield from commands(inner, f"{path} {name}".strip())
-    else:
-        yield path, command
 
 
 def options() -> list[tuple[str, click.Option]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,77 +18,10 @@ from editvec.batch.learning.jobs import read_jobs
 from editvec.batch.learning.learn import learn_vector
 from editvec.batch.learning.request import LearnRequest, LearnSettings
 from editvec.batch.workbench import Workbench
-from editvec.engine.editor import Editor
 from editvec.engine.errors import ImageError
-from editvec.registry.config import RegistryConfig
 from editvec.registry.errors import LabelNotFoundError, MaskError
 from editvec.registry.masks.png import decode_mask
-
-MOUTH = 4
-FAST = LearnSettings(num_steps=8, embed="steps:2")
-
-
-@dataclass(frozen=True)
-class Files:
-    """A mask pair of the class `tiny` in files, and the arrays that are in them."""
-
-    image: Path
-    before: Path
-    after: Path
-    pixels: npt.NDArray[np.uint8]
-    mask_before: npt.NDArray[np.uint8]
-    mask_after: npt.NDArray[np.uint8]
-
-    def request(self, **changes: object) -> LearnRequest:
-        request = LearnRequest(
-            address="tiny/grin",
-            image=self.image,
-            mask_after=self.after,
-            mask_before=self.before,
-            description="Widens the mouth.",
-            settings=FAST,
-        )
-        return replace(request, **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, tiny_bundle: Path) -> Iterator[Workbench]:
-    """A fresh library with the class `tiny`."""
-    config = RegistryConfig.for_home(tmp_path / "home")
-    with Workbench.open(config, device="cpu") as bench:
-        bench.library.add_bundle(tiny_bundle)
-        yield bench
-
-
-@pytest.fixture(scope="session")
-def drawn(tiny_bundle: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """A picture that the class can make, and its segmentation."""
-    editor = Editor.open(tiny_bundle)
-    made = editor.synthesize_with_mask(editor.sample(1, seed=1))
-    pixels = ((made.images[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return pixels.permute(1, 2, 0).numpy(), made.mask[0].to(torch.uint8).numpy()
-
-
-@pytest.fixture
-def files(tmp_path: Path, drawn: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]) -> Files:
-    """A mouth is painted into the middle of the picture's mask."""
-    pixels, before = drawn
-    after = before.copy()
-    after[18:24, 8:24] = MOUTH
-    return write_files(tmp_path, pixels, before, after)
-
-
-def write_files(
-    folder: Path,
-    pixels: npt.NDArray[np.uint8],
-    before: npt.NDArray[np.uint8],
-    after: npt.NDArray[np.uint8],
-) -> Files:
-    image, before_file, after_file = (folder / f"{name}.png" for name in ("i", "before", "after"))
-    Image.fromarray(pixels).save(image)
-    Image.fromarray(before).save(before_file)
-    Image.fromarray(after).save(after_file)
-    return Files(image, before_file, after_file, pixels, before, after)
+from tests.support.mask_pairs import MOUTH, Files, write_files
 
 
 def _learn(bench: Workbench, request: LearnRequest) -> object:

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from editvec.engine.editing.descent import DescentStep
@@ -18,16 +17,7 @@ from editvec.engine.editing.editing import (
 )
 from editvec.engine.editing.losses import LossWeights, Networks, Objective
 from editvec.engine.errors import EngineMaskError, EngineSettingsError, NonFiniteError, ShapeError
-from editvec.engine.shapes import IGNORED
-
-ROI_LABELS = [5]
-
-
-def _edited_masks(networks: Networks, ws: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks before and after an edit that the generator can make."""
-    random = torch.Generator().manual_seed(1)
-    moved = ws + 0.5 * torch.randn(ws.shape, generator=random, dtype=ws.dtype)
-    return segment(networks, ws), segment(networks, moved)
+from tests.support.edited_masks import ROI_LABELS, edited_masks
 
 
 def _roi_error(networks: Networks, ws: Tensor, target: Tensor, roi: Tensor) -> Tensor:
@@ -86,7 +76,7 @@ def test_deltas_that_do_not_fit_are_refused(ws: Tensor) -> None:
 def test_learning_paints_the_part_inside_and_leaves_the_outside(
     networks: Networks, ws: Tensor
 ) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     with torch.no_grad():
         reference = networks.synthesis(ws)
 
@@ -112,7 +102,7 @@ def test_learning_paints_the_part_inside_and_leaves_the_outside(
 
 
 def test_deltas_start_at_zero(networks: Networks, ws: Tensor) -> None:
-    before, after = _edited_masks(networks, ws)
+    before, after = edited_masks(networks, ws)
     seen = []
 
     result = learn(
@@ -130,7 +120,7 @@ def test_deltas_start_at_zero(networks: Networks, ws: Tensor) -> None:
 def test_joint_edits_equal_separate_edits_in_float64(
     networks: Networks, ws: Tensor, images: Tensor, mode: str
 ) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     edited = ws + 0.2 * torch.randn(ws.shape, generator=torch.Generator().manual_seed(2)).double()
     weights = LossWeights(2.0, 30.0, 1.0, identity_weight=0.5, encoder_weight=0.1)
     settings = EditSettings.for_mode(mode, num_steps=6, weights=weights)
@@ -152,7 +142,7 @@ def test_joint_edits_equal_separate_edits_in_float64(
 
 def test_joint_learning_agrees_in_float32(networks32: Networks, ws: Tensor) -> None:
     ws = ws.float()
-    _, after = _edited_masks(networks32, ws)
+    _, after = edited_masks(networks32, ws)
     settings = EditSettings(12)
 
     def first_gradient(part: slice, roi: Tensor) -> Tensor:
@@ -183,7 +173,7 @@ def test_joint_learning_agrees_in_float32(networks32: Networks, ws: Tensor) -> N
 
 
 def test_the_identity_term_keeps_the_identity_in_learning(networks: Networks, ws: Tensor) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     plain = LossWeights(cross_entropy_weight=1.0)
     with_identity = LossWeights(cross_entropy_weight=1.0, identity_weight=200.0)
 
@@ -199,7 +189,7 @@ def test_the_identity_term_keeps_the_identity_in_learning(networks: Networks, ws
 
 
 def test_any_module_can_be_the_identity_network(networks: Networks, ws: Tensor) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     colours = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
     settings = EditSettings(3, weights=LossWeights(cross_entropy_weight=1, identity_weight=1))
 
@@ -211,7 +201,7 @@ def test_any_module_can_be_the_identity_network(networks: Networks, ws: Tensor) 
 
 
 def test_only_the_rows_of_the_row_mask_change(networks: Networks, ws: Tensor) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     rows = (False, False, True, True, False, False)
 
     deltas = learn(
@@ -225,7 +215,7 @@ def test_only_the_rows_of_the_row_mask_change(networks: Networks, ws: Tensor) ->
 def test_the_reference_is_the_reconstruction_unless_the_image_is_asked_for(
     networks: Networks, ws: Tensor, images: Tensor
 ) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     other = images.flip(0)
     seen: dict[str, list] = {"reconstruction": [], "image": []}
 
@@ -245,7 +235,7 @@ def test_the_reference_is_the_reconstruction_unless_the_image_is_asked_for(
 
 
 def test_learning_twice_gives_the_same_bits(networks32: Networks, ws: Tensor) -> None:
-    _, after = _edited_masks(networks32, ws.float())
+    _, after = edited_masks(networks32, ws.float())
 
     first, second = (
         learn(networks32, ws.float(), after, roi_labels=ROI_LABELS, settings=EditSettings(5))
@@ -258,7 +248,7 @@ def test_learning_twice_gives_the_same_bits(networks32: Networks, ws: Tensor) ->
 def test_inputs_made_under_inference_mode_are_accepted(networks: Networks, ws: Tensor) -> None:
     with torch.inference_mode():
         made = ws.clone()
-        _, after = _edited_masks(networks, made)
+        _, after = edited_masks(networks, made)
         images = networks.synthesis(made)
         inside = learn(networks, made, after, roi_labels=ROI_LABELS, settings=EditSettings(2))
     settings = EditSettings(2, reference="image")
@@ -302,7 +292,7 @@ def test_an_image_without_the_part_is_left_as_it_is_in_optimize(
 
 
 def test_masks_and_latents_that_do_not_fit_are_refused(networks: Networks, ws: Tensor) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
 
     with pytest.raises(ShapeError, match="mask_after"):
         learn(networks, ws, after[:, :8], roi_labels=ROI_LABELS)
@@ -364,7 +354,7 @@ def test_painted_pixels_alone_may_be_what_changes(networks: Networks, ws: Tensor
     brush = torch.zeros(size, size, dtype=torch.bool)
     brush[3:6, 4:9] = True
     settings = EditSettings(2, dilation=1)
-    _, wanted = _edited_masks(networks, ws)
+    _, wanted = edited_masks(networks, ws)
 
     refined = refine(networks, ws, ws + 0.1, roi_labels=[], brush=brush, settings=settings)
     optimized = optimize(networks, ws, wanted, roi_labels=[], brush=brush, settings=settings)
@@ -418,7 +408,7 @@ def test_released_is_the_published_codes_way_to_learn() -> None:
 def test_released_holds_the_pixels_to_the_reconstruction_and_updates_29_times(
     networks: Networks, ws: Tensor, images: Tensor
 ) -> None:
-    _, after = _edited_masks(networks, ws)
+    _, after = edited_masks(networks, ws)
     photographs = (images + 0.3).clamp(-1, 1)  # far from what the generator makes of ws
     steps: list[DescentStep] = []
 
@@ -457,60 +447,3 @@ def test_released_holds_the_pixels_to_the_reconstruction_and_updates_29_times(
 def test_settings_out_of_range_are_refused(values: dict) -> None:
     with pytest.raises(EngineSettingsError):
         EditSettings(**values)
-
-
-# ----------------------------------------------------------------------------------------------
-# Ignored pixels
-
-
-def test_ignored_pixels_have_no_cross_entropy(networks: Networks, ws: Tensor) -> None:
-    _, wanted = _edited_masks(networks, ws)
-    roi = torch.zeros_like(wanted[:, None], dtype=torch.bool)
-    roi[..., 4:20, 4:20] = True
-    holey = wanted.clone()
-    holey[:, ::2] = IGNORED
-    weights = LossWeights(cross_entropy_weight=1.0, mse_weight=1.0)
-    with torch.no_grad():
-        images, features = networks.synthesis.with_features(ws)
-        assert networks.segmentation is not None
-        losses = F.cross_entropy(networks.segmentation(features), wanted, reduction="none")
-
-    objective = Objective(networks, weights, images=images, roi=roi, target_mask=holey)
-
-    counted = roi[:, 0] & (holey != IGNORED)
-    expected = [float(row[mask].mean()) for row, mask in zip(losses, counted, strict=True)]
-    for found in (objective(ws), objective.select(torch.tensor([0]))(ws[:1])):
-        assert found.cross_entropy.tolist() == pytest.approx(expected[: len(found.mse)], rel=1e-4)
-    assert torch.equal(objective.keep, (~roi).to(images.dtype))
-
-
-def test_roi_never_grows_from_ignored_pixels(networks: Networks, ws: Tensor) -> None:
-    before, wanted = _edited_masks(networks, ws)
-    untouched = torch.zeros_like(wanted)
-    holey = torch.full_like(wanted, IGNORED)
-    holey[:, 0] = 0
-    settings = EditSettings(2, dilation=0)
-
-    result = optimize(
-        networks, ws, holey, mask_before=untouched, roi_labels=ROI_LABELS, settings=settings
-    )
-    seen = optimize(
-        networks, ws, holey, mask_before=before, roi_labels=ROI_LABELS, settings=settings
-    )
-
-    assert not result.roi.any()
-    assert torch.equal(result.deltas, torch.zeros_like(ws))
-    assert torch.equal(seen.roi[:, 0], before == ROI_LABELS[0])
-
-
-def test_region_that_is_all_ignored_says_nothing(networks: Networks, ws: Tensor) -> None:
-    before, _ = _edited_masks(networks, ws)
-    holey = torch.where(before == ROI_LABELS[0], IGNORED, before)
-    settings = EditSettings(2, dilation=0)
-
-    with pytest.raises(EngineMaskError, match="every pixel of the region of roi_labels"):
-        learn(networks, ws, holey, mask_before=before, roi_labels=ROI_LABELS, settings=settings)
-    kept = optimize(
-        networks, ws, holey, mask_before=before, roi_labels=ROI_LABELS, settings=settings
-    )
-    assert torch.equal(kept.deltas, torch.zeros_like(ws))
